@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// pcgdp.h - the whole border between the C packet path and Python (DESIGN section 6.4).
+//
+// cffi parses this file as it stands: plain declarations, flat structs, no macros with arguments.
+// Every function returns 0 (or a count where it says so) or -errno. Addresses end in _be and are
+// in network byte order; everything else is host order. Arrays are pointer + count; reads copy
+// into the caller's array. No callback, and no pointer outlives its call.
+//
+// Records (struct pcgdp_<table>) are what the tables hold. Every byte of a record counts when two
+// are compared: clear it before filling it. Two kinds of tables:
+//   single   TEPS, PORTS, NEXTHOPS: put and del take effect one by one, at once
+//   policy   all others: begin, put, commit publishes the set whole
+//
+// Threads: put, del, begin..commit, nic_add, start, stop: one caller at a time (the control
+// thread). Reads, inject and trace may be called from another thread beside it.
+
+enum {
+	PCGDP_ABI = 1,         // of this header
+	PCGDP_NAME_LEN = 48,   // with the final zero
+	PCGDP_FRAME_MAX = 9216, // longest frame carried, Ethernet header included
+	PCGDP_POOL_MAX = 16,   // public addresses one NAT rule draws from
+	PCGDP_NICS_MAX = 4,
+	PCGDP_WORKERS_MAX = 16,
+};
+
+enum pcgdp_role { PCGDP_DOWNLINK = 0, PCGDP_UPLINK = 1 };
+enum pcgdp_driver { PCGDP_DRIVER_MEM = 0, PCGDP_DRIVER_AF_PACKET = 1 };
+
+enum pcgdp_table {
+	PCGDP_T_TEPS, PCGDP_T_PORTS, PCGDP_T_NEXTHOPS, // single
+	PCGDP_T_LOCAL, PCGDP_T_VRFS, PCGDP_T_SEGMENTS, PCGDP_T_PUBLICS, // policy
+	PCGDP_T_ROUTES, PCGDP_T_NAT, PCGDP_T_FIREWALL,
+	PCGDP_N_TABLES,
+};
+
+struct pcgdp_params {
+	uint32_t sessions;      // table size; 1,024 to 16,777,216
+	uint32_t mappings;      // 0: as many as sessions
+	uint32_t ports;         // workload addresses; 0: 131,072
+	uint32_t workers;       // 1 to PCGDP_WORKERS_MAX
+	char arena[256];        // file on a tmpfs or hugetlbfs that outlives the process; "": anonymous
+	uint32_t fresh;         // 1: start empty even if the arena holds sessions
+	uint32_t reserved;
+};
+
+// ---- single tables ----
+
+struct pcgdp_teps {         // key: address_be
+	uint32_t address_be;
+	uint8_t mac[6];         // of the next hop towards it, from the kernel
+	uint8_t resolved;       // 1: mac is valid
+	uint8_t option;         // 1: packets towards it carry our option 0x0104/0x80
+	uint32_t mtu;           // of the underlay towards it: its interface's or a learned path MTU
+};
+
+struct pcgdp_ports {        // key: vrf, address_be; one record per address of a workload's port
+	uint32_t vrf;
+	uint32_t address_be;
+	uint32_t vni;
+	uint32_t tep_be;
+	uint8_t mac[6];
+	uint8_t reserved[2];
+};
+
+struct pcgdp_nexthops {     // key: address_be; on the uplink
+	uint32_t address_be;
+	uint8_t mac[6];
+	uint8_t resolved;
+	uint8_t reserved;
+};
+
+// ---- policy tables ----
+
+struct pcgdp_local {        // one record
+	uint32_t tep_be;
+	uint32_t udp_checksum;  // 1: write the outer UDP checksum
+	uint32_t uplink_mtu;    // IP MTU of the uplink
+	uint32_t downlink_mtu;  // IP MTU of the underlay
+	uint32_t port_first;    // ports SNAT draws from when a rule does not say: 1024
+	uint32_t port_last;     // 65535
+	uint32_t label;         // 24-bit source label in the option of packets we send
+};
+
+struct pcgdp_vrfs {         // key: index
+	uint32_t index;         // below 1,048,576; domains 2 * index (overlay) and 2 * index + 1 (uplink)
+	uint8_t default_in, default_out; // enum pcgdp_fw_action
+	uint8_t reserved[2];
+	char name[48];
+};
+
+enum pcgdp_vni_kind { PCGDP_SEGMENT = 0, PCGDP_TRANSIT = 1 };
+enum pcgdp_segment_flags { PCGDP_ROUTED = 1, PCGDP_DHCP = 2 };
+
+struct pcgdp_segments {     // key: vni
+	uint32_t vni;
+	uint32_t vrf;
+	uint32_t kind;          // enum pcgdp_vni_kind; a transit has neither subnet nor gateway
+	uint32_t subnet_be;
+	uint32_t gateway_be;
+	uint32_t mtu;           // inner IP MTU
+	uint8_t prefix_len;
+	uint8_t flags;
+	uint8_t gateway_mac[6];
+	char name[48];
+};
+
+struct pcgdp_publics {      // key: index
+	uint32_t index;         // below 65,536
+	uint32_t vrf;
+	uint32_t address_be;    // the Elastic IP, which workloads may dial
+	uint32_t secondary_be;  // what is on our uplink
+	char name[48];
+};
+
+enum pcgdp_route_kind { PCGDP_VIA_UPLINK = 0, PCGDP_VIA_SEGMENT = 1, PCGDP_VIA_BLACKHOLE = 2 };
+
+struct pcgdp_routes {       // key: vrf, prefix_be, prefix_len; connected subnets are given too
+	uint32_t vrf;
+	uint32_t prefix_be;
+	uint32_t prefix_len;
+	uint32_t kind;
+	uint32_t next_hop_be;   // VIA_UPLINK
+	uint32_t vni;           // VIA_SEGMENT
+};
+
+struct pcgdp_match {        // all must hold; host order ports; 0..65535 is any
+	uint32_t src_be, dst_be;
+	uint8_t src_len, dst_len; // 0 is any
+	uint8_t protocol;       // IP protocol number; 0 is any
+	uint8_t reserved;
+	uint16_t sport_first, sport_last, dport_first, dport_last;
+};
+
+enum pcgdp_nat_action { PCGDP_DNAT = 0, PCGDP_SNAT = 1, PCGDP_REFLEXIVE = 2, PCGDP_NO_SNAT = 3, PCGDP_NO_DNAT = 4 };
+enum pcgdp_fw_match { PCGDP_FW_EXTERNAL = 0, PCGDP_FW_INTERNAL = 1, PCGDP_FW_BYPASS = 2 };
+
+// In order of put: the first that matches decides. Several records may share an id: one rule
+// whose lists were multiplied out; counters are by id.
+// DNAT, NO_DNAT match on the *secondary* address as destination; REFLEXIVE matches the overlay
+// source outwards, and its secondary address inwards.
+struct pcgdp_nat {          // key: id and place
+	uint32_t id;            // below 65,536, stable over commits
+	uint32_t vrf;
+	uint8_t action;
+	uint8_t fw_match;
+	uint8_t log;
+	uint8_t n_pool;         // SNAT, REFLEXIVE: public addresses used
+	uint16_t port_first, port_last; // SNAT: drawn from (0, 0: default); DNAT: becomes (0, 0: kept)
+	uint32_t target_be;     // DNAT: first overlay address
+	uint32_t n_targets;     // DNAT: how many from there, chosen by source address; at least 1
+	struct pcgdp_match match;
+	uint16_t pool[16];      // indices of publics
+	char name[48];
+};
+
+enum pcgdp_fw_action { PCGDP_ALLOW = 0, PCGDP_DROP = 1, PCGDP_REJECT = 2 };
+enum pcgdp_direction { PCGDP_IN = 1, PCGDP_OUT = 2 };
+
+struct pcgdp_firewall {     // key: id and place; order of put, first match decides
+	uint32_t id;
+	uint32_t vrf;
+	uint8_t action;
+	uint8_t direction;      // bits of enum pcgdp_direction
+	uint8_t log;
+	uint8_t reserved;
+	struct pcgdp_match match;
+	char name[48];
+};
+
+// What a commit may have changed for sessions that exist. A session is decided again when one of
+// these matches its forward tuple, before or after translation.
+struct pcgdp_touch {
+	uint32_t vrf;
+	uint32_t src_be, dst_be;
+	uint8_t src_len, dst_len;
+	uint8_t reserved[2];
+};
+
+// ---- what is read ----
+
+struct pcgdp_nic_info {
+	char name[16];
+	uint32_t role, driver;
+	uint32_t ifindex, mtu;
+	uint8_t mac[6];
+	uint8_t up, reserved;
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_missed;     // lost in the ring before we saw them, as the kernel counts
+};
+
+struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held, at rest
+	uint64_t rx, made, tx, punt, drops, held;
+	uint64_t sessions, mappings, ports, teps;
+	uint64_t sessions_made, sessions_ended, decisions, commits;
+	uint64_t sessions_max, mappings_max, ports_max;
+	uint64_t revision;      // of the last commit, as its caller named it
+	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
+};
+
+struct pcgdp_counter {      // of one object: by nic, segment, NAT rule, firewall rule
+	uint32_t id;            // segment: VNI; NAT: rule id
+	uint32_t reserved;
+	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
+};
+
+struct pcgdp_session {
+	uint32_t index;
+	uint32_t vrf;
+	uint8_t protocol, state, marked, kind; // kind: enum pcgdp_nat_action, or 255: not translated
+	uint32_t fwd_src_be, fwd_dst_be, rev_src_be, rev_dst_be;
+	uint16_t fwd_sport, fwd_dport, rev_sport, rev_dport;
+	uint32_t nat_id, fw_id; // 0: none
+	uint32_t public_index;  // 0xffffffff: none
+	uint32_t age_s, idle_s, timeout_s;
+	uint8_t fwd_from_uplink, reserved[3];
+	uint64_t fwd_packets, fwd_bytes, rev_packets, rev_bytes;
+};
+
+struct pcgdp_trace_filter { // zero fields are any; addresses match inner source or destination
+	uint32_t address_be, peer_be;
+	uint32_t vni;
+	uint16_t port;
+	uint8_t protocol, only_drops;
+};
+
+enum pcgdp_verdict { PCGDP_NEXT = 0, PCGDP_DROPPED = 1, PCGDP_PUNTED = 2, PCGDP_SENT = 3, PCGDP_HELD = 4, PCGDP_ANSWERED = 5 };
+
+struct pcgdp_trace_event {  // one stage that one packet met
+	uint64_t packet;        // number of the packet since the trace began
+	uint64_t at_ns;
+	uint8_t stage;          // index in stages.def
+	uint8_t verdict, reason, protocol;
+	uint32_t outer_src_be, vni;
+	uint32_t src_be, dst_be;
+	uint16_t sport, dport, ttl, length;
+	uint32_t session;       // 0xffffffff: none
+	uint32_t nat_id, fw_id; // 0: none
+	uint32_t next_be;       // TEP or next hop it leaves to; 0: none yet
+	uint8_t nic_in, nic_out, new_session, reserved;
+	char note[64];          // what the stage found, in words
+};
+
+// ---- life ----
+
+struct pcgdp;
+
+int pcgdp_abi(void);
+int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *error, uint32_t error_len);
+void pcgdp_close(struct pcgdp *dp); // stops workers; the arena stays
+int pcgdp_nic_add(struct pcgdp *dp, const char *name, uint32_t role, uint32_t driver, char *error, uint32_t error_len);
+int pcgdp_start(struct pcgdp *dp);
+int pcgdp_stop(struct pcgdp *dp);
+
+// ---- tables ----
+
+int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n); // single tables; whole or not at all
+int pcgdp_del(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n); // by key fields; absent is no error
+int pcgdp_policy_begin(struct pcgdp *dp);
+int pcgdp_policy_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len);
+int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_touch *touches, uint32_t n, char *error, uint32_t error_len); // n 0: all
+int pcgdp_policy_abort(struct pcgdp *dp);
+int pcgdp_read(struct pcgdp *dp, uint32_t table, uint32_t from, void *records, uint32_t n); // returns the count copied
+
+// ---- counters and sessions ----
+
+int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out);
+int pcgdp_drops(struct pcgdp *dp, uint64_t *by_reason, uint32_t n);
+int pcgdp_stages(struct pcgdp *dp, uint64_t *packets_in, uint32_t n); // packets that entered each stage
+int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n); // returns the count
+int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, NAT; returns the count
+int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out, uint32_t n); // returns the count; cursor starts at 0
+int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns); // one ageing round; the housekeeping thread calls it itself once started
+const char *pcgdp_reason_name(uint32_t reason); // NULL past the last
+const char *pcgdp_reason_text(uint32_t reason);
+const char *pcgdp_stage_name(uint32_t stage);
+const char *pcgdp_stage_text(uint32_t stage);
+
+// ---- trace and frames without a NIC ----
+
+int pcgdp_trace_start(struct pcgdp *dp, const struct pcgdp_trace_filter *filter, uint32_t packets);
+int pcgdp_trace_read(struct pcgdp *dp, struct pcgdp_trace_event *out, uint32_t n); // returns the count; each event once
+
+// Run frames through the path as if `role`'s port had received them. frames: n frames behind each
+// other, lengths[i] bytes each. What would be sent is copied to out (out_len bytes) with
+// out_lengths and out_roles (n_out each). Returns the number of frames sent.
+// now_ns 0: the clock. dry 1: nothing is counted, made, installed or sent; events are filled instead.
+int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const uint32_t *lengths, uint32_t n,
+	uint64_t now_ns, uint8_t *out, uint32_t out_len, uint32_t *out_lengths, uint32_t *out_roles, uint32_t n_out);
+int pcgdp_explain(struct pcgdp *dp, uint32_t role, const uint8_t *frame, uint32_t length,
+	uint8_t *out, uint32_t *out_length, struct pcgdp_trace_event *events, uint32_t n_events); // returns the event count
+
+// The mem driver's bench: `passes` times the same frames, restored before each pass, in bursts.
+// cycles[i]: TSC cycles per packet of pass i, restoring not counted.
+int pcgdp_replay(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const uint32_t *lengths, uint32_t n,
+	uint32_t passes, double *cycles);
