@@ -1,0 +1,101 @@
+# One page of verbs; `make` alone prints them. Everything is set up when it is first needed.
+
+PY      := .venv/bin/python
+PYTEST  := $(PY) -m pytest
+LOCK    := images/python-dev.lock
+DEBIAN  := images/debian-packages.txt
+# Stamps are named by the content they stand for: what has not changed is not done again.
+STAMP_DEBIAN := build/setup/debian-$(shell sha256sum $(DEBIAN) | cut -c1-16)
+STAMP_VENV   := .venv/setup-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
+PIP_COMPILE  := .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header \
+	$(if $(UPGRADE),--upgrade)
+C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/include/*.h)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-unit test-c test-asan test-netns test-e2e lint format fuzz \
+	soak bench-quick lab-up lab-down lock clean
+
+help: ## this page
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP_DEBIAN) $(STAMP_VENV) ## install what is missing: Debian packages (as root), .venv
+
+$(STAMP_DEBIAN): $(DEBIAN)
+	@missing=$$(sed 's/#.*//' $(DEBIAN) | xargs -n1 | while read -r p; do \
+		dpkg-query -W -f '$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || echo "$$p"; \
+	done); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ]; then \
+			echo "Debian packages missing:" $$missing "- install them, or run make as root" >&2; exit 1; \
+		fi; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -q update && \
+		apt-get -q install -y --no-install-recommends -o DPkg::Lock::Timeout=300 $$missing; \
+	fi
+	@mkdir -p $(@D) && rm -f build/setup/debian-* && touch $@
+
+$(STAMP_VENV): $(LOCK) pyproject.toml | $(STAMP_DEBIAN)
+	@test -x $(PY) || /usr/bin/python3 -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f .venv/setup-* && touch $@
+
+build: setup ## compile the datapath (only what changed)
+	@$(PY) -m pcg.datapath.build
+
+demo: build ## the lab on real packets, as root; KEEP=1 leaves it up
+	$(PY) -m pcg.lab demo $(if $(KEEP),--keep)
+
+test: build test-asan ## every test, as root
+	$(PYTEST) tests/unit tests/c tests/netns tests/e2e $(ARGS)
+
+test-unit: build ## the tests without root
+	$(PYTEST) tests/unit $(ARGS)
+
+test-c: build ## the C packet path, through its border
+	$(PYTEST) tests/c $(ARGS)
+
+test-asan: setup ## the same with AddressSanitizer and UBSan
+	@$(PY) -m pcg.datapath.build --asan
+	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c $(ARGS)
+
+test-netns: build ## tests on the kernel's network namespaces, as root
+	$(PYTEST) tests/netns $(ARGS)
+
+test-e2e: build ## the scenario with real Open vSwitch hosts, as root
+	$(PYTEST) tests/e2e $(ARGS)
+
+lint: setup ## ruff, and the C code with every warning an error
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(PY) -m pcg.datapath.build --strict
+
+format: setup ## put the Python code into its form
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+fuzz: setup ## FRAMES random frames (200,000) against the sanitized datapath
+	@$(PY) -m pcg.datapath.build --asan
+	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/fuzz $(ARGS)
+
+soak: build ## the scenario ROUNDS times (10), stops at the first failure
+	@for round in $$(seq $(or $(ROUNDS),10)); do \
+		echo "round $$round"; $(PY) -m pcg.lab demo || exit 1; done
+
+bench-quick: build ## figures of the packet path, in a minute
+	$(PY) -m bench.quick
+
+lab-up: build ## raise the lab and leave it up
+	$(PY) -m pcg.lab up
+
+lab-down: setup ## take down a lab that was left up
+	$(PY) -m pcg.lab down
+
+lock: ## pin the Python packages of pyproject.toml; UPGRADE=1 moves to the newest
+	$(PIP_COMPILE) -o images/python.lock pyproject.toml
+	$(PIP_COMPILE) --extra dev -c images/python.lock -o $(LOCK) pyproject.toml
+
+clean: ## remove what was built; .venv stays
+	rm -rf build pcg/datapath/_pcgdp*.so .pytest_cache .ruff_cache .hypothesis
+	find pcg tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
