@@ -264,7 +264,7 @@ class Ha(Value):
     dead_multiplier: Annotated[int, msgspec.Meta(ge=2, le=20)] = 3
 
 
-class Desired(Value):
+class Desired(Value, kw_only=True):
     schema: int = SCHEMA
     gateway: Gateway
     vrfs: tuple[Vrf, ...] = ()
