@@ -1,0 +1,5 @@
+"""python -m pcg.lab ..."""
+
+from pcg.lab.cli import main
+
+main()

@@ -1,0 +1,33 @@
+"""What the gateway says of itself: `pcgctl` with --json, as an operator's program would ask."""
+
+import json
+import sys
+
+from pcg.lab import ns
+from pcg.lab.programs import Programs
+
+
+class Ask:
+    def __init__(self, programs: Programs) -> None:
+        self.programs = programs
+
+    def argv(self, *args: str) -> list[str]:
+        where = ("--datapath", self.programs.socket("datapath"))
+        where += ("--gateway", self.programs.socket("gateway"))
+        return [sys.executable, "-m", "pcg.cli.pcgctl", *where, *args]
+
+    def text(self, *args: str) -> str:
+        return ns.run(*self.argv(*args))
+
+    def show(self, what: str):
+        return json.loads(self.text("show", what, "--json"))
+
+    def totals(self) -> dict[str, int]:
+        return self.show("totals")
+
+    def settled(self) -> bool:
+        try:
+            self.show("realised")
+        except ns.CommandError:
+            return False
+        return True

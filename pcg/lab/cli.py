@@ -1,0 +1,78 @@
+"""python -m pcg.lab up | down | demo | figures: the lab for people, as root."""
+
+import os
+import shlex
+import sys
+
+import click
+
+from pcg.lab.lab import Lab, LabInUseError, labs
+from pcg.lab.layout import PREFIX
+from pcg.lab.ns import CommandError
+from pcg.lab.programs import PLACES
+from pcg.lab.sweep import sweep
+
+
+@click.group()
+def main() -> None:
+    """A cloud in network namespaces around one gateway."""
+    if os.geteuid():
+        raise click.ClickException("the lab makes network namespaces: run it as root")
+
+
+def looking_around(lab: Lab, started: bool) -> str:
+    """What to type now."""
+    words = lab.ask.argv("show", "drops")
+    lines = ["", "look around:", f"  {shlex.join(words)}"]
+    lines.append(f"  ip netns exec {lab.layout.workload_ns('web1')} curl 198.51.100.9:8080/whoami")
+    if not started:
+        lines += ["", "start a gateway, each in a terminal of its own:"]
+        lines += [f"  {shlex.join(lab.programs.command(p))}" for p in PLACES]
+    return "\n".join([*lines, "", "take it down:  make lab-down"])
+
+
+@main.command()
+@click.option("--prefix", default=PREFIX, show_default=True, help="Of its namespaces' names.")
+@click.option("--programs", is_flag=True, help="Start controller, datapath and gateway too.")
+def up(prefix: str, programs: bool) -> None:
+    """Raise the lab and leave it up."""
+    lab = Lab(prefix)
+    try:
+        lab.up()
+        if programs:
+            lab.start_programs()
+    except LabInUseError as busy:
+        raise click.ClickException(str(busy)) from None
+    except (CommandError, RuntimeError, TimeoutError) as wrong:
+        lab.down()
+        raise click.ClickException(str(wrong)) from None
+    lab.keep()
+    print(looking_around(lab, started=programs))
+
+
+@main.command()
+@click.option("--prefix", default="", help="One lab; without it, every lab.")
+def down(prefix: str) -> None:
+    """Take down what was left up; also what a crash left behind."""
+    for one in [prefix] if prefix else labs():
+        print(f"{one}: {sweep(one)} namespaces removed")
+
+
+@main.command()
+@click.option("--prefix", default=PREFIX, show_default=True)
+@click.option("--keep", is_flag=True, help="Leave the lab up at the end.")
+@click.option("--only", default="", help="Checks whose name contains this.")
+def demo(prefix: str, keep: bool, only: str) -> None:
+    """Run the scenario on real packets; exit code 0 when every check passed."""
+    from pcg.lab.demo import run
+
+    sys.exit(run(prefix, keep, only))
+
+
+@main.command()
+@click.option("--prefix", default=PREFIX, show_default=True)
+def figures(prefix: str) -> None:
+    """Measure latency and throughput through the gateway."""
+    from pcg.lab.figures import run
+
+    sys.exit(run(prefix))

@@ -1,0 +1,177 @@
+"""One lab: fabric, hosts and programs together, and what may happen to them.
+
+`up` gives a cloud in which nothing of PCG runs yet; `start_programs` makes it forward. The lab
+keeps the desired state it last published, and a lock in its folder while its owner lives, so that
+a later one knows a lab in use from the remains of a crash.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+import yaml
+
+from pcg.lab import fabric, ns
+from pcg.lab.ask import Ask
+from pcg.lab.host import Host
+from pcg.lab.layout import CONFIGS, PREFIX, RUNS, Layout
+from pcg.lab.programs import PLACES, Programs, until
+from pcg.lab.services import Services
+from pcg.lab.sweep import sweep
+from pcg.model.desired import Desired
+
+KEPT = "kept"  # file in the lab's folder: left up on purpose
+
+
+class LabInUseError(Exception):
+    """Somebody else's lab of the same name."""
+
+
+def example() -> Desired:
+    """The desired state that the lab starts from."""
+    text = (CONFIGS / "desired" / "gw-a.yaml").read_text()
+    return msgspec.convert(yaml.safe_load(text), Desired)
+
+
+class Lab:
+    def __init__(self, prefix: str = PREFIX, effect_limit_s: float = 1.0) -> None:
+        self.layout = Layout(prefix, example())
+        self.desired = self.layout.desired
+        self.hosts = {s.name: Host(self.layout, s) for s in self.layout.sites()}
+        self.programs = Programs(self.layout)
+        self.services = Services(self.layout)
+        self.ask = Ask(self.programs)
+        self.effect_limit_s = effect_limit_s  # how soon a change at the controller must show
+        self._lock: TextIO | None = None
+
+    # ---- life ----
+
+    def up(self) -> None:
+        """Fabric, hosts, their flows. What a crash left behind is swept first."""
+        self._take()
+        sweep(self.layout.prefix)
+        self.layout.run.mkdir(parents=True, exist_ok=True)
+        self._take()  # the folder is new, and so is its lock
+        fabric.build(self.layout)
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            list(pool.map(self._host_up, self.hosts.values()))
+        self.programs.prepare()
+        self.services.start()
+
+    def _host_up(self, host: Host) -> None:
+        host.start()
+        host.workload()
+        host.program(self.desired)
+
+    def _take(self) -> None:
+        folder = self.layout.run
+        if not folder.is_dir():
+            return
+        mend = "take it down with `make lab-down`"
+        if (folder / KEPT).exists():
+            raise LabInUseError(f"the lab {self.layout.prefix} was left up; {mend}")
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabInUseError(
+                f"the lab {self.layout.prefix} is in use; wait, or {mend}"
+            ) from None
+
+    def start_programs(self) -> None:
+        """Controller, datapath, gateway; back when the gateway says that it is what was asked."""
+        for program in PLACES:
+            self.programs.start(program)
+        self.wait_settled()
+
+    def wait_settled(self, limit_s: float = 20.0) -> None:
+        """Until the gateway has realised its desired state; a dead program is reported at once."""
+
+        def settled() -> bool:
+            for name in self.programs.dead():
+                raise RuntimeError(f"{name} ended:\n{self.programs.log(name)}")
+            return self.ask.settled()
+
+        try:
+            until("the gateway realising its desired state", settled, limit_s)
+        except TimeoutError as late:
+            raise RuntimeError(f"{late}\n{self.programs.log('gateway')}") from None
+
+    def restart(self, program: str) -> None:
+        """SIGKILL, and start again."""
+        self.programs.kill(program)
+        self.programs.start(program)
+
+    def keep(self) -> None:
+        """Leave it up when its owner ends."""
+        (self.layout.run / KEPT).touch()
+
+    def down(self) -> None:
+        self.programs.stop()
+        self.services.stop()
+        sweep(self.layout.prefix)
+
+    # ---- changes ----
+
+    def publish(self, change: Callable[[Desired], Desired]) -> float:
+        """Change the desired state at the controller; the moment (monotonic s) it was there.
+
+        The file is replaced by a rename, so that the controller never reads half of it.
+        """
+        self.desired = change(self.desired)
+        path = self.desired_file()
+        text = yaml.safe_dump(msgspec.to_builtins(self.desired), sort_keys=False)
+        aside = path.with_suffix(".new")
+        aside.write_text(text)
+        os.replace(aside, path)
+        return time.monotonic()
+
+    def desired_file(self) -> Path:
+        return self.layout.run / "desired" / f"{self.desired.gateway.id}.yaml"
+
+    def move(self, port_id: str, to: str) -> float:
+        """A workload's port goes to another host, MAC and address with it; then all are told.
+
+        First the hypervisor's part (its device arrives at the new host), then the agents' (flows),
+        then the controller's. Returns the moment the controller was told.
+        """
+        port = next(p for p in self.desired.ports if p.id == port_id)
+        source = next(h for h in self.hosts.values() if h.site.tep == port.tep)
+        target = self.hosts[to]
+
+        def moved(desired: Desired) -> Desired:
+            ports = tuple(
+                msgspec.structs.replace(p, tep=target.site.tep) if p.id == port_id else p
+                for p in desired.ports
+            )
+            return msgspec.structs.replace(desired, ports=ports)
+
+        source.detach(target)
+        target.attach()
+        for host in self.hosts.values():
+            host.program(moved(self.desired))
+        return self.publish(moved)
+
+
+@contextlib.contextmanager
+def raised(prefix: str = PREFIX, effect_limit_s: float = 1.0):
+    """A lab with PCG running in it, taken down at the end whatever happens."""
+    lab = Lab(prefix, effect_limit_s)
+    try:
+        lab.up()
+        lab.start_programs()
+        yield lab
+    finally:
+        lab.down()
+
+
+def labs() -> list[str]:
+    """Prefixes of the labs that are there."""
+    names = {p.name for p in RUNS.iterdir()} if RUNS.is_dir() else set()
+    return sorted({f"{name}-" for name in names if ns.listed(f"{name}-")})
