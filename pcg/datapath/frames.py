@@ -1,0 +1,105 @@
+"""Frames through the path without a NIC, and its trace: the part of `Datapath` that tests, fuzzing,
+bench and `pcgctl explain` come in by.
+"""
+
+import errno
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pcg.datapath import border, pack, views
+from pcg.datapath.errors import ensure, role_number
+
+FRAMES_AT_ONCE = 256  # of one inject call
+EVENTS_AT_ONCE = 1024  # of one trace read
+EXPLAIN_EVENTS = 64  # more stages than any packet meets
+EVERY_PACKET = pack.TraceFilter()
+
+
+class Sent(NamedTuple):
+    """A frame that left: by which role's port, and its bytes."""
+
+    role: str
+    frame: bytes
+
+
+class Frames:
+    """Needs `_dp`, `ffi` and `lib` of the class it is part of."""
+
+    _dp, ffi, lib = None, None, None
+    _room = None  # inject's buffers, made once
+
+    def _buffers(self):
+        if self._room is None:
+            n = 2 * FRAMES_AT_ONCE + 64
+            new = self.ffi.new_allocator(should_clear_after_alloc=False)
+            longest = border.lib().PCGDP_FRAME_MAX
+            sizes = new("uint32_t[]", n), new("uint32_t[]", n)
+            self._room = new("uint8_t[]", n * longest), n * longest, *sizes, n
+        return self._room
+
+    def inject(self, role: str, frames: Sequence[bytes], now_ns: int = 0) -> list[Sent]:
+        """Run frames through the path as if `role`'s port had received them; what it would send.
+
+        now_ns  monotonic; 0: the clock
+        """
+        sent: list[Sent] = []
+        for at in range(0, len(frames), FRAMES_AT_ONCE):
+            sent += self._inject(role_number(role), frames[at : at + FRAMES_AT_ONCE], now_ns)
+        return sent
+
+    def _inject(self, role: int, frames: Sequence[bytes], now_ns: int) -> list[Sent]:
+        out, out_len, lengths, roles, n_out = self._buffers()
+        data = self.ffi.from_buffer("uint8_t[]", b"".join(frames))
+        sizes = self.ffi.new("uint32_t[]", [len(frame) for frame in frames])
+        got = self.lib.pcgdp_inject(
+            self._dp, role, data, sizes, len(frames), now_ns, out, out_len, lengths, roles, n_out
+        )
+        names, sent, at = border.words("pcgdp_role"), [], 0
+        for i in range(ensure(got, "inject")):
+            frame = bytes(self.ffi.buffer(out + at, lengths[i]))
+            sent.append(Sent(names[roles[i]].lower(), frame))
+            at += lengths[i]
+        return sent
+
+    def explain_raw(self, role: str, frame: bytes) -> tuple[bytes, bytes]:
+        """The packed trace events, and the frame that would leave (empty: none would)."""
+        events = self.ffi.new("struct pcgdp_trace_event[]", EXPLAIN_EVENTS)
+        out = self.ffi.new("uint8_t[]", border.lib().PCGDP_FRAME_MAX)
+        length = self.ffi.new("uint32_t *")
+        data = self.ffi.from_buffer("uint8_t[]", frame)
+        args = role_number(role), data, len(frame), out, length, events, EXPLAIN_EVENTS
+        got = ensure(self.lib.pcgdp_explain(self._dp, *args), "explain")
+        met = bytes(self.ffi.buffer(events)[0 : got * pack.size("trace_event")])
+        return met, bytes(self.ffi.buffer(out, length[0]))
+
+    def explain(self, role: str, frame: bytes) -> tuple[list[dict], bytes | None]:
+        """What would happen to this frame by the live configuration; nothing does."""
+        events, out = self.explain_raw(role, frame)
+        return views.views("trace_event", events), out or None
+
+    def replay(self, role: str, frames: Sequence[bytes], passes: int) -> list[float]:
+        """TSC cycles per packet of each pass over the same frames."""
+        cycles = self.ffi.new("double[]", passes)
+        data = self.ffi.from_buffer("uint8_t[]", b"".join(frames))
+        sizes = self.ffi.new("uint32_t[]", [len(frame) for frame in frames])
+        args = role_number(role), data, sizes, len(frames), passes, cycles
+        ensure(self.lib.pcgdp_replay(self._dp, *args), "replay")
+        return list(cycles)
+
+    def trace_start(self, packets: int, wanted: pack.TraceFilter = EVERY_PACKET) -> None:
+        """Note the stages of the next `packets` that match; ends a trace that runs."""
+        data = self.ffi.from_buffer(pack.pack("trace_filter", [wanted]))
+        filter_ = self.ffi.cast("struct pcgdp_trace_filter *", data)
+        ensure(self.lib.pcgdp_trace_start(self._dp, filter_, packets), "trace")
+
+    def trace_raw(self) -> bytes:
+        """Packed events noted since the last call, up to EVENTS_AT_ONCE."""
+        events = self.ffi.new("struct pcgdp_trace_event[]", EVENTS_AT_ONCE)
+        got = self.lib.pcgdp_trace_read(self._dp, events, EVENTS_AT_ONCE)
+        if got == -errno.EAGAIN:
+            return b""
+        n = ensure(got, "trace")
+        return bytes(self.ffi.buffer(events)[0 : n * pack.size("trace_event")])
+
+    def trace_read(self) -> list[dict]:
+        return views.views("trace_event", self.trace_raw())

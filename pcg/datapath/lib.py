@@ -1,0 +1,189 @@
+"""The C border as Python: `ensure()` turns codes into exceptions, `Datapath` is the handle.
+
+Roles are "uplink" and "downlink", tables the names of records.py. A method named `*_raw` gives the
+packed array that the process hands to its client as it is; the one without the suffix reads it.
+Threads: as pcgdp.h says; one caller at a time for everything that writes.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pcg.datapath import border, pack, views
+from pcg.datapath.errors import driver_number, ensure, role_number, table_number
+from pcg.datapath.frames import Frames
+from pcg.model.errors import BackendError
+from pcg.reconcile import records
+
+ERROR_LEN = 256
+CHUNK = 4096  # records copied out by one call
+NOTHING_TOUCHED = records.Touch(0xFFFFFFFF, bytes(4), bytes(4), 32, 32)  # a VRF nobody has
+
+
+def pack_touches(touches: Sequence | None) -> bytes:
+    """None: anything may have changed (no record means that to C); []: nothing did."""
+    if touches is None:
+        return b""
+    return pack.pack("touch", touches or [NOTHING_TOUCHED])
+
+
+class Datapath(Frames):
+    """One packet path. Close it, or use it as a context; the arena's file stays."""
+
+    def __init__(
+        self,
+        sessions: int = 262_144,
+        workload_addresses: int = 0,
+        workers: int = 1,
+        arena: str = "",
+        fresh: bool = False,
+    ) -> None:
+        """`arena` "": anonymous memory. Raises BackendError when it cannot be had."""
+        self.ffi, self.lib = border.ffi(), border.lib()
+        self._error = self.ffi.new("char[]", ERROR_LEN)
+        params = self.ffi.new("struct pcgdp_params *")
+        params.sessions, params.ports, params.workers = sessions, workload_addresses, workers
+        params.arena, params.fresh = os.fsencode(arena), fresh
+        out = self.ffi.new("struct pcgdp **")
+        rc = self.lib.pcgdp_open(params, out, self._error, ERROR_LEN)
+        ensure(rc, f"arena {arena}" if arena else "datapath", self._error)
+        self._dp = out[0]
+
+    def __enter__(self) -> "Datapath":
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._dp:
+            self.lib.pcgdp_close(self._dp)
+            self._dp = None
+
+    def nic_add(self, name: str, role: str, driver: str = "mem") -> None:
+        numbers = role_number(role), driver_number(driver)
+        rc = self.lib.pcgdp_nic_add(self._dp, name.encode(), *numbers, self._error, ERROR_LEN)
+        ensure(rc, f"interface {name}", self._error)
+
+    def start(self) -> None:
+        ensure(self.lib.pcgdp_start(self._dp), "datapath start")
+
+    def stop(self) -> None:
+        ensure(self.lib.pcgdp_stop(self._dp), "datapath stop")
+
+    # ---- tables ----
+
+    def put_raw(self, table: str, data: bytes) -> None:
+        args = table_number(table), self.ffi.from_buffer(data), len(data) // pack.size(table)
+        ensure(self.lib.pcgdp_put(self._dp, *args), f"table {table}")
+
+    def put(self, table: str, rows: Iterable) -> None:
+        """Write records of a single table: all of them or, with BackendError, none."""
+        self.put_raw(table, pack.pack(table, rows))
+
+    def delete_raw(self, table: str, data: bytes) -> None:
+        args = table_number(table), self.ffi.from_buffer(data), len(data) // pack.size(table)
+        ensure(self.lib.pcgdp_del(self._dp, *args), f"table {table}")
+
+    def delete(self, table: str, rows: Iterable) -> None:
+        """Remove records of a single table by their key fields; an absent one is no error."""
+        self.delete_raw(table, pack.pack(table, rows))
+
+    def commit_raw(self, policy: dict[str, bytes], revision: int, touches: bytes) -> None:
+        error = (self._error, ERROR_LEN)
+        ensure(self.lib.pcgdp_policy_begin(self._dp), "policy")
+        try:
+            for table in sorted(policy, key=table_number):
+                n = len(policy[table]) // pack.size(table)
+                args = table_number(table), self.ffi.from_buffer(policy[table]), n
+                rc = self.lib.pcgdp_policy_put(self._dp, *args, *error)
+                ensure(rc, f"policy table {table}", self._error)
+            data = self.ffi.from_buffer("struct pcgdp_touch[]", touches)
+            n = len(touches) // pack.size("touch")
+            rc = self.lib.pcgdp_policy_commit(self._dp, revision, data, n, *error)
+            ensure(rc, f"policy revision {revision}", self._error)
+        except BackendError:
+            self.lib.pcgdp_policy_abort(self._dp)
+            raise
+
+    def commit(
+        self, policy: dict[str, list], revision: int = 0, touches: Sequence | None = None
+    ) -> None:
+        """Publish all policy tables at once; one not given becomes empty.
+
+        touches  what changed for sessions that exist; None: anything may have, [] nothing
+        """
+        raw = {table: pack.pack(table, policy.get(table, ())) for table in records.POLICY}
+        self.commit_raw(raw, revision, pack_touches(touches))
+
+    def read_raw(self, table: str) -> bytes:
+        number, size = table_number(table), pack.size(table)
+        chunk, whole, at = bytearray(CHUNK * size), bytearray(), 0
+        into = self.ffi.from_buffer(chunk)
+        while True:
+            n = self.lib.pcgdp_read(self._dp, number, at, into, CHUNK)
+            if not ensure(n, f"table {table}"):
+                return bytes(whole)
+            whole += chunk[: n * size]
+            at += n
+
+    def read(self, table: str) -> list:
+        return pack.unpack(table, self.read_raw(table))
+
+    # ---- counters and sessions ----
+
+    def _array(self, call, kind: str, first: int, *args) -> Any:
+        """A C array filled by `call`, asked again with more room while it comes back full."""
+        room = first
+        while True:
+            array = self.ffi.new(f"struct pcgdp_{kind}[]", room)
+            n = ensure(call(self._dp, *args, array, room), kind)
+            if n < room:
+                return bytes(self.ffi.buffer(array)[0 : n * pack.size(kind)])
+            room *= 2
+
+    def _counts(self, call, names: list[str]) -> dict[str, int]:
+        array = self.ffi.new("uint64_t[]", len(names))
+        ensure(call(self._dp, array, len(names)), "counters")
+        return dict(zip(names, array, strict=True))
+
+    def totals(self) -> dict[str, int]:
+        out = self.ffi.new("struct pcgdp_totals *")
+        ensure(self.lib.pcgdp_totals(self._dp, out), "totals")
+        return {name: getattr(out, name) for name, _ in self.ffi.typeof(out[0]).fields}
+
+    def drops(self) -> dict[str, int]:
+        """Reason -> packets, of those that have any."""
+        counted = self._counts(self.lib.pcgdp_drops, border.reason_names())
+        return {reason: n for reason, n in counted.items() if n}
+
+    def stages(self) -> dict[str, int]:
+        """Stage -> packets that entered it, in the path's order."""
+        return self._counts(self.lib.pcgdp_stages, border.stage_names())
+
+    def nics(self) -> list[dict]:
+        return views.views("nic_info", self._array(self.lib.pcgdp_nics, "nic_info", 16))
+
+    def counters(self, table: str) -> list[dict]:
+        """Of "segments" (id: VNI) or "nat" (id: rule id)."""
+        data = self._array(self.lib.pcgdp_counters, "counter", CHUNK, table_number(table))
+        return views.views("counter", data)
+
+    def sessions_raw(self, cursor: int, n: int = CHUNK) -> tuple[bytes, int]:
+        """The next up to n sessions and where to go on; an empty array: that was all."""
+        at = self.ffi.new("uint32_t *", cursor)
+        array = self.ffi.new("struct pcgdp_session[]", n)
+        got = ensure(self.lib.pcgdp_sessions(self._dp, at, array, n), "sessions")
+        return bytes(self.ffi.buffer(array)[0 : got * pack.size("session")]), at[0]
+
+    def sessions(self) -> list[dict]:
+        seen, cursor = [], 0
+        while True:
+            data, cursor = self.sessions_raw(cursor)
+            if not data:
+                return seen
+            seen += views.views("session", data)
+
+    def sweep(self, now_ns: int) -> None:
+        """One ageing round, as housekeeping does by itself once started."""
+        ensure(self.lib.pcgdp_sweep(self._dp, now_ns), "sweep")
