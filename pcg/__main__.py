@@ -1,0 +1,5 @@
+"""`python -m pcg` is `pcg`."""
+
+from pcg.cli.main import main
+
+main()

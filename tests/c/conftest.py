@@ -1,0 +1,27 @@
+"""The C packet path in this process, without a NIC. Whatever a test does, no frame may vanish."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pcg.datapath.lib import Datapath
+
+
+def assert_accounted(dp: Datapath) -> None:
+    """rx + made = tx + punt + sum(drops) + held, at rest (DESIGN section 6.2)."""
+    t = dp.totals()
+    assert t["rx"] + t["made"] == t["tx"] + t["punt"] + t["drops"] + t["held"], t
+    assert t["drops"] == sum(dp.drops().values())
+
+
+@pytest.fixture
+def dp(built) -> Iterator[Datapath]:
+    """A fresh datapath on anonymous memory: `up0` is its uplink, `down0` its downlink.
+
+    Its tables are empty. Use `dp.inject(role, frames)`; workers are not started.
+    """
+    with Datapath(sessions=4096, workload_addresses=1024, fresh=True) as path:
+        path.nic_add("up0", "uplink")
+        path.nic_add("down0", "downlink")
+        yield path
+        assert_accounted(path)
