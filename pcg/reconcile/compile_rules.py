@@ -1,0 +1,196 @@
+"""NAT and firewall rules, multiplied out into records that match one thing each.
+
+A rule lists sources, destinations, protocols and port ranges; a record has one of each. All
+records of a rule carry its number, so that counters and sessions speak of the rule.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pcg.model.desired import (
+    Desired,
+    Direction,
+    FirewallAction,
+    FirewallMatch,
+    FirewallRule,
+    Match,
+    Nat,
+    NatAction,
+    PortRange,
+    Protocol,
+    Service,
+)
+from pcg.model.sizes import POOL_MAX
+from pcg.reconcile import records as r
+from pcg.reconcile.addresses import ANY, address, prefix
+from pcg.reconcile.numbers import Numbers
+
+# IANA protocol numbers; 0 is "any" in a record.
+PROTOCOLS = {
+    Protocol.ANY: 0,
+    Protocol.ICMP: 1,
+    Protocol.TCP: 6,
+    Protocol.UDP: 17,
+    Protocol.GRE: 47,
+    Protocol.ESP: 50,
+    Protocol.AH: 51,
+    Protocol.SCTP: 132,
+}
+NAT_ACTIONS = {
+    NatAction.DNAT: 0,
+    NatAction.SNAT: 1,
+    NatAction.REFLEXIVE: 2,
+    NatAction.NO_SNAT: 3,
+    NatAction.NO_DNAT: 4,
+}
+FW_MATCHES = {
+    FirewallMatch.EXTERNAL_ADDRESS: 0,
+    FirewallMatch.INTERNAL_ADDRESS: 1,
+    FirewallMatch.BYPASS: 2,
+}
+FW_ACTIONS = {FirewallAction.ALLOW: 0, FirewallAction.DROP: 1, FirewallAction.REJECT: 2}
+DIRECTIONS = {Direction.IN: 1, Direction.OUT: 2, Direction.IN_OUT: 3}
+ANY_PORTS = (PortRange(0, 65535),)
+ON_SECONDARY = {NatAction.DNAT, NatAction.NO_DNAT}  # match what is on the uplink, before NAT
+
+
+@dataclass(frozen=True)
+class Publics:
+    """Public addresses as this gateway has them."""
+
+    records: list[r.Publics]
+    by_id: dict[str, r.Publics]
+    secondary_of: dict[tuple[int, bytes], bytes]  # VRF, Elastic IP -> secondary address here
+
+    @classmethod
+    def of(cls, desired: Desired, numbers: Numbers) -> "Publics":
+        made = {}
+        for p in desired.public_addresses:
+            secondary = p.secondary.get(desired.gateway.id)
+            if secondary:  # else it lives on other gateways only
+                vrf, index = numbers.vrfs[p.vrf], numbers.publics[p.id]
+                made[p.id] = r.Publics(index, vrf, address(p.address), address(secondary), p.id)
+        back = {(p.vrf, p.address_be): p.secondary_be for p in made.values()}
+        return cls(list(made.values()), made, back)
+
+
+def nat_records(desired: Desired, numbers: Numbers, publics: Publics) -> list[r.Nat]:
+    """In the order in which they decide: priority, then id. Disabled ones are left out."""
+    rules = [n for n in desired.nat if n.enabled]
+    rules.sort(key=lambda n: (n.priority, n.id))
+    return [record for n in rules for record in _nat_rule(n, numbers, publics)]
+
+
+def _nat_rule(rule: Nat, numbers: Numbers, publics: Publics) -> Iterator[r.Nat]:
+    vrf = numbers.vrfs[rule.vrf]
+    target_be, n_targets, pool = bytes(4), 0, []
+    if rule.action is NatAction.DNAT:
+        target_be, n_targets = _targets(rule.translated)
+    else:
+        pool = [publics.by_id[p].index for p in rule.translated if p in publics.by_id]
+    for match, ports in _matches_with_ports(rule, vrf, publics):
+        yield r.Nat(
+            id=numbers.nat[rule.id],
+            vrf=vrf,
+            action=NAT_ACTIONS[rule.action],
+            fw_match=FW_MATCHES[rule.firewall_match],
+            log=int(rule.log),
+            n_pool=len(pool),
+            port_first=ports[0],
+            port_last=ports[1],
+            target_be=target_be,
+            n_targets=n_targets,
+            match=match,
+            pool=tuple(pool + [0] * (POOL_MAX - len(pool))),
+            name=rule.id,
+        )
+
+
+def _targets(translated: Sequence[str]) -> tuple[bytes, int]:
+    """First address and how many follow; `validate` saw to it that they are neighbours."""
+    nets = sorted(prefix(t) for t in translated)
+    return nets[0].be, sum(1 << (32 - n.length) for n in nets)
+
+
+def _matches_with_ports(
+    rule: Nat, vrf: int, publics: Publics
+) -> Iterator[tuple[r.Match, tuple[int, int]]]:
+    """Each match beside the ports it becomes; (0, 0): kept, or drawn from the default range."""
+    to = rule.translated_ports
+    ports = (to.first, to.last) if to else (0, 0)
+    use_secondary = rule.action in ON_SECONDARY
+    for match in matches(rule.match, vrf, publics, use_secondary):
+        yield match, ports
+
+
+def firewall_records(desired: Desired, numbers: Numbers, publics: Publics) -> list[r.Firewall]:
+    """In order of the document: sections, rules, services."""
+    made: list[r.Firewall] = []
+    for section in desired.firewall.sections:
+        vrf = numbers.vrfs[section.vrf]
+        for rule in section.rules:
+            if rule.enabled:
+                made.extend(_firewall_rule(rule, vrf, numbers.firewall[rule.id], publics))
+    return made
+
+
+def _firewall_rule(
+    rule: FirewallRule, vrf: int, number: int, publics: Publics
+) -> Iterator[r.Firewall]:
+    action, direction = FW_ACTIONS[rule.action], DIRECTIONS[rule.direction]
+    for service in rule.services or (Service(Protocol.ANY),):
+        match = Match(
+            source=rule.source,
+            destination=rule.destination,
+            protocol=service.protocol,
+            source_ports=service.source_ports,
+            destination_ports=service.destination_ports,
+        )
+        for m in matches(match, vrf, publics, use_secondary=False):
+            yield r.Firewall(number, vrf, action, direction, int(rule.log), m, rule.id)
+
+
+def matches(match: Match, vrf: int, publics: Publics, use_secondary: bool) -> Iterator[r.Match]:
+    """One record match for each combination of what the lists name."""
+    protocol = PROTOCOLS[match.protocol]
+    for source, destination, sports, dports in itertools.product(
+        prefixes(match.source, vrf, publics, use_secondary),
+        prefixes(match.destination, vrf, publics, use_secondary),
+        match.source_ports or ANY_PORTS,
+        match.destination_ports or ANY_PORTS,
+    ):
+        yield r.Match(
+            src_be=source[0],
+            dst_be=destination[0],
+            src_len=source[1],
+            dst_len=destination[1],
+            protocol=protocol,
+            sport_first=sports.first,
+            sport_last=sports.last,
+            dport_first=dports.first,
+            dport_last=dports.last,
+        )
+
+
+def prefixes(
+    items: Iterable[str], vrf: int, publics: Publics, use_secondary: bool
+) -> list[tuple[bytes, int]]:
+    """Prefixes, addresses and ids of public addresses -> (bytes, length); none: anything.
+
+    A public address is matched as its Elastic IP, or, where the rule is held against what is on
+    the uplink (DNAT), as the secondary address that the cloud maps to it. That goes for an
+    Elastic IP written out, too: the cloud has replaced it before a packet is here.
+    """
+    made: list[tuple[bytes, int]] = []
+    for item in items:
+        public = publics.by_id.get(item)
+        if public:
+            made.append((public.secondary_be if use_secondary else public.address_be, 32))
+        elif item[0].isdigit():
+            be, length = prefix(item)
+            if use_secondary and length == 32:
+                be = publics.secondary_of.get((vrf, be), be)
+            made.append((be, length))
+    # A list of which nothing is here matches nothing; only an empty list matches all.
+    return made if items else [ANY]
