@@ -1,27 +1,22 @@
-"""Conditions with a deadline, instead of sleeps."""
+"""Tests wait for a condition, with a deadline, instead of sleeping and hoping."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-LOOK_S = 0.01
+
+POLL_S = 0.005
 
 
-def until(condition: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
-    """The first true value of `condition`; AssertionError that says `what` when time is up.
+def wait_until(cond: Callable[[], T], what: str, deadline_s: float = 10.0) -> T:
+    """The first true value of cond(); fails naming `what` when none came before the deadline.
 
-    An AssertionError of the condition itself counts as not yet; the last one is shown.
+    A deadline is for the test that hangs, not a measurement: choose it generous.
     """
-    deadline, last = time.monotonic() + timeout_s, None
-    while True:
-        try:
-            value = condition()
-            last = value if value is not None else last
-            if value:
-                return value
-        except AssertionError as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what} (last seen: {last!r})")
-        time.sleep(LOOK_S)
+    end = time.monotonic() + deadline_s
+    while not (value := cond()):
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {deadline_s} s for: {what}")
+        time.sleep(POLL_S)
+    return value
