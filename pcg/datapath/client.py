@@ -73,7 +73,7 @@ class Client:
     ) -> None:
         """Publish all policy tables at once, or none of them; one not given becomes empty.
 
-        touches  what changed for sessions that exist; None: anything may have, [] nothing
+        touches  what changed for sessions that exist; None or empty: anything may have
         """
         tables = [pack.pack(table, policy.get(table, ())) for table in records.POLICY]
         self._call("commit", *tables, pack_touches(touches), revision=revision)

@@ -17,14 +17,11 @@ from pcg.reconcile import records
 
 ERROR_LEN = 256
 CHUNK = 4096  # records copied out by one call
-NOTHING_TOUCHED = records.Touch(0xFFFFFFFF, bytes(4), bytes(4), 32, 32)  # a VRF nobody has
 
 
 def pack_touches(touches: Sequence | None) -> bytes:
-    """None: anything may have changed (no record means that to C); []: nothing did."""
-    if touches is None:
-        return b""
-    return pack.pack("touch", touches or [NOTHING_TOUCHED])
+    """None or empty: every session may be concerned, as pcgdp.h has it."""
+    return pack.pack("touch", touches or ())
 
 
 class Datapath(Frames):
@@ -111,7 +108,7 @@ class Datapath(Frames):
     ) -> None:
         """Publish all policy tables at once; one not given becomes empty.
 
-        touches  what changed for sessions that exist; None: anything may have, [] nothing
+        touches  what changed for sessions that exist; None or empty: anything may have
         """
         raw = {table: pack.pack(table, policy.get(table, ())) for table in records.POLICY}
         self.commit_raw(raw, revision, pack_touches(touches))

@@ -1,0 +1,52 @@
+"""`pcgctl explain`: one packet, built from arguments, through the live configuration. Nothing is
+sent, made or counted: it says what would happen, by which rule, and how the packet would leave.
+"""
+
+import json
+
+import click
+
+from pcg.cli import story
+from pcg.cli.kinds import PROTOCOLS, Address
+from pcg.cli.look import Look
+
+
+@click.command()
+@click.option(
+    "--from",
+    "entry",
+    type=Address("", "uplink"),
+    default="",
+    metavar="uplink|TEP",
+    help="Where it comes from; else the uplink, or the TEP of the port that has the source.",
+)
+@click.option("--src", "source", type=Address(), required=True, help="Source address.")
+@click.option("--dst", "destination", type=Address(), required=True, help="Destination address.")
+@click.option("--protocol", type=click.Choice([p for p in PROTOCOLS if p != "any"]), default="tcp")
+@click.option("--sport", type=click.IntRange(0, 65535), default=40000, show_default=True)
+@click.option("--dport", type=click.IntRange(0, 65535), default=80, show_default=True)
+@click.option("--flags", default="S", show_default=True, help="Of TCP, as scapy writes them.")
+@click.option("--length", type=click.IntRange(0, 9000), default=0, help="Of the IP packet.")
+@click.option("--ttl", type=click.IntRange(0, 255), default=64, show_default=True)
+@click.option("--vni", type=click.IntRange(1, 0xFFFFFF), help="It arrives with; else its port's.")
+@click.option("--segment", default="", help="The same, by name.")
+@click.option("--vrf", default="", help="Of the source, where several VRFs have its address.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def explain(look: Look, as_json: bool, **wanted) -> None:
+    """Say what would happen to one packet."""
+    from pcg.cli import packets
+
+    role, frame = packets.build(look, packets.Wanted(**wanted))
+    events, out = look.client.explain(role, frame)
+    if as_json:
+        story_of = {"role": role, "frame": frame.hex(), "events": events}
+        click.echo(json.dumps({**story_of, "sent": out.hex() if out else None}))
+        return
+    click.echo(f"by the {role}: {packets.describe(frame)}")
+    if not events:
+        click.echo("the datapath says nothing about it")
+        return
+    click.echo("\n".join(story.lines(look, events)))
+    if out:
+        click.echo(f"as it would leave: {packets.describe(out)}")

@@ -1,0 +1,97 @@
+"""What `pcgctl` looks at: the datapath's tables, read once a command and joined by their names."""
+
+import functools
+import ipaddress
+from typing import Any
+
+from pcg.datapath import views
+from pcg.datapath.client import Client
+
+
+def address_key(text: str) -> int:
+    """Sorts dotted addresses as numbers."""
+    return int(ipaddress.IPv4Address(text))
+
+
+def ports_text(first: int, last: int) -> str:
+    """
+    >>> ports_text(0, 65535), ports_text(80, 80), ports_text(8000, 8010)
+    ('any', '80', '8000-8010')
+    """
+    if (first, last) == (0, 65535):
+        return "any"
+    return str(first) if first == last else f"{first}-{last}"
+
+
+class Look:
+    """The datapath behind `endpoint`, connected on first use, and the gateway's control socket."""
+
+    def __init__(self, datapath: str, gateway: str) -> None:
+        self.endpoint, self.gateway = datapath, gateway
+        self._tables: dict[str, list[dict[str, Any]]] = {}
+
+    @functools.cached_property
+    def client(self) -> Client:
+        return Client(self.endpoint)
+
+    def __enter__(self) -> "Look":
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """Every record of a table, in words; asked for once."""
+        if name not in self._tables:
+            self._tables[name] = [views.view(name, record) for record in self.client.read(name)]
+        return self._tables[name]
+
+    def ask_gateway(self, op: str) -> Any:
+        """The control loop's answer; BackendError when it is not there."""
+        from pcg.gateway.control import ask
+
+        return ask(self.gateway, op)
+
+    def _names(self, table: str, key: str) -> dict[int, str]:
+        return {record[key]: record["name"] for record in self.table(table)}
+
+    def vrf(self, index: int) -> str:
+        return self._vrfs.get(index, str(index))
+
+    def vrf_index(self, name: str) -> int:
+        """Of a VRF by name, or by number; -1 when there is none."""
+        known = {text: index for index, text in self._vrfs.items()}
+        return known.get(name, int(name) if name.isdigit() else -1)
+
+    def segment(self, vni: int) -> str:
+        return self._segments.get(vni, str(vni))
+
+    def nat_rule(self, number: int) -> str:
+        return self._nat.get(number, str(number)) if number else ""
+
+    def firewall_rule(self, number: int) -> str:
+        return self._firewall.get(number, str(number)) if number else ""
+
+    def public(self, index: int | None) -> dict[str, Any] | None:
+        return self._publics.get(index)
+
+    @functools.cached_property
+    def _vrfs(self) -> dict[int, str]:
+        return self._names("vrfs", "index")
+
+    @functools.cached_property
+    def _segments(self) -> dict[int, str]:
+        return self._names("segments", "vni")
+
+    @functools.cached_property
+    def _nat(self) -> dict[int, str]:
+        return self._names("nat", "id")
+
+    @functools.cached_property
+    def _firewall(self) -> dict[int, str]:
+        return self._names("firewall", "id")
+
+    @functools.cached_property
+    def _publics(self) -> dict[int, dict]:
+        return {record["index"]: record for record in self.table("publics")}

@@ -1,0 +1,158 @@
+"""One packet built from words, as a workload's host or the uplink's router would send it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pcg.cli.kinds import PROTOCOLS
+from pcg.cli.look import Look
+from pcg.model.errors import BackendError
+
+OPTION_CLASS, OPTION_TYPE = 0x0104, 0x80  # DESIGN section 7; type 0x80: critical
+GENEVE_PORT = 6081
+ETHERNET = 0x6558
+UNKNOWN_MAC = "02:00:00:00:00:01"  # of a sender that no table knows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the operator asked about. "" and None: take what fits."""
+
+    source: str
+    destination: str
+    protocol: str = "tcp"
+    sport: int = 40000
+    dport: int = 80
+    flags: str = "S"
+    length: int = 0  # of the IP packet, padded up to it
+    ttl: int = 64
+    entry: str = ""  # "uplink" or a TEP's address
+    vni: int | None = None
+    segment: str = ""
+    vrf: str = ""
+
+
+def inner(wanted: Wanted):
+    """The IP packet alone, as scapy's."""
+    from scapy.layers.inet import ICMP, IP, TCP, UDP
+    from scapy.packet import Raw
+
+    ip = IP(src=wanted.source, dst=wanted.destination, ttl=wanted.ttl, flags="DF")
+    headers: dict[str, Callable[[], Any]] = {
+        "tcp": lambda: TCP(sport=wanted.sport, dport=wanted.dport, flags=wanted.flags),
+        "udp": lambda: UDP(sport=wanted.sport, dport=wanted.dport),
+        "icmp": lambda: ICMP(type=8, id=wanted.sport),
+    }
+    if wanted.protocol in headers:
+        packet = ip / headers[wanted.protocol]()
+    else:
+        ip.proto = PROTOCOLS[wanted.protocol]
+        packet = ip
+    return packet / Raw(bytes(max(0, wanted.length - len(packet))))
+
+
+def _asked_network(look: Look, wanted: Wanted) -> dict[str, Any] | None:
+    """The segment or transit that the operator named; None when nothing was said."""
+    if not wanted.segment and not wanted.vni:
+        return None
+    for network in look.table("segments"):
+        if wanted.segment == network["name"] or wanted.vni == network["vni"]:
+            return network
+    if wanted.segment:
+        why, mend = "does not exist", "see `pcgctl show segments`"
+        raise BackendError(f"segment {wanted.segment}", why, mend)
+    return {"vni": wanted.vni, "gateway_mac": UNKNOWN_MAC}  # not ours: explain shall say so
+
+
+def _port_of(look: Look, wanted: Wanted) -> dict[str, Any] | None:
+    """The workload's port that has the source address; None when no port has it."""
+    asked = _asked_network(look, wanted)
+    vrf = look.vrf_index(wanted.vrf) if wanted.vrf else asked.get("vrf") if asked else None
+    found = [
+        p for p in look.table("ports") if p["address"] == wanted.source and vrf in (None, p["vrf"])
+    ]
+    if len(found) > 1:
+        names = " or ".join(look.vrf(p["vrf"]) for p in found)
+        raise BackendError(f"source {wanted.source}", "is in several VRFs", f"say --vrf {names}")
+    return found[0] if found else None
+
+
+def _network(look: Look, wanted: Wanted, port: dict[str, Any] | None) -> dict[str, Any]:
+    """What the packet arrives on: as asked, or as a host with distributed routing would send it.
+
+    Such a host sends north by the VRF's transit and delivers everything else itself; so without a
+    word the transit is taken, and the port's segment where there is none.
+    """
+    if asked := _asked_network(look, wanted):
+        return asked
+    if not port:
+        mend = "say --from uplink, or --from TEP with --vni or --segment"
+        raise BackendError(f"source {wanted.source}", "is no workload's address", mend)
+    networks = look.table("segments")
+    transits = [n for n in networks if n["kind"] == "transit" and n["vrf"] == port["vrf"]]
+    return (transits or [n for n in networks if n["vni"] == port["vni"]])[0]
+
+
+def _nic_mac(look: Look, role: str) -> str:
+    for nic in look.client.nics():
+        if nic["role"] == role:
+            return nic["mac"]
+    raise BackendError(f"{role} of the datapath", "is not open", "see `pcgctl show nics`")
+
+
+def from_uplink(look: Look, wanted: Wanted) -> bytes:
+    from scapy.layers.l2 import Ether
+
+    hops = [hop["mac"] for hop in look.table("nexthops") if hop["resolved"]]
+    source = hops[0] if hops else UNKNOWN_MAC
+    return bytes(Ether(src=source, dst=_nic_mac(look, "uplink")) / inner(wanted))
+
+
+def from_overlay(look: Look, wanted: Wanted) -> bytes:
+    """The packet in the tunnel of the source's TEP, with the MACs its host would write."""
+    from scapy.contrib.geneve import GENEVE, GeneveOptions
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    port = _port_of(look, wanted)
+    network = _network(look, wanted, port)
+    sender = wanted.entry or (port["tep"] if port else "")
+    if not sender:
+        raise BackendError(f"source {wanted.source}", "is no workload's address", "say --from TEP")
+    tep = next((t for t in look.table("teps") if t["address"] == sender), {})
+    ours = [GeneveOptions(classid=OPTION_CLASS, type=OPTION_TYPE, length=1, data=bytes(4))]
+    options = ours if tep.get("option") else []
+    header = {"vni": network["vni"], "proto": ETHERNET, "critical": len(options)}
+    geneve = GENEVE(**header, options=options)
+    outer = Ether(src=_mac(tep.get("mac")), dst=_nic_mac(look, "downlink"))
+    outer /= IP(src=sender, dst=look.table("local")[0]["tep"], ttl=64, flags="DF")
+    outer /= UDP(sport=49152 + wanted.sport % 16384, dport=GENEVE_PORT)
+    frame = Ether(src=_mac(port and port["mac"]), dst=network["gateway_mac"]) / inner(wanted)
+    return bytes(outer / geneve / frame)
+
+
+def _mac(known: str | None) -> str:
+    return known if known and known != "00:00:00:00:00:00" else UNKNOWN_MAC
+
+
+def build(look: Look, wanted: Wanted) -> tuple[str, bytes]:
+    """(role it arrives by, frame). Without a word: a workload's source comes by its tunnel."""
+    tunnelled = wanted.entry or wanted.vni or wanted.segment or _port_of(look, wanted)
+    if wanted.entry == "uplink" or not tunnelled:
+        return "uplink", from_uplink(look, wanted)
+    return "downlink", from_overlay(look, wanted)
+
+
+def describe(frame: bytes) -> str:
+    """A frame's layers in one line, through the tunnel if it is in one."""
+    from scapy.contrib import geneve  # noqa: F401 (teaches UDP 6081)
+    from scapy.layers.inet import IP
+    from scapy.layers.l2 import Ether
+
+    packet = Ether(frame)
+    parts = [packet.summary()]
+    inmost = packet
+    while inmost and inmost.payload and inmost.payload.haslayer(IP):
+        inmost = inmost.payload.getlayer(IP)
+        parts.append(f"{inmost.src} -> {inmost.dst} ttl {inmost.ttl} length {inmost.len}")
+    return "; ".join(parts)
