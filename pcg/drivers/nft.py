@@ -6,6 +6,7 @@ built from, and of the listing that the kernel gave right after. So a restarted 
 own work, and whatever somebody changes in our tables shows, down to a chain made anew.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -52,10 +53,11 @@ def _quiet(value: Any) -> Any:
 
 
 class Nft:
-    """One libnftables context, of the network namespace in which it was made."""
+    """One libnftables context, of the network namespace in which it is first used."""
 
-    def __init__(self) -> None:
-        self._nft = _library()
+    @functools.cached_property
+    def _nft(self) -> Any:
+        return _library()
 
     def exists(self) -> bool:
         """Whether a table of ours is there at all, whatever is in it."""

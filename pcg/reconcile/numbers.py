@@ -69,9 +69,13 @@ def numbers_for(desired: Desired, known: Numbers) -> Numbers:
 
 
 def merged(first: Numbers, second: Numbers) -> Numbers:
-    """Where both know a name, the first is right."""
-    kinds = {k: {**getattr(second, k), **getattr(first, k)} for k in RANGES}
-    return Numbers(**kinds)
+    """Where the two disagree, about a name or about who has a number, the first is right."""
+    made = {}
+    for kind in RANGES:
+        sure, maybe = getattr(first, kind), getattr(second, kind)
+        taken = set(sure.values())
+        made[kind] = {**{k: n for k, n in maybe.items() if n not in taken}, **sure}
+    return Numbers(**made)
 
 
 def numbers_of(policy: Mapping[str, list]) -> Numbers:

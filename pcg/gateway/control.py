@@ -1,0 +1,91 @@
+"""The gateway's control socket: pcgctl asks what is desired and what became of it.
+
+One MessagePack map each way: {"op": "realised"} -> {"ok": {...}} or {"error": "..."}.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from pcg.model.errors import BackendError
+
+REQUEST_MAX = 4096  # bytes
+PER_STEP = 16  # requests answered before other work gets its turn
+
+Answers = Mapping[str, Callable[[], Any]]  # op -> what answers it
+
+
+class ControlServer:
+    """Read-only, on a Unix socket that only root opens."""
+
+    def __init__(self, endpoint: str, answers: Answers) -> None:
+        self._answers = answers
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.maxmsgsize = REQUEST_MAX
+        path = endpoint.removeprefix("ipc://")
+        try:
+            if endpoint.startswith("ipc://"):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.socket.bind(endpoint)
+            if endpoint.startswith("ipc://"):
+                os.chmod(path, 0o600)
+        except (zmq.ZMQError, OSError) as e:
+            self.close()
+            mend = "correct `control` in the gateway's settings"
+            raise BackendError(f"control socket {endpoint}", e.strerror or str(e), mend) from None
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def serve(self) -> None:
+        """Answer what has arrived. Never blocks, never raises for what a client sends."""
+        for _ in range(PER_STEP):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if len(frames) < 2:
+                continue
+            reply = msgspec.msgpack.encode(self._answer(frames[-1]))
+            try:
+                self.socket.send_multipart([*frames[:-1], reply], zmq.NOBLOCK)
+            except zmq.ZMQError:
+                continue  # it went away
+
+    def _answer(self, data: bytes) -> dict[str, Any]:
+        try:
+            request = msgspec.msgpack.decode(data)
+        except msgspec.MsgspecError as e:
+            return {"error": f"not a request: {e}"}
+        op = request.get("op") if isinstance(request, dict) else None
+        if not isinstance(op, str) or op not in self._answers:
+            return {"error": f"unknown op {op!r}; there are: {', '.join(self._answers)}"}
+        return {"ok": self._answers[op]()}
+
+
+def ask(endpoint: str, op: str, timeout_s: float = 5.0) -> Any:
+    """What a running gateway answers to `op`: "realised" or "desired".
+
+    Raises  BackendError   nobody there, no answer in time, or the gateway says why not
+    """
+    with zmq.Context() as context, context.socket(zmq.REQ) as sock:
+        sock.linger = 0
+        sock.immediate = 1
+        sock.connect(endpoint)
+        thing = f"gateway at {endpoint}"
+        mend = "is `pcg gateway` running, with this control socket in its settings?"
+        if not sock.poll(min(1.0, timeout_s) * 1000, zmq.POLLOUT):
+            raise BackendError(thing, "nobody listens there", mend)
+        sock.send(msgspec.msgpack.encode({"op": op}))
+        if not sock.poll(timeout_s * 1000, zmq.POLLIN):
+            raise BackendError(thing, f"no answer within {timeout_s:g} s", mend)
+        answer = msgspec.msgpack.decode(sock.recv())
+    if "error" in answer:
+        raise BackendError(thing, answer["error"])
+    return answer["ok"]

@@ -1,0 +1,229 @@
+"""The control loop: desired, actual, plan, apply; again and again, whatever happened in between.
+
+Level-triggered: an event only says *when* to look, never *what* to do. Each backend has its turn
+when something it depends on changed, when the last try failed (later each time), and every
+`resync_s` anyway. A turn that finds everything as desired changes nothing.
+
+The order of a round never lets the kernel answer for an address that is the datapath's: first
+what nft keeps from the kernel and should no longer, then interfaces, datapath, what nft keeps
+from now on, and last the removal of interface addresses. On a fresh boot nft comes first of all,
+with its default drop, since there is nothing yet that it could take from anybody.
+
+Everything in here runs in one thread. This is the one place where BackendErrors end.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from pcg.drivers.datapath import Datapath
+from pcg.drivers.neighbours import Neighbours, Seen
+from pcg.drivers.netlink import Netlink
+from pcg.drivers.nft import Nft
+from pcg.gateway.health import Health
+from pcg.gateway.nexthops import NextHops
+from pcg.gateway.state import Store
+from pcg.model.desired import Desired
+from pcg.model.errors import BackendError
+from pcg.reconcile import host
+from pcg.reconcile.compiler import Compiler
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("netlink", "datapath", "nft")
+CHECK_S = 1.0  # is the datapath still the one we programmed; are next hops still there
+COMMIT_S = 0.1  # DESIGN section 6.3: at most ten commits a second, coalesced
+EVENTS_S = 0.05  # the kernel's events come in groups: wait for the rest of one
+SAVE_S = 1.0  # write the state file at most that often
+
+
+class Gateway:
+    def __init__(
+        self,
+        resync_s: float,
+        *,
+        datapath: Datapath,
+        nft: Nft,
+        netlink: Netlink,
+        neighbours: Neighbours,
+        store: Store,
+        wall: Callable[[], float],
+    ) -> None:
+        self.resync_s, self.wall = resync_s, wall
+        self.datapath, self.nft, self.netlink = datapath, nft, netlink
+        self.neighbours, self.store = neighbours, store
+        self.desired: Desired | None = None
+        self.epoch = self.revision = 0
+        self.source = "none"  # of `desired`: "disk" or "controller"
+        self.health = {name: Health(name) for name in (*BACKENDS, "state")}
+        self._compiler = Compiler()
+        self._next_hops = NextHops(neighbours)
+        self._links: dict[str, Any] = {}
+        self._steering: host.Steering | None = None  # that nft was last seen to hold
+        self._ways_due = True
+        self._resync_at = self._check_at = 0.0
+        self._commit_at = 0.0
+        self._policy_waits = False
+
+    # ---- what happens to us ----
+
+    def adopt(
+        self, desired: Desired, epoch: int, revision: int, now: float, source: str = "controller"
+    ) -> None:
+        """A new desired state, valid as a whole."""
+        old, self.desired = self.desired, desired
+        self.epoch, self.revision, self.source = epoch, revision, source
+        if desired is old:
+            return
+        self.health["datapath"].want(now)
+        if old is None or old.gateway != desired.gateway:
+            self.health["netlink"].want(now)
+        if old is None or _steering_inputs(old) != _steering_inputs(desired):
+            self.health["nft"].want(now)
+        if old is None or old.teps is not desired.teps or old.routes is not desired.routes:
+            self._ways_due = True
+        if source != "disk":
+            self.health["state"].want(now + SAVE_S)
+
+    def seen(self, seen: Seen, now: float) -> None:
+        """The kernel told us something."""
+        if seen.neighbours and self._next_hops.gather():
+            self.health["datapath"].want(now)
+        if seen.kernel:
+            self.health["netlink"].want(now + EVENTS_S)
+        if seen.links:
+            self.health["nft"].want(now + EVENTS_S)
+
+    def next_turn(self) -> float:
+        """Monotonic time at which round() has something to do, events aside."""
+        if self.desired is None:
+            return float("inf")
+        return min(self._check_at, self._resync_at, *(h.due for h in self.health.values()))
+
+    # ---- one round ----
+
+    def round(self, now: float) -> None:
+        """Give each backend whose turn it is its turn. Raises nothing that a retry could mend."""
+        if self.desired is None:
+            return
+        self._timers(now)
+        steer = self._is_due("nft", now)
+        if steer:
+            self._turn("nft", self._steer_first, now, last=False)
+        set_up = self._is_due("netlink", now)
+        if set_up:
+            self._turn("netlink", self._set_up, now)
+        if self._is_due("datapath", now):
+            self._turn("datapath", lambda: self._program(now), now)
+            if self._policy_waits:
+                self.health["datapath"].want(self._commit_at)
+        if steer:
+            self._turn("nft", self._steer, now)
+        if set_up and not self.errors():
+            self._turn("netlink", self._clear, now)
+        if self._is_due("state", now):
+            self._turn("state", self._save, now)
+
+    def _is_due(self, name: str, now: float) -> bool:
+        return self.health[name].is_due(now)
+
+    def _timers(self, now: float) -> None:
+        if now >= self._resync_at:
+            self._resync_at = now + self.resync_s
+            self._ways_due = True
+            for name in BACKENDS:
+                self.health[name].want(now)
+        if now >= self._check_at:
+            self._check_at = now + CHECK_S
+            self.neighbours.refresh()
+            if not self.health["datapath"].errors:
+                self.health["datapath"].want(now)
+
+    def _turn(
+        self,
+        name: str,
+        work: Callable[[], Iterable[BackendError] | None],
+        now: float,
+        last: bool = True,
+    ) -> None:
+        """Run one backend's work. Not `last`: success is told by what follows."""
+        try:
+            errors = tuple(work() or ())
+        except BackendError as e:
+            errors = (e,)
+        if errors or last:
+            self.health[name].done(errors, now, self.wall())
+
+    def _set_up(self) -> list[BackendError]:
+        failed = self.netlink.add(host.setups(self.desired))
+        self._links = self.netlink.read().links
+        self._ways_due = True
+        self.health["datapath"].want(0.0)
+        return failed
+
+    def _clear(self) -> None:
+        self.netlink.clear(host.setups(self.desired))
+
+    def _program(self, now: float) -> list[BackendError]:
+        self.datapath.check()
+        held = self.datapath.read()
+        if self._ways_due:
+            self._next_hops.look_up(self.desired, self._links, held.single)
+            self._ways_due = False
+        want = self._compiler.tables(self.desired, self._next_hops.hops, held.numbers)
+        differs = want.policy != held.policy
+        may_commit = now >= self._commit_at
+        failed = self.datapath.apply(want, self.revision, may_commit)
+        if differs and may_commit:
+            self._commit_at = now + COMMIT_S
+        self._policy_waits = differs and not may_commit
+        return failed
+
+    def _steer_first(self) -> None:
+        """Before anything else: on a fresh boot everything, later what is no longer kept."""
+        new = host.steering(self.desired)
+        old = self._steering
+        if old is None and not self.nft.exists():
+            self.nft.apply(new)
+            self._steering = new
+        elif old is not None and set(old.owned) - set(new.owned):
+            self.nft.apply(host.common(old, new))
+
+    def _steer(self) -> None:
+        new = host.steering(self.desired)
+        if not self.nft.holds(new):
+            if self._steering == new:
+                log.warning("nft: our tables were changed by somebody; replacing them")
+            self.nft.apply(new)
+        self._steering = new
+
+    def _save(self) -> None:
+        self.store.save(self.desired, self.epoch, self.revision)
+
+    def save_now(self) -> None:
+        """Before we end: what was to be written later."""
+        if self.desired is not None and self.health["state"].due != float("inf"):
+            self._turn("state", self._save, 0.0)
+
+    # ---- what became of it ----
+
+    def errors(self) -> list[tuple[str, BackendError]]:
+        """(backend, error) of all that is not as desired."""
+        return [(name, e) for name in BACKENDS for e in self.health[name].errors]
+
+    def settled(self) -> bool:
+        """Whether every backend had its turn for the present state."""
+        return all(self.health[n].tried and not self._waits(n) for n in BACKENDS)
+
+    def _waits(self, name: str) -> bool:
+        health = self.health[name]
+        return health.due != float("inf") and not health.errors
+
+    def view_desired(self) -> Any:
+        return msgspec.to_builtins(self.desired) if self.desired else None
+
+
+def _steering_inputs(desired: Desired) -> tuple:
+    return desired.gateway, desired.public_addresses, desired.segments
