@@ -4,9 +4,11 @@ import click
 
 
 @click.command()
-@click.argument("settings", metavar="SETTINGS")
+@click.option(
+    "--settings", default="/etc/pcg/datapath.yaml", show_default=True, help="Its settings file."
+)
 def datapath(settings: str) -> None:
-    """Run the datapath by its settings file; SIGTERM ends it."""
+    """Run the datapath; SIGTERM ends it, and its sessions wait in the arena for the next one."""
     from pcg.cli import logs
     from pcg.datapath.process import run
     from pcg.model.load import load_settings

@@ -47,3 +47,7 @@ cli.add_command(explain)
 
 def main() -> None:
     errors.run(cli, "pcgctl")
+
+
+if __name__ == "__main__":
+    main()

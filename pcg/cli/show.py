@@ -1,5 +1,6 @@
 """`pcgctl show`: one command a table. What stands in a row: show_rows.py."""
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -76,11 +77,6 @@ REPORTS = {
         columns("name", "role", "driver", "up", "MTU=mtu", "MAC=mac", "In=rx_packets")
         + columns("In bytes=rx_bytes", "Out=tx_packets", "Out bytes=tx_bytes", "Missed=rx_missed"),
     ),
-    "realised": Report(
-        show_gateway.realised,
-        "Which revision is in force, and what could not be applied, each with why.",
-        columns("what", "value"),
-    ),
     "workloads": Report(
         show_gateway.workloads,
         "Workloads' ports as desired, and what the datapath has of them.",
@@ -137,3 +133,16 @@ def sessions(look: Look, address: str, vrf: str, limit: int, as_json: bool) -> N
 def drops(look: Look, every: bool, as_json: bool) -> None:
     """Why packets ended here, and what to conclude from it."""
     print_rows(show_rows.drops(look, every), DROPS, "drops", as_json)
+
+
+@show.command()
+@as_json
+@click.pass_obj
+def realised(look: Look, as_json: bool) -> None:
+    """Which revision is in force, and what could not be applied, each with why."""
+    answer = look.ask_gateway("realised")
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        rows = [{"what": what, "value": value} for what, value in show_gateway.flat(answer)]
+        print_rows(rows, columns("what", "value"), "realised", as_json)

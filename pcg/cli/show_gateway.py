@@ -6,10 +6,10 @@ from typing import Any
 from pcg.cli.look import Look
 
 
-def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
+def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
     """Leaves of nested dicts and lists as (path, value).
 
-    >>> _flat({"a": {"b": 1}, "c": [2]})
+    >>> flat({"a": {"b": 1}, "c": [2]})
     [('a.b', 1), ('c[0]', 2)]
     """
     if isinstance(value, dict):
@@ -18,11 +18,7 @@ def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
         parts = [(f"{path}[{i}]", item) for i, item in enumerate(value)]
     else:
         return [(path, value)]
-    return [leaf for name, item in parts for leaf in _flat(item, name)]
-
-
-def realised(look: Look) -> list[dict[str, Any]]:
-    return [{"what": what, "value": value} for what, value in _flat(look.ask_gateway("realised"))]
+    return [leaf for name, item in parts for leaf in flat(item, name)]
 
 
 def workloads(look: Look) -> list[dict[str, Any]]:

@@ -159,21 +159,17 @@ class Client:
 
     def _send(self, parts: list[bytes]) -> None:
         if not self._socket.poll(min(CONNECT_S, self.timeout_s) * 1000, zmq.POLLOUT):
-            why, mend = "nobody listens there", "start it: `pcg datapath SETTINGS`"
+            why, mend = "nobody listens there", "start it: `pcg datapath --settings FILE`"
             raise BackendError(self.thing, why, mend)
         self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
 
     def _receive(self, op: str, deadline: float) -> tuple[messages.Reply, list[bytes]]:
         while not self._socket.poll(LOOK_MS, zmq.POLLIN):
             if not self._socket.poll(0, zmq.POLLOUT):
-                raise BackendError(
-                    self.thing, f"it ended while it was asked to {op}", "look at its log"
-                )
+                raise BackendError(self.thing, f"it ended during {op}", "look at its log")
             if time.monotonic() > deadline:
                 why = f"no answer to {op} within {self.timeout_s:g} s"
-                raise BackendError(
-                    self.thing, why, "look at its log and at the load of the machine"
-                )
+                raise BackendError(self.thing, why, "look at its log and the machine's load")
         header, *data = self._socket.recv_multipart()
         try:
             reply = messages.decode_reply(header)

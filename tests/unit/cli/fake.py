@@ -1,0 +1,129 @@
+"""A gateway that is only pretended: what `pcgctl` would read, without a process."""
+
+from ipaddress import IPv4Address
+
+from pcg.cli.look import Look
+from pcg.datapath import pack, views
+from pcg.reconcile import records as r
+
+
+def ip(text: str) -> bytes:
+    return IPv4Address(text).packed
+
+
+MAC = bytes.fromhex("020000000005")
+WEB = r.Match(bytes(4), ip("10.99.1.11"), 0, 32, 6, 0, 65535, 80, 80)
+
+TABLES = {
+    "local": [r.Local(ip("10.99.0.1"), 1, 1500, 9001, 1024, 65535, 1)],
+    "vrfs": [r.Vrfs(0, 0, 0, "blue"), r.Vrfs(1, 0, 0, "red")],
+    "segments": [
+        r.Segments(5000, 0, 1, bytes(4), bytes(4), 8943, 0, 0, MAC, "transit-blue"),
+        r.Segments(1001, 0, 0, ip("10.1.0.0"), ip("10.1.0.1"), 8943, 24, 1, MAC, "web"),
+        r.Segments(1002, 1, 0, ip("10.1.0.0"), ip("10.1.0.1"), 8943, 24, 0, MAC, "web-red"),
+    ],
+    "teps": [r.Teps(ip("10.99.0.2"), MAC, 1, 1, 9001), r.Teps(ip("10.99.0.3"), MAC, 0, 0, 9001)],
+    "nexthops": [r.Nexthops(ip("10.99.1.1"), MAC, 1)],
+    "ports": [
+        r.Ports(0, ip("10.1.0.10"), 1001, ip("10.99.0.2"), MAC),
+        r.Ports(0, ip("10.1.0.9"), 1001, ip("10.99.0.3"), MAC),
+        r.Ports(1, ip("10.1.0.10"), 1002, ip("10.99.0.3"), MAC),
+    ],
+    "publics": [r.Publics(1, 0, ip("52.1.1.1"), ip("10.99.1.11"), "eip-1")],
+    "routes": [
+        r.Routes(0, ip("10.1.0.0"), 24, 1, bytes(4), 1001),
+        r.Routes(0, bytes(4), 0, 0, ip("10.99.1.1"), 0),
+    ],
+    "nat": [
+        r.Nat(1, 0, 0, 0, 0, 0, 8080, 8080, ip("10.1.0.10"), 1, WEB, (0,) * 16, "dnat-web"),
+        r.Nat(2, 0, 1, 0, 0, 1, 0, 0, bytes(4), 0, r.Match(), (1, *(0,) * 15), "snat-all"),
+    ],
+    "firewall": [],
+}
+
+
+def session(**given) -> dict:
+    fields = dict.fromkeys(pack.layout("session").record._fields, 0)
+    fields |= {name: bytes(4) for name in fields if name.endswith("_be")}
+    return views.view("session", list({**fields, **given}.values()))
+
+
+def event(**given) -> dict:
+    fields = dict.fromkeys(pack.layout("trace_event").record._fields, 0)
+    fields |= {name: bytes(4) for name in fields if name.endswith("_be")}
+    fields |= {"note": "", "session": 0xFFFFFFFF}
+    return {**views.view("trace_event", list(fields.values())), **given}
+
+
+class FakeClient:
+    """The part of Client that pcgctl uses; `asked` keeps what was explained."""
+
+    def __init__(self) -> None:
+        self.asked, self.events = [], []
+
+    def read(self, table):
+        return TABLES[table]
+
+    def counters(self, table):
+        number = 1001 if table == "segments" else 1
+        seen = {"in_packets": 5, "in_bytes": 700, "out_packets": 3, "out_bytes": 200, "sessions": 2}
+        return [{"id": number, **seen}]
+
+    def drops(self):
+        return {"NO_ROUTE": 7}
+
+    def reasons(self):
+        return {"NO_ROUTE": "no route for it", "NO_NAT": "no rule for it"}
+
+    def totals(self):
+        return {"rx": 1234567, "sessions": 2}
+
+    def stages(self):
+        return {"parse_outer": 4}
+
+    def nics(self):
+        return [
+            {"name": "up0", "role": "uplink", "mac": "02:00:00:00:01:01"},
+            {"name": "down0", "role": "downlink", "mac": "02:00:00:00:01:02"},
+        ]
+
+    def sessions(self, limit=None, address="", vrf=None):
+        found = session(
+            fwd_src_be=ip("10.1.0.10"),
+            fwd_dst_be=ip("8.8.8.8"),
+            rev_src_be=ip("8.8.8.8"),
+            rev_dst_be=ip("10.99.1.11"),
+            fwd_sport=5000,
+            fwd_dport=80,
+            rev_sport=80,
+            rev_dport=1024,
+            protocol=6,
+            kind=1,
+            nat_id=2,
+            public_index=1,
+        )
+        return [found][:limit]
+
+    def explain(self, role, frame):
+        self.asked.append((role, frame))
+        return [event(verdict="dropped", reason="NO_ROUTE", stage="session_lookup")], None
+
+    def trace_start(self, wanted, packets):
+        self.asked.append((wanted, packets))
+
+    def trace_read(self):
+        events, self.events = self.events, []
+        return events
+
+    def close(self):
+        pass
+
+
+class FakeLook(Look):
+    def __init__(self) -> None:
+        super().__init__("", "")
+        self.client = FakeClient()
+        self.answers = {}
+
+    def ask_gateway(self, op):
+        return self.answers[op]

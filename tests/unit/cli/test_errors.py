@@ -1,0 +1,67 @@
+"""Whatever goes wrong, a person gets one message and a program an exit code."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from pcg.cli.errors import guarded
+from pcg.cli.main import COMMANDS
+from pcg.model.errors import BackendError, ConfigError, Problem, ProtocolError
+
+SAID = [
+    (
+        BackendError("interface x", "is gone", "plug it in"),
+        1,
+        "error: interface x: is gone; plug it in",
+    ),
+    (ConfigError([Problem("a.b", "", "is missing")]), 2, "error: a.b: is missing"),
+    (ProtocolError("it stammers"), 1, "error: it stammers"),
+    (click.UsageError("no such thing"), 2, "Error: no such thing"),
+]
+
+
+@pytest.mark.parametrize("error, code, text", SAID, ids=[type(row[0]).__name__ for row in SAID])
+def test_one_message_and_a_code(capsys, error, code, text):
+    def fail():
+        raise error
+
+    assert guarded(fail) == code
+    assert text in capsys.readouterr().err
+
+
+def test_codes_of_commands_are_kept():
+    assert guarded(lambda: 3) == 3
+    assert guarded(lambda: None) == 0
+
+
+def run(*args):
+    return subprocess.run([sys.executable, "-m", *args], capture_output=True, text=True)
+
+
+def test_nobody_listens(tmp_path):
+    done = run("pcg.cli.pcgctl", "--datapath", f"ipc://{tmp_path}/none.sock", "show", "drops")
+    assert done.returncode == 1
+    assert "nobody listens there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_that_do_not_exist(tmp_path):
+    done = run("pcg", "datapath", "--settings", str(tmp_path / "none.yaml"))
+    assert done.returncode in (1, 2)
+    assert "none.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_command():
+    done = run("pcg", "dance")
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name):
+    done = run("pcg", name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert name in done.stdout

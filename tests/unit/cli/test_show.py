@@ -1,0 +1,100 @@
+"""pcgctl show: tables for people, stable keys for programs."""
+
+import pytest
+
+from pcg.cli.show import REPORTS, show
+
+ROWS = {
+    "ports": {"vrf", "address", "segment", "vni", "mac", "tep"},
+    "segments": {"vni", "name", "vrf", "kind", "subnet", "gateway", "gateway_mac", "mtu"},
+    "teps": {"address", "mac", "resolved", "option", "mtu", "ports"},
+    "nexthops": {"address", "mac", "resolved"},
+    "routes": {"vrf", "prefix", "kind", "next_hop", "segment"},
+    "nat": {"id", "name", "vrf", "action", "source", "destination", "protocol", "translated"},
+    "totals": {"name", "value"},
+    "stages": {"stage", "packets", "settles"},
+    "sessions": {"vrf", "protocol", "fwd_src", "rev_dst", "nat_rule", "fwd_packets", "idle_s"},
+    "drops": {"reason", "packets", "conclude"},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_keys_stay(pcgctl, name):
+    rows = pcgctl("show", name, as_json=True)
+    assert rows
+    assert ROWS[name] <= set(rows[0])
+
+
+@pytest.mark.parametrize("name", set(ROWS) & set(REPORTS))
+def test_every_column_is_a_key(look, name):
+    row = REPORTS[name].rows(look)[0]
+    assert {column.key for column in REPORTS[name].columns} <= set(row)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_table_for_people(pcgctl, name):
+    assert len(pcgctl("show", name).splitlines()) >= 4
+
+
+def test_addresses_sort_as_numbers_and_by_vrf(pcgctl):
+    rows = pcgctl("show", "ports", as_json=True)
+    assert [(r["vrf"], r["address"]) for r in rows] == [
+        ("blue", "10.1.0.9"),
+        ("blue", "10.1.0.10"),
+        ("red", "10.1.0.10"),
+    ]
+
+
+def test_nat_reads_as_the_operator_wrote_it(pcgctl):
+    dnat, snat = pcgctl("show", "nat", as_json=True)
+    assert dnat["translated"] == "10.1.0.10 port 8080"
+    assert dnat["destination_ports"] == "80"
+    assert (dnat["in_packets"], snat["in_packets"]) == (5, 0)
+    assert snat["translated"] == "eip-1 (52.1.1.1)"
+    assert snat["source"] == "any"
+
+
+def test_an_unresolved_tep_has_no_mac(pcgctl):
+    resolved, unresolved = pcgctl("show", "teps", as_json=True)
+    assert resolved["mac"] == "02:00:00:00:00:05"
+    assert (unresolved["mac"], unresolved["ports"]) == ("", 2)
+
+
+def test_drops_hides_reasons_without_packets(pcgctl):
+    assert [r["reason"] for r in pcgctl("show", "drops", as_json=True)] == ["NO_ROUTE"]
+    every = pcgctl("show", "drops", "--all", as_json=True)
+    assert [r["packets"] for r in every] == [7, 0]
+
+
+def test_a_session_shows_both_tuples_and_its_rule(pcgctl):
+    (row,) = pcgctl("show", "sessions", as_json=True)
+    assert (row["from"], row["to"]) == ("10.1.0.10:5000", "8.8.8.8:80")
+    assert (row["as_from"], row["as_to"]) == ("10.99.1.11:1024", "8.8.8.8:80")
+    assert (row["nat_rule"], row["public"], row["kind"]) == ("snat-all", "eip-1", "SNAT")
+
+
+def test_counts_are_grouped_and_numbers_that_name_are_not(pcgctl):
+    assert "1,234,567" in pcgctl("show", "totals")
+    assert " 1001 " in pcgctl("show", "ports")
+
+
+def test_workloads_say_what_is_programmed(pcgctl, look):
+    port = {"segment": "web", "mac": "02:00:00:00:00:05", "instance": "i-1", "tep": "10.99.0.2"}
+    there = {**port, "id": "a", "addresses": ["10.1.0.10"]}
+    missing = {**port, "id": "b", "addresses": ["10.1.0.77"]}
+    look.answers["desired"] = {"ports": [there, missing]}
+    rows = pcgctl("show", "workloads", as_json=True)
+    assert [(r["id"], r["programmed"], r["sessions"]) for r in rows] == [
+        ("a", True, 1),
+        ("b", False, 0),
+    ]
+
+
+def test_realised_for_programs_is_the_gateways_own_answer(pcgctl, look):
+    look.answers["realised"] = {"revision": 5, "errors": [{"path": "x"}]}
+    assert pcgctl("show", "realised", as_json=True) == look.answers["realised"]
+    assert "errors[0].path" in pcgctl("show", "realised")
+
+
+def test_every_command_has_help():
+    assert all(command.help for command in show.commands.values())
