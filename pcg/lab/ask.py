@@ -12,6 +12,7 @@ class Ask:
         self.programs = programs
 
     def argv(self, *args: str) -> list[str]:
+        """As a person would type it."""
         where = ("--datapath", self.programs.socket("datapath"))
         where += ("--gateway", self.programs.socket("gateway"))
         return [sys.executable, "-m", "pcg.cli.pcgctl", *where, *args]
@@ -23,9 +24,14 @@ class Ask:
         return json.loads(self.text("show", what, "--json"))
 
     def totals(self) -> dict[str, int]:
-        return self.show("totals")
+        return {row["name"]: row["value"] for row in self.show("totals")}
+
+    def drops(self) -> dict[str, int]:
+        """Packets by reason; a reason without any may be absent."""
+        return {row["reason"]: row["packets"] for row in self.show("drops")}
 
     def settled(self) -> bool:
+        """Whether the gateway answers, and holds what was last asked for."""
         try:
             self.show("realised")
         except ns.CommandError:

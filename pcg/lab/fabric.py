@@ -76,7 +76,8 @@ def _pair(
     ns.ip(f"link add {dev_a} {a} type veth peer name {dev_b} {b}")
     for space, device in ((ns_a, dev_a), (ns_b, dev_b)):
         ns.ip(f"link set {device} up", space)
-        ns.no_offloads(space, device)
+        if space != layout.ns("pcg"):  # its own are the gateway's to set
+            ns.no_offloads(space, device)
 
 
 def _internet(layout: Layout) -> None:
@@ -137,14 +138,14 @@ def _underlay(layout: Layout) -> None:
         )
         ns.no_offloads(vpc, f"br-{zone}")
     _pair(layout, "vpc:pcg", "pcg:down0", UNDERLAY_MTU, other_mac=PCG_MACS["down0"])
-    ns.ip("link set pcg master br-a", vpc)
+    ns.plug(vpc, "br-a", "pcg", PCG_MACS["down0"])
 
 
 def _probe(layout: Layout) -> None:
     """Where crafted frames come from: a known TEP's address, and a stranger's."""
     address, mac = STRANGER
     _pair(layout, "vpc:probe", "probe:eth0", UNDERLAY_MTU, other_mac=mac)
-    ns.ip("link set probe master br-a", layout.ns("vpc"))
+    ns.plug(layout.ns("vpc"), "br-a", "probe", mac)
     ns.ip(
         f"""addr add {layout.probe_tep()}/24 dev eth0
             addr add {address}/24 dev eth0

@@ -55,7 +55,7 @@ class Host:
             f"""link add eth0 netns {self.ns} mtu {UNDERLAY_MTU} address {site.mac} \
                 type veth peer name {site.name} netns {vpc} mtu {UNDERLAY_MTU}"""
         )
-        ns.ip(f"link set {site.name} master br-{site.zone} up", vpc)
+        ns.plug(vpc, f"br-{site.zone}", site.name, site.mac)
         ns.ip("link set eth0 up", self.ns)
         ns.no_offloads(self.ns, "eth0")
         ns.no_offloads(vpc, site.name)
@@ -159,15 +159,21 @@ class Host:
             self.root_ns,
         )
         ns.no_offloads(self.root_ns, "nsx-eth0")
+        with ns.inside(self.root_ns):  # a move takes the carrier away for a moment: ask again soon
+            ns.sysctl("net/ipv4/neigh/nsx-eth0/retrans_time_ms", 50)
+            ns.sysctl("net/ipv4/neigh/nsx-eth0/mcast_solicit", 20)
         self.attach()
 
     def attach(self) -> None:
-        """Take nsx-eth0-peer, which is in our namespace, into nsx-managed."""
-        ns.ip("link set nsx-eth0-peer up", self.ns)
+        """Take nsx-eth0-peer, which is in our namespace, into nsx-managed.
+
+        It comes up last: the workload's first ARP request finds everything in place.
+        """
         ns.no_offloads(self.ns, "nsx-eth0-peer")
         deaf = KERNEL_DEAF.format(devices="eth0, nsx-eth0-peer")
         ns.run("nft", "-f", "-", ns=self.ns, stdin=f"delete table netdev pcg_lab\n{deaf}")
         self.vsctl(*self._port("nsx-managed", "nsx-eth0-peer", flows.WORKLOAD)[1:])
+        ns.ip("link set nsx-eth0-peer up", self.ns)
 
     def detach(self, to: "Host") -> None:
         """Give nsx-eth0-peer to another host's namespace; the workload keeps nsx-eth0 as it is."""

@@ -138,8 +138,8 @@ class Lab:
     def move(self, port_id: str, to: str) -> float:
         """A workload's port goes to another host, MAC and address with it; then all are told.
 
-        First the hypervisor's part (its device arrives at the new host), then the agents' (flows),
-        then the controller's. Returns the moment the controller was told.
+        As a live migration does it: the new host is ready, then the device arrives, then the other
+        hosts and the controller learn of it. Returns the moment the controller was told.
         """
         port = next(p for p in self.desired.ports if p.id == port_id)
         source = next(h for h in self.hosts.values() if h.site.tep == port.tep)
@@ -152,10 +152,12 @@ class Lab:
             )
             return msgspec.structs.replace(desired, ports=ports)
 
+        target.program(moved(self.desired))
         source.detach(target)
         target.attach()
         for host in self.hosts.values():
-            host.program(moved(self.desired))
+            if host is not target:
+                host.program(moved(self.desired))
         return self.publish(moved)
 
 

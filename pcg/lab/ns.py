@@ -24,7 +24,12 @@ class CommandError(Exception):
 
 
 def run(
-    *argv: str, ns: str = "", stdin: str = "", env: dict[str, str] | None = None, check: bool = True
+    *argv: str,
+    ns: str = "",
+    stdin: str = "",
+    env: dict[str, str] | None = None,
+    check: bool = True,
+    timeout_s: float = TIMEOUT_S,
 ) -> str:
     """Run to its end; what it printed. In the namespace `ns` when one is given."""
     prefix = ("ip", "netns", "exec", ns) if ns else ()
@@ -34,7 +39,7 @@ def run(
         env=env and os.environ | env,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     if check and done.returncode:
@@ -83,6 +88,13 @@ def sysctl(name: str, value: int | str) -> None:
     path = Path("/proc/sys") / name
     if path.exists():  # a kernel without IPv6 has none of its settings
         path.write_text(str(value))
+
+
+def plug(ns: str, bridge: str, device: str, mac: str) -> None:
+    """A bridge port to the one MAC behind it: a VPC knows where everybody is and never floods."""
+    ip(f"link set {device} master {bridge} up", ns)
+    run("bridge", "-n", ns, "link", "set", "dev", device, "learning", "off", "flood", "off")
+    run("bridge", "-n", ns, "fdb", "replace", mac, "dev", device, "master", "static")
 
 
 def no_offloads(ns: str, *devices: str) -> None:

@@ -1,21 +1,22 @@
 """The servers that the scenario talks to: internet host, published workloads, gateway's own SSH.
 
-    python -m pcg.lab.services http PORT BLOB    HTTP on TCP, "who am I" on UDP, same port
+    python -m pcg.lab.services http PORT BLOB    HTTP on TCP, "who am I" on UDP, same
+                                                 port, what was asked echoed
     python -m pcg.lab.services banner PORT       greets on TCP, as sshd does
 
 GET /whoami     address and port that the request came from
 GET /blob       the file
-GET /stream     numbered blocks without an end (as good as)
+GET /stream     numbered blocks without an end (as good as), at a modest rate
 PUT /upload     SHA-256 of what was sent
 """
 
 import hashlib
 import os
 import random
+import signal
 import socket
 import socketserver
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from pcg.lab.programs import spawn, until
 BLOB_MIB = 200
 BLOCK = 65536
 STREAM_BLOCKS = 16384  # 1 GiB: an end that nobody reaches, should a client be forgotten
+STREAM_RATE = 8 << 20  # bytes/s, paced by the kernel: a burst would be lost in the hosts' queues
+SO_MAX_PACING_RATE = 47  # asm-generic/socket.h; Python has no name for it
 _NOISE = random.Random(6081).randbytes(BLOCK)
 
 
@@ -48,15 +51,16 @@ class Services:
                 out.write(os.urandom(1 << 20))
         spaces = [self.layout.ns("inet")]
         spaces += [self.layout.workload_ns(p) for p in ("web1", "app1", "legacy1", "t2-web1")]
-        for space in spaces:
-            self._spawn(space, "http", str(HTTP), str(self.blob))
-        self._spawn(self.layout.ns("pcg"), "banner", str(SSH))
+        logs = [self._spawn(space, "http", str(HTTP), str(self.blob)) for space in spaces]
+        logs.append(self._spawn(self.layout.ns("pcg"), "banner", str(SSH)))
+        for log in logs:
+            until(f"the server of {log.stem}", lambda log=log: "ready" in log.read_text())
 
-    def _spawn(self, space: str, *args: str) -> None:
+    def _spawn(self, space: str, *args: str) -> Path:
         argv = ["ip", "netns", "exec", space, sys.executable, "-m", "pcg.lab.services", *args]
         log = self.layout.run / f"server-{space}.log"
         self.processes.append(spawn(argv, log, cwd=ROOT))
-        until(f"server in {space}", lambda: "ready" in log.read_text(), every_s=0.01)
+        return log
 
     def digest(self) -> str:
         with self.blob.open("rb") as source:
@@ -64,7 +68,7 @@ class Services:
 
     def stop(self) -> None:
         for process in self.processes:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait(5)
         self.processes.clear()
 
@@ -83,6 +87,7 @@ class Handler(BaseHTTPRequestHandler):
                     self.connection.sendfile(source)
             case "/stream":
                 self._head(STREAM_BLOCKS * BLOCK)
+                self.connection.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, STREAM_RATE)
                 for number in range(STREAM_BLOCKS):
                     self.wfile.write(block(number))
             case _:
@@ -113,7 +118,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class WhoAmI(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        self.request[1].sendto(whoami(self.client_address), self.client_address)
+        data, sock = self.request
+        sock.sendto(whoami(self.client_address).strip() + b" " + data, self.client_address)
 
 
 class Banner(socketserver.BaseRequestHandler):
@@ -141,7 +147,7 @@ def whoami(peer: tuple[str, int]) -> bytes:
 
 def parse_whoami(answer: bytes | str) -> tuple[str, int]:
     text = answer.decode() if isinstance(answer, bytes) else answer
-    address, port = text.split()
+    address, port, *_ = text.split()
     return address, int(port)
 
 
@@ -151,10 +157,10 @@ def main(argv: list[str]) -> None:
         server: socketserver.BaseServer = BannerServer(("", port), Banner)
     else:
         Handler.blob = Path(argv[2])
-        server = QuietHTTPServer(("", port), Handler)
         asked = socketserver.UDPServer(("", port), WhoAmI)
-        asked.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        threading.Thread(target=asked.serve_forever, daemon=True).start()
+        if os.fork() == 0:  # a process of its own: a busy HTTP server must not delay its answers
+            asked.serve_forever()
+        server = QuietHTTPServer(("", port), Handler)
     print("ready", flush=True)
     server.serve_forever()
 

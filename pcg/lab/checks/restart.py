@@ -1,0 +1,44 @@
+"""Point 6: the control programs die, and nobody who sends packets can tell."""
+
+from pcg.lab.checks.check import check, equal, expect
+from pcg.lab.clients import Ping, Stream, curl
+from pcg.lab.lab import Lab
+from pcg.lab.layout import HTTP, INTERNET
+
+
+def _killed_and_started(lab: Lab, program: str) -> str:
+    space = lab.layout.workload_ns("web1")
+    before = lab.ask.totals()
+    ping = Ping(space, INTERNET)
+    with ping, Stream(space, f"http://{INTERNET}:{HTTP}/stream") as stream:
+        lab.restart(program)
+        expect(stream.goes_on(), f"the download {stream.broken}")
+        lab.wait_settled()
+        expect(stream.goes_on(), f"the download {stream.broken}")
+    after = lab.ask.totals()
+    expect(not ping.lost, f"{len(ping.lost)} of {ping.sent} pings lost: {ping.lost[:10]}")
+    equal("records written by the new process", after["changes"] - before["changes"], 0)
+    return f"0 of {ping.sent} pings lost, download went on, 0 records written"
+
+
+@check(6, "control loop killed (SIGKILL) and started, traffic running")
+def control_loop_dies(lab: Lab) -> str:
+    return _killed_and_started(lab, "gateway")
+
+
+@check(6, "controller killed (SIGKILL) and started, traffic running")
+def controller_dies(lab: Lab) -> str:
+    return _killed_and_started(lab, "controller")
+
+
+@check(6, "gateway boots while its controller is away")
+def boots_without_controller(lab: Lab) -> str:
+    for program in ("controller", "gateway"):
+        lab.programs.kill(program)
+    lab.programs.start("gateway")
+    lab.wait_settled()
+    page = curl(lab.layout.workload_ns("web1"), f"http://{INTERNET}:{HTTP}/")
+    lab.programs.start("controller")
+    lab.wait_settled()
+    equal("the page", page, "a page\n")
+    return "forwards by the last good state"

@@ -1,0 +1,100 @@
+"""`make demo`: the scenario on real packets, as a table that a person reads in a minute."""
+
+import subprocess
+import sys
+import time
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pcg.lab.checks import CHECKS, Check, Failed
+from pcg.lab.cli import looking_around
+from pcg.lab.clients import curl
+from pcg.lab.lab import Lab, LabInUseError
+from pcg.lab.layout import HTTP, INTERNET
+from pcg.lab.ns import CommandError
+
+# What a check may meet when the gateway does not do its part; anything else is the lab's own fault.
+BROKEN = (Failed, CommandError, TimeoutError, OSError, RuntimeError, subprocess.TimeoutExpired)
+
+
+def run(prefix: str, keep: bool, only: str = "") -> int:
+    """The exit code: 0 when every check passed."""
+    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    lab = Lab(prefix)
+    begun = time.monotonic()
+    try:
+        lab.up()
+        console.print(f"lab up in {time.monotonic() - begun:.1f} s; starting PCG")
+        lab.start_programs()
+        passed, total = _checks(console, lab, only)
+        _packet(console, lab)
+        _ledger(console, lab)
+    except LabInUseError as busy:
+        console.print(f"demo: {escape(str(busy))}")
+        return 1
+    except BROKEN as broken:
+        console.print(f"demo: the lab did not come up: {escape(str(broken))}")
+        passed, total = 0, len(CHECKS)
+    finally:
+        _leave(console, lab, keep)
+    console.print(f"demo: {passed} of {total} checks passed")
+    return 0 if passed == total else 1
+
+
+def _checks(console: Console, lab: Lab, only: str) -> tuple[int, int]:
+    """Each check once, a line as it ends; how many passed, and of how many."""
+    chosen = [c for c in CHECKS if only in c.name]
+    table = Table(box=box.SIMPLE, show_edge=False, title=None)
+    for title, width in (("", 2), ("tried", 48), ("seen", None), ("", 4)):
+        table.add_column(title, min_width=width, overflow="fold")
+    passed = 0
+    for number, check in enumerate(chosen, 1):
+        with console.status(f"{number} of {len(chosen)}: {check.tried}"):
+            good, seen = outcome(lab, check)
+        passed += good
+        verdict = "[green]pass[/]" if good else "[red]FAIL[/]"
+        table.add_row(str(check.point), escape(check.tried), escape(seen), verdict)
+    console.print(table)
+    return passed, len(chosen)
+
+
+def outcome(lab: Lab, check: Check) -> tuple[bool, str]:
+    try:
+        return True, check.run(lab)
+    except BROKEN as broken:
+        return False, str(broken)
+
+
+def _packet(console: Console, lab: Lab) -> None:
+    """One real packet, stage by stage."""
+    console.rule("one packet, stage by stage: the first of a workload's HTTP request")
+    address = lab.layout.port("web1").addresses[0]
+    trace = subprocess.Popen(
+        lab.ask.argv("trace", "--count", "1", "--address", address),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(1.0)
+    curl(lab.layout.workload_ns("web1"), f"http://{INTERNET}:{HTTP}/")
+    try:
+        console.print(trace.communicate(timeout=10)[0], markup=False)
+    except subprocess.TimeoutExpired:
+        trace.kill()
+        console.print("the trace saw no packet")
+
+
+def _ledger(console: Console, lab: Lab) -> None:
+    console.rule("the drop ledger")
+    console.print(lab.ask.text("show", "drops"), markup=False)
+
+
+def _leave(console: Console, lab: Lab, keep: bool) -> None:
+    if keep:
+        lab.keep()
+        console.print(looking_around(lab, started=True), markup=False)
+    else:
+        lab.down()

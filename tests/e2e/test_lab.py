@@ -1,0 +1,113 @@
+"""The lab itself, without PCG: it comes up, two of them live side by side, nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pcg.lab import ns
+from pcg.lab.clients import Beat, Ping, Stream, download, upload
+from pcg.lab.lab import Lab, LabInUseError
+from pcg.lab.layout import HTTP, RUNS
+from pcg.lab.programs import until
+from pcg.lab.sweep import sweep
+
+ME = os.getpid()
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Lab]:
+    """Up, and no program of PCG in it: Open vSwitch hosts reach each other all the same."""
+    lab = Lab(f"pcgb{ME}-")
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+def _remains(prefix: str) -> list[str]:
+    folder = RUNS / prefix.strip("-")
+    arena = f"/dev/shm/{prefix}lab.arena"
+    return ns.listed(prefix) + [str(p) for p in (folder, arena) if os.path.exists(p)]
+
+
+def _app(lab: Lab) -> str:
+    return f"http://{lab.layout.port('app1').addresses[0]}:{HTTP}"
+
+
+def test_hosts_talk_without_a_gateway(bare: Lab):
+    space = bare.layout.workload_ns("web1")
+    assert download(space, f"{_app(bare)}/blob").digest == bare.services.digest()
+    sent = upload(space, f"{_app(bare)}/upload", bare.services.blob)
+    assert sent.digest == bare.services.digest()
+
+
+def test_a_workload_moves_with_its_session(bare: Lab):
+    space = bare.layout.workload_ns("web1")
+    address = bare.layout.port("app1").addresses[0]
+    with Stream(space, f"{_app(bare)}/stream") as stream, Beat(space, address, fresh=True) as beat:
+        for host in ("h3", "h2"):
+            told = bare.move("app1", host)
+            until("an answer", lambda told=told: beat.first(told))
+            assert stream.goes_on(), stream.broken
+
+
+def test_a_lost_ping_is_seen(bare: Lab):
+    """The instrument itself: what is not answered counts as lost, the tail under way does not."""
+    space = bare.layout.workload_ns("web1")
+    with Ping(space, bare.layout.port("app1").addresses[0]) as ping:
+        time.sleep(0.3)
+        bare.hosts["h2"].ofctl("del-flows", "nsx-managed")
+        time.sleep(0.3)
+        bare.hosts["h2"].program(bare.desired)
+        time.sleep(0.3)
+    assert 5 < len(ping.lost) < ping.sent - 5
+
+
+def test_a_broken_stream_is_seen(bare: Lab):
+    space = bare.layout.workload_ns("web1")
+    with Stream(space, f"{_app(bare)}/stream") as stream:
+        bare.hosts["h2"].ofctl("del-flows", "nsx-managed")
+        assert not stream.goes_on(limit_s=1.0)
+        bare.hosts["h2"].program(bare.desired)
+    assert "stands still" in stream.broken
+
+
+def test_a_lab_in_use_is_left_alone(bare: Lab):
+    with pytest.raises(LabInUseError, match="make lab-down"):
+        Lab(bare.layout.prefix).up()
+    assert len(ns.listed(bare.layout.prefix)) > 10
+
+
+def test_two_labs_at_once_and_nothing_left(bare: Lab):
+    before = len(ns.listed(bare.layout.prefix))
+    other = Lab(f"pcgc{ME}-")
+    try:
+        other.up()
+        space = other.layout.workload_ns("web1")
+        with Ping(space, other.layout.port("app1").addresses[0]) as ping:
+            time.sleep(0.3)
+        assert ping.sent
+        assert not ping.lost
+    finally:
+        other.down()
+    assert _remains(other.layout.prefix) == []
+    assert len(ns.listed(bare.layout.prefix)) == before
+
+
+def test_a_crashed_owner_leaves_a_lab_that_can_be_swept():
+    prefix = f"pcgd{ME}-"
+    code = f"from pcg.lab.lab import Lab; Lab({prefix!r}).up(); print('up', flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as owner:
+        assert owner.stdout.readline() == b"up\n"
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(5)
+    assert ns.listed(prefix)
+    assert sweep(prefix) > 10
+    assert _remains(prefix) == []
