@@ -1,9 +1,7 @@
 """Desired state of one gateway: what the controller asks it to be (DESIGN section 3).
 
-Types only. They are frozen, name every field as the operator writes it in YAML, and refuse
-unknown fields; `load.py` reads a document, `validate.py` holds it against the rules that span
-objects. Addresses, prefixes and MACs are kept as text, in the canonical form that `load` gives
-them, since that is what every message, table and error shows.
+Types only; `load.py` reads a document, `validate.py` holds it against the rules. Addresses,
+prefixes and MACs are text in the canonical form of `forms.py`, as messages and tables show them.
 """
 
 import enum
@@ -11,23 +9,29 @@ from typing import Annotated
 
 import msgspec
 
+from pcg.model.kinds import (
+    Address,
+    GeneveOption,
+    Hex,
+    Id,
+    Label,
+    Mac,
+    Mtu,
+    Port16,
+    Prefix,
+    Span,
+    Value,
+    Vni,
+)
+
 SCHEMA = 1  # of the document; a higher one is refused by name, never half understood
-
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,46}$")]  # a letter first: never an address
-Vni = Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFF)]  # RFC 8926 section 3.4: 24 bits; 0 is BFD's
-Mtu = Annotated[int, msgspec.Meta(ge=576, le=9216)]
-Port16 = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-
-
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """Base of every part of the document: immutable, compared and hashed by value."""
 
 
 class Interface(Value):
     name: str  # of the kernel's device, at most 15 bytes
-    addresses: tuple[str, ...] = ()  # "10.99.1.10/24"; the first one is the primary address
+    addresses: tuple[Prefix, ...] = ()  # "10.99.1.10/24"; the first one is the primary address
     mtu: Mtu = 9001
-    gateway: str = ""  # next hop out of this interface; its routes live in a table of their own
+    gateway: Address = ""  # next hop out of this interface; its routes live in a table of their own
 
 
 class Interfaces(Value):
@@ -39,8 +43,8 @@ class Interfaces(Value):
 class Gateway(Value):
     id: Id
     interfaces: Interfaces
-    tep: str  # our tunnel endpoint: one of the downlink's addresses, without its length
-    zone: str = ""
+    tep: Address  # our tunnel endpoint: one of the downlink's addresses, without its length
+    zone: Label = ""
     udp_checksum: bool = True  # write the outer UDP checksum (RFC 8926 section 4.3)
 
 
@@ -54,7 +58,7 @@ class Transit(Value):
     """Where agents with distributed routing send north traffic."""
 
     vni: Vni
-    gateway_mac: str
+    gateway_mac: Mac
 
 
 class Vrf(Value):
@@ -63,22 +67,22 @@ class Vrf(Value):
 
 
 class Tep(Value):
-    address: str
-    owner: str = ""  # instance or host, for people
-    options: tuple[str, ...] = ("0x0104/0x80",)  # Geneve options it sends, class/type; others unknown to us
+    address: Address
+    owner: Label = ""  # instance or host, for people
+    options: tuple[GeneveOption, ...] = ("0x0104/0x80",)  # that it sends; others unknown to us
 
 
 class Segment(Value):
     id: Id
     vrf: Id
     vni: Vni
-    subnet: str
-    gateway: str  # our address in the subnet
-    gateway_mac: str
-    name: str = ""
+    subnet: Prefix
+    gateway: Address  # our address in the subnet
+    gateway_mac: Mac
+    name: Label = ""
     mtu: Mtu = 8943
     dhcp: Id | None = None  # a scope of `dhcp`
-    replication: tuple[str, ...] = ()  # TEPs that get broadcast of this segment
+    replication: tuple[Address, ...] = ()  # TEPs that get broadcast of this segment
     routed: bool = False  # its prefix is reachable from the underlay without NAT
 
 
@@ -87,18 +91,18 @@ class Port(Value):
 
     id: Id
     segment: Id
-    mac: str
-    addresses: tuple[str, ...]
-    tep: str
-    instance: str = ""
+    mac: Mac
+    addresses: tuple[Address, ...]
+    tep: Address
+    instance: Label = ""
 
 
 class Route(Value):
     """Exactly one of next_hop, segment, blackhole."""
 
     vrf: Id
-    prefix: str
-    next_hop: str = ""  # on the uplink
+    prefix: Prefix
+    next_hop: Address = ""  # on the uplink
     segment: Id | None = None
     blackhole: bool = False
 
@@ -108,8 +112,8 @@ class PublicAddress(Value):
 
     id: Id
     vrf: Id
-    address: str
-    secondary: dict[str, str]  # gateway id -> address
+    address: Address
+    secondary: dict[str, Address]  # gateway id -> address
 
 
 class Protocol(enum.Enum):
@@ -134,8 +138,8 @@ class Match(Value):
     An item of `source` and `destination` is a prefix, an address, or the id of a public address.
     """
 
-    source: tuple[str, ...] = ()
-    destination: tuple[str, ...] = ()
+    source: tuple[Span, ...] = ()
+    destination: tuple[Span, ...] = ()
     protocol: Protocol = Protocol.ANY
     source_ports: tuple[PortRange, ...] = ()
     destination_ports: tuple[PortRange, ...] = ()
@@ -167,9 +171,9 @@ class Nat(Value):
     id: Id
     vrf: Id
     action: NatAction
-    priority: int = 100  # lower first, ties by id
+    priority: Annotated[int, msgspec.Meta(ge=0, le=0x7FFFFFFF)] = 100  # lower first, ties by id
     match: Match = Match()
-    translated: tuple[str, ...] = ()
+    translated: tuple[Span, ...] = ()
     translated_ports: PortRange | None = None
     firewall_match: FirewallMatch = FirewallMatch.EXTERNAL_ADDRESS
     enabled: bool = True
@@ -191,8 +195,8 @@ class Service(Value):
 class FirewallRule(Value):
     id: Id
     action: FirewallAction
-    source: tuple[str, ...] = ()
-    destination: tuple[str, ...] = ()
+    source: tuple[Span, ...] = ()
+    destination: tuple[Span, ...] = ()
     services: tuple[Service, ...] = ()
     direction: Direction = Direction.IN_OUT
     stateful: bool = True
@@ -215,35 +219,35 @@ class Firewall(Value):
 
 
 class AddressRange(Value):
-    first: str
-    last: str
+    first: Address
+    last: Address
 
 
 class StaticBinding(Value):
-    mac: str
-    address: str
+    mac: Mac
+    address: Address
     hostname: str = ""
 
 
 class DhcpRoute(Value):
     """Option 121, RFC 3442."""
 
-    prefix: str
-    next_hop: str
+    prefix: Prefix
+    next_hop: Address
 
 
 class DhcpOption(Value):
     code: Annotated[int, msgspec.Meta(ge=1, le=254)]
-    value: str  # hexadecimal bytes
+    value: Hex  # bytes, "c0a80001"
 
 
 class DhcpScope(Value):
     id: Id
     vrf: Id
     pools: tuple[AddressRange, ...] = ()
-    lease_s: Annotated[int, msgspec.Meta(ge=60)] = 86400
-    gateway: str = ""
-    dns: tuple[str, ...] = ()
+    lease_s: Annotated[int, msgspec.Meta(ge=60, le=0xFFFFFFFF)] = 86400
+    gateway: Address = ""
+    dns: tuple[Address, ...] = ()
     domain: str = ""
     routes: tuple[DhcpRoute, ...] = ()
     mtu: Mtu | None = None
@@ -258,7 +262,7 @@ class HaRole(enum.Enum):
 
 class Ha(Value):
     peer: Id
-    peer_tep: str
+    peer_tep: Address
     prefer: HaRole = HaRole.ACTIVE
     hello_ms: Annotated[int, msgspec.Meta(ge=50, le=60000)] = 300
     dead_multiplier: Annotated[int, msgspec.Meta(ge=2, le=20)] = 3

@@ -1,8 +1,8 @@
 """The three kinds of error, by who is at fault. Only a program's main loop catches them.
 
-    ProtocolError   the peer is wrong: the conversation with it ends
-    ConfigError     what we were asked for is wrong: refused whole, nothing is changed
-    BackendError    the world is wrong: said once, tried again with backoff
+ProtocolError   the peer is wrong: the conversation with it ends
+ConfigError     what we were asked for is wrong: refused whole, nothing is changed
+BackendError    the world is wrong: said once, tried again with backoff
 """
 
 from collections.abc import Iterable

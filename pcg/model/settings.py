@@ -4,59 +4,65 @@ One YAML file per program, read by `load.load_settings`. Paths may be relative: 
 own folder. Endpoints are ZeroMQ's: tcp://ADDRESS:PORT or ipc://PATH.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from pcg.model.desired import Id, Value
+from pcg.model.kinds import Id, Label, Value
+
+File = Annotated[str, msgspec.Meta(min_length=1, extra={"form": "file"})]
+Endpoint = Annotated[str, msgspec.Meta(extra={"form": "endpoint"})]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
 class Keys(Value):
     """CURVE key files as `pcg keys` writes them."""
 
-    secret: str  # our own NAME.key_secret
+    secret: File  # our own NAME.key_secret
 
 
 class ControllerSettings(Value):
-    desired: str  # folder with one desired-state file per gateway: <gateway id>.yaml
+    desired: File  # folder with one desired-state file per gateway: <gateway id>.yaml
     keys: Keys
-    allow: str  # folder with the public keys (NAME.key) of the gateways that may connect
-    sync: str = "tcp://127.0.0.1:5550"  # ROUTER: hello, snapshots, reports
-    publish: str = "tcp://127.0.0.1:5551"  # XPUB: deltas
-    heartbeat_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    log_level: str = "info"
+    allow: File  # folder with the public keys (NAME.key) of the gateways that may connect
+    sync: Endpoint = "tcp://127.0.0.1:5550"  # ROUTER: hello, snapshots, reports
+    publish: Endpoint = "tcp://127.0.0.1:5551"  # XPUB: deltas
+    realised: File | None = None  # folder: what each gateway reported last, <gateway id>.json
+    heartbeat_s: Seconds = 1.0
+    log_level: LogLevel = "info"
 
 
 class ControllerLink(Value):
-    sync: str
-    publish: str
-    public_key: str  # file with the controller's public key
-    hold_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0  # silent for longer: connect again
+    sync: Endpoint
+    publish: Endpoint
+    public_key: File  # file with the controller's public key
+    hold_s: Seconds = 5.0  # silent for longer: connect again
 
 
 class GatewaySettings(Value):
     id: Id  # must be the desired state's gateway.id
     controller: ControllerLink
     keys: Keys
-    datapath: str = "ipc:///run/pcg/datapath.sock"
-    state: str = "/var/lib/pcg"  # the last good desired state is kept here
-    control: str = "ipc:///run/pcg/gateway.sock"  # pcgctl asks here
-    resync_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0  # re-read what the backends hold
-    log_level: str = "info"
+    datapath: Endpoint = "ipc:///run/pcg/datapath.sock"
+    state: File = "/var/lib/pcg"  # the last good desired state is kept here
+    control: Endpoint = "ipc:///run/pcg/gateway.sock"  # pcgctl asks here
+    resync_s: Seconds = 30.0  # re-read what the backends hold
+    log_level: LogLevel = "info"
 
 
 class DatapathPort(Value):
     interface: str
-    role: str  # "uplink" or "downlink"
-    driver: str = "af_packet"  # or "mem"
+    role: Literal["uplink", "downlink"]
+    driver: Literal["af_packet", "mem"] = "af_packet"
 
 
 class DatapathSettings(Value):
     ports: tuple[DatapathPort, ...]
-    control: str = "ipc:///run/pcg/datapath.sock"
-    arena: str = "/dev/shm/pcg.arena"  # sessions live here over a restart
+    control: Endpoint = "ipc:///run/pcg/datapath.sock"
+    arena: File = "/dev/shm/pcg.arena"  # sessions live here over a restart
     sessions: Annotated[int, msgspec.Meta(ge=1024, le=16_777_216)] = 262_144
     workload_addresses: Annotated[int, msgspec.Meta(ge=1024, le=4_194_304)] = 131_072
     workers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
-    user: str = "nobody"  # after its ports are open; "" stays what it is
-    log_level: str = "info"
+    user: Label = "nobody"  # after its ports are open; "" stays what it is
+    log_level: LogLevel = "info"
