@@ -1,0 +1,215 @@
+"""The datapath as its own process, on real interfaces.
+
+namespace `gw`              namespace `net`
+[datapath] up0 --veth-- peer-up0    (the uplink's side)
+           down0 -veth-- peer-down0  (the downlink's side)
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pcg.datapath.client import Client
+from pcg.model.errors import BackendError
+from pcg.reconcile import records
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("built")
+PORT = records.Ports(1, bytes([10, 1, 0, 10]), 1001, bytes([10, 99, 0, 2]), bytes(6))
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def gw() -> Iterator[str]:
+    """The namespace with interfaces `up0` and `down0`."""
+    tag = f"dp{os.getpid()}"
+    spaces = f"{tag}-gw", f"{tag}-net"
+    for space in spaces:
+        ip("netns", "add", space)
+    try:
+        for name in ("up0", "down0"):
+            peer = ["peer", "name", f"peer-{name}", "netns", spaces[1]]
+            ip("-n", spaces[0], "link", "add", name, "type", "veth", *peer)
+            ip("-n", spaces[0], "link", "set", name, "up")
+            ip("-n", spaces[1], "link", "set", f"peer-{name}", "up")
+        yield spaces[0]
+    finally:
+        for space in spaces:
+            ip("netns", "del", space)
+
+
+class Place:
+    """A folder with the settings of datapaths, and those that run."""
+
+    def __init__(self, space: str, folder: Path) -> None:
+        self.space, self.folder = space, folder
+        self.running: list[subprocess.Popen] = []
+
+    def settings(self, name: str = "a", **given) -> dict:
+        ports = [
+            {"interface": given.pop("uplink", "up0"), "role": "uplink"},
+            {"interface": "down0", "role": "downlink"},
+        ]
+        return {
+            "ports": ports,
+            "control": f"ipc://{self.folder}/{name}.sock",
+            "arena": f"{self.folder}/{name}.arena",
+            "sessions": 4096,
+            "workload_addresses": 1024,
+            **given,
+        }
+
+    def start(self, settings: dict, *prefix: str) -> subprocess.Popen:
+        file = self.folder / "datapath.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        argv = ["ip", "netns", "exec", self.space, *prefix]
+        argv += [sys.executable, "-m", "pcg", "datapath", "--settings", str(file)]
+        process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.running.append(process)
+        return process
+
+    def refused(self, settings: dict, *prefix: str, code: int = 1) -> str:
+        """What a datapath says that cannot begin: one message and its exit code."""
+        process = self.start(settings, *prefix)
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode == code, said
+        assert "Traceback" not in said
+        assert said.count("error:") == 1
+        return said
+
+    def ready(self, settings: dict) -> tuple[subprocess.Popen, Client]:
+        process = self.start(settings)
+        client = Client(settings["control"])
+        self.answers(client, process)
+        return process, client
+
+    def answers(self, client: Client, process: subprocess.Popen) -> bool:
+        def asked():
+            assert process.poll() is None, process.communicate()[0]
+            with contextlib.suppress(BackendError):
+                return client.totals()
+
+        return bool(wait_until(asked, "the datapath answers", deadline_s=20))
+
+
+@pytest.fixture
+def place(gw, tmp_path) -> Iterator[Place]:
+    made = Place(gw, tmp_path)
+    yield made
+    for process in made.running:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def status(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_it_serves_as_an_ordinary_user(place):
+    settings = place.settings()
+    process, client = place.ready(settings)
+    with client:
+        nics = {nic["name"]: nic for nic in client.nics()}
+        assert (nics["up0"]["role"], nics["down0"]["role"]) == ("uplink", "downlink")
+        seen = status(process.pid)
+        assert set(seen["Uid"].split()) == {"65534"}
+        assert int(seen["CapEff"], 16) == int(seen["CapPrm"], 16) == 0
+        mode = os.stat(settings["control"].removeprefix("ipc://")).st_mode
+        assert stat.S_IMODE(mode) == 0o660
+        assert mode & stat.S_IRWXO == 0
+
+
+def test_sigterm_is_an_orderly_end(place):
+    process, client = place.ready(place.settings())
+    client.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert "stopping" in process.stdout.read()
+
+
+def test_an_interface_that_does_not_exist(place):
+    settings = place.settings(uplink="nope0")
+    assert "interface nope0: does not exist; create it" in place.refused(settings)
+
+
+def test_an_unknown_role(place):
+    settings = place.settings(ports=[{"interface": "up0", "role": "sideways"}])
+    assert "sideways" in place.refused(settings, code=2)
+
+
+def test_a_user_that_does_not_exist(place):
+    said = place.refused(place.settings(user="nobody-such"))
+    assert "user nobody-such: does not exist" in said
+
+
+def test_a_second_datapath_on_the_same_interface(place):
+    _, client = place.ready(place.settings())
+    with client:
+        said = place.refused(place.settings("b"))
+        assert "interface up0: another datapath in this network namespace uses it" in said
+        assert client.totals()  # and the first goes on
+
+
+MEM = [{"interface": r, "role": r, "driver": "mem"} for r in ("uplink", "downlink")]
+
+
+@pytest.mark.parametrize("what", ["control", "arena"])
+def test_a_second_datapath_on_the_same_socket_or_arena(place, what):
+    first = place.settings()
+    process, client = place.ready(first)
+    with client:
+        said = place.refused(place.settings("b", ports=MEM, **{what: first[what]}))
+        assert f"another datapath (process {process.pid}) uses it" in said
+        assert client.totals()
+
+
+def test_no_permission(place):
+    said = place.refused(place.settings(), "setpriv", "--bounding-set=-net_raw,-net_admin")
+    assert "run it as root" in said
+
+
+def test_something_else_where_the_socket_should_be(place):
+    settings = place.settings()
+    path = Path(settings["control"].removeprefix("ipc://"))
+    path.write_text("precious")
+    assert "something else is there" in place.refused(settings)
+    assert path.read_text() == "precious"
+
+
+def test_only_a_unix_socket_programs_packets(place):
+    said = place.refused(place.settings(control="tcp://127.0.0.1:5599"))
+    assert "is no Unix socket" in said
+
+
+def test_the_client_finds_a_restarted_process(place):
+    settings = place.settings()
+    process, client = place.ready(settings)
+    with client:
+        client.put("ports", [PORT])
+        assert client.read("ports") == [PORT]
+        process.kill()
+        process.wait()
+        with pytest.raises(BackendError, match="nobody listens|it ended"):
+            client.totals()
+        again = place.start(settings)  # over the stale socket and locks of the first
+        assert place.answers(client, again)
+        assert client.totals()["ports"] == len(client.read("ports"))
+
+
+def test_bad_sizes_are_refused_by_name(place):
+    assert "sessions" in place.refused(place.settings(sessions=5), code=2)
