@@ -6,6 +6,8 @@ import sys
 from pcg.lab import ns
 from pcg.lab.programs import Programs
 
+SETTLING = ("netlink", "datapath", "nft")  # backends whose word decides
+
 
 class Ask:
     def __init__(self, programs: Programs) -> None:
@@ -30,10 +32,18 @@ class Ask:
         """Packets by reason; a reason without any may be absent."""
         return {row["reason"]: row["packets"] for row in self.show("drops")}
 
-    def settled(self) -> bool:
-        """Whether the gateway answers, and holds what was last asked for."""
+    def realised(self) -> dict:
+        """What the gateway made of its desired state; empty when it does not answer."""
         try:
-            self.show("realised")
+            return self.show("realised")
         except ns.CommandError:
-            return False
-        return True
+            return {}
+
+
+def settled(realised: dict, source: str) -> bool:
+    """Whether all is applied, and comes from there: "controller" means heard in this life."""
+    if not realised or realised["source"] != source:
+        return False
+    if source == "controller" and realised["controller"]["link"] != "live":
+        return False
+    return all(realised["backends"][name]["state"] == "applied" for name in SETTLING)

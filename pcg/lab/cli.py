@@ -3,11 +3,12 @@
 import os
 import shlex
 import sys
+from pathlib import Path
 
 import click
 
 from pcg.lab.lab import Lab, LabInUseError, labs
-from pcg.lab.layout import PREFIX
+from pcg.lab.layout import HTTP, INTERNET, PREFIX
 from pcg.lab.ns import CommandError
 from pcg.lab.programs import PLACES
 from pcg.lab.sweep import sweep
@@ -22,13 +23,16 @@ def main() -> None:
 
 def looking_around(lab: Lab, started: bool) -> str:
     """What to type now."""
-    words = lab.ask.argv("show", "drops")
-    lines = ["", "look around:", f"  {shlex.join(words)}"]
-    lines.append(f"  ip netns exec {lab.layout.workload_ns('web1')} curl 198.51.100.9:8080/whoami")
+    programs, tools = lab.programs, Path(sys.executable).parent
+    where = [f"PCG_{p.upper()}={programs.socket(p)}" for p in ("datapath", "gateway")]
+    lines = ["", "look around:", f"  export {' '.join(where)}"]
+    lines += [f"  {tools}/pcgctl show {what}" for what in ("drops", "sessions", "realised")]
+    lines.append(f"  ip netns exec {lab.layout.workload_ns('web1')} curl {INTERNET}:{HTTP}/whoami")
+    lines.append(f"  logs, settings, desired state: {lab.layout.run}")
     if not started:
         lines += ["", "start a gateway, each in a terminal of its own:"]
-        lines += [f"  {shlex.join(lab.programs.command(p))}" for p in PLACES]
-    return "\n".join([*lines, "", "take it down:  make lab-down"])
+        lines += [f"  {shlex.join(programs.command(p))}" for p in PLACES]
+    return "\n".join([*lines, "", "take it down:", "  make lab-down"])
 
 
 @main.command()

@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from pcg.lab import fabric, ns
-from pcg.lab.ask import Ask
+from pcg.lab.ask import Ask, settled
 from pcg.lab.host import Host
 from pcg.lab.layout import CONFIGS, PREFIX, RUNS, Layout
 from pcg.lab.programs import PLACES, Programs, until
@@ -90,18 +90,22 @@ class Lab:
             self.programs.start(program)
         self.wait_settled()
 
-    def wait_settled(self, limit_s: float = 20.0) -> None:
-        """Until the gateway has realised its desired state; a dead program is reported at once."""
+    def wait_settled(self, source: str = "controller", not_epoch: int = 0) -> None:
+        """Until the gateway is what it was asked to be, by a controller's life that is not
+        `not_epoch`; a program that ended meanwhile is reported at once, with what it said."""
+        last: dict = {}
 
-        def settled() -> bool:
+        def ready() -> bool:
+            nonlocal last
             for name in self.programs.dead():
                 raise RuntimeError(f"{name} ended:\n{self.programs.log(name)}")
-            return self.ask.settled()
+            last = self.ask.realised()
+            return settled(last, source) and last["epoch"] != not_epoch
 
         try:
-            until("the gateway realising its desired state", settled, limit_s)
+            until("the gateway realising its desired state", ready)
         except TimeoutError as late:
-            raise RuntimeError(f"{late}\n{self.programs.log('gateway')}") from None
+            raise RuntimeError(f"{late}: {last}\n{self.programs.log('gateway')}") from None
 
     def restart(self, program: str) -> None:
         """SIGKILL, and start again."""

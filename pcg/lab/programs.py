@@ -58,6 +58,8 @@ class Programs:
 
     def _settings(self, program: str) -> dict:
         found = yaml.safe_load((CONFIGS / f"{program}.yaml").read_text())
+        if program == "controller":
+            found |= {"realised": "realised"}
         if program == "gateway":
             found |= {"datapath": self.socket("datapath"), "control": self.socket("gateway")}
             found |= {"state": "state"}
