@@ -7,6 +7,7 @@ from pcg.cli.look import Look
 
 Event = dict[str, Any]
 NOWHERE = "0.0.0.0"
+ENDS = {"dropped", "punted", "sent", "held", "answered"}  # verdicts after which nothing follows
 
 
 class Packets:
@@ -19,7 +20,7 @@ class Packets:
         """Every packet that has left with these events, whole."""
         for event in events:
             self._open.setdefault(event["packet"], []).append(event)
-            if event["verdict"] != "next":
+            if event["verdict"] in ENDS:
                 yield self._open.pop(event["packet"])
 
     def rest(self) -> list[list[Event]]:
@@ -48,18 +49,14 @@ def headline(events: list[Event]) -> str:
 
 def found(look: Look, event: Event) -> str:
     """What one stage found out, in words."""
-    words = []
-    if event["session"] is not None and event["stage"] == "session_lookup":
-        words.append(f"{'new ' if event['new_session'] else ''}session {event['session']}")
+    words = [event["note"]] if event["note"] else []
     if event["stage"] == "session_lookup":
+        if event["session"] is not None:
+            words.append(f"number {event['session']}")
         if event["nat_id"]:
             words.append(f"NAT rule {look.nat_rule(event['nat_id'])}")
         if event["fw_id"]:
             words.append(f"firewall rule {look.firewall_rule(event['fw_id'])}")
-    if event["next"] != NOWHERE and event["verdict"] == "sent":
-        words.append(f"to {event['next']}")
-    if event["note"]:
-        words.append(event["note"])
     return ", ".join(words)
 
 

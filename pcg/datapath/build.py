@@ -157,7 +157,7 @@ def build(flavour: Flavour = FAST) -> Path | None:
         if not (module.exists() and stamp.exists() and stamp.read_text() == wanted):
             flavour.out.mkdir(parents=True, exist_ok=True)
             part = module.with_suffix(".part")
-            options = ["-shared", "-pthread", *flavour.ldflags]
+            options = ["-shared", "-pthread", "-Wl,-z,now", *flavour.ldflags]
             run([*cc(), *options, *map(str, objects), "-o", str(part)])
             part.rename(module)  # a running process keeps the file it has mapped
             stamp.write_text(wanted)

@@ -12,8 +12,8 @@ SEEN = {"src": "10.1.0.10", "dst": "8.8.8.8", "sport": 5000, "dport": 80, "proto
 def packet(number, **end):
     return [
         event(packet=number, stage="parse_outer", verdict="next", outer_src="10.99.0.2", vni=7),
-        event(packet=number, stage="session_lookup", session=4, new_session=True, nat_id=2, **SEEN)
-        | {"verdict": "next"},
+        event(packet=number, stage="session_lookup", session=4, nat_id=2, **SEEN)
+        | {"verdict": "next", "note": "new session"},
         event(packet=number, stage="egress", **SEEN) | end,
     ]
 
@@ -31,7 +31,7 @@ def test_a_packet_that_is_sent(look):
     text = "\n".join(story.lines(look, packet(3, verdict="sent", next="10.99.1.1")))
     assert "packet 3: tcp 10.1.0.10:5000 -> 8.8.8.8:80" in text
     assert "from TEP 10.99.0.2 VNI 7" in text
-    assert "new session 4, NAT rule snat-all" in text
+    assert "new session, number 4, NAT rule snat-all" in text
     assert text.endswith("=> sent to 10.99.1.1")
 
 
