@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +15,7 @@ from pcg.lab.lab import Lab, LabInUseError
 from pcg.lab.layout import HTTP, INTERNET
 from pcg.lab.ns import CommandError
 
+TRIED_WIDTH = 50
 # What a check may meet when the gateway does not do its part; anything else is the lab's own fault.
 BROKEN = (Failed, CommandError, TimeoutError, OSError, RuntimeError, subprocess.TimeoutExpired)
 
@@ -45,20 +45,26 @@ def run(prefix: str, keep: bool, only: str = "") -> int:
 
 
 def _checks(console: Console, lab: Lab, only: str) -> tuple[int, int]:
-    """Each check once, a line as it ends; how many passed, and of how many."""
+    """Each check once, a line as soon as it ends; how many passed, and of how many."""
     chosen = [c for c in CHECKS if only in c.name]
-    table = Table(box=box.SIMPLE, show_edge=False, title=None)
-    for title, width in (("", 2), ("tried", 48), ("seen", None), ("", 4)):
-        table.add_column(title, min_width=width, overflow="fold")
+    console.print(_line("", "tried", "seen", ""), style="bold")
     passed = 0
     for number, check in enumerate(chosen, 1):
         with console.status(f"{number} of {len(chosen)}: {check.tried}"):
             good, seen = outcome(lab, check)
         passed += good
         verdict = "[green]pass[/]" if good else "[red]FAIL[/]"
-        table.add_row(str(check.point), escape(check.tried), escape(seen), verdict)
-    console.print(table)
+        console.print(_line(str(check.point), escape(check.tried), escape(seen), verdict))
     return passed, len(chosen)
+
+
+def _line(point: str, tried: str, seen: str, verdict: str) -> Table:
+    line = Table.grid(padding=(0, 2))
+    for width in (1, TRIED_WIDTH, None, 4):
+        line.add_column(width=width, ratio=None if width else 1, overflow="fold")
+    line.expand = True
+    line.add_row(point, tried, seen, verdict)
+    return line
 
 
 def outcome(lab: Lab, check: Check) -> tuple[bool, str]:
