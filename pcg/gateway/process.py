@@ -59,13 +59,18 @@ def single(folder: Path) -> Iterator[None]:
         mend = "correct `state` in the gateway's settings, or its rights"
         raise BackendError(f"state folder {folder}", e.strerror or str(e), mend) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock, folder)
         yield
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         why, mend = "another gateway holds it", "stop that one, or set another `state`"
         raise BackendError(f"state folder {folder}", why, mend) from None
-    finally:
-        os.close(lock)
 
 
 class Process:

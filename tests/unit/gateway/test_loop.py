@@ -1,0 +1,271 @@
+"""loop.py: rounds over backends that hold what they are given. Time is a number here."""
+
+import msgspec
+import pytest
+
+from pcg.drivers import rtnl
+from pcg.drivers.datapath import Datapath
+from pcg.drivers.neighbours import Seen
+from pcg.gateway.loop import COMMIT_S, SAVE_S, Gateway
+from pcg.model import desired as d
+from pcg.model.errors import BackendError
+from pcg.reconcile.addresses import address
+from tests.unit.gateway import fakes
+from tests.unit.reconcile.examples import DESIRED, SNAT, port, public
+
+RESYNC_S = 30.0
+ROUTER = address("10.0.2.1")
+NEAR, FAR = address("10.0.2.21"), address("10.0.3.22")
+
+
+class World:
+    def __init__(self, monkeypatch) -> None:
+        self.script = fakes.Script()
+        self.client = fakes.FakeClient(self.script)
+        self.nft = fakes.FakeNft(self.script)
+        self.netlink = fakes.FakeNetlink(self.script)
+        self.store = fakes.FakeStore(self.script)
+        monkeypatch.setattr(rtnl, "ways", self.ways)
+        self.now = 1000.0
+        self.start()
+
+    @staticmethod
+    def ways(teps, source_be, index):
+        """One TEP is on the link, the others behind its router."""
+        return {t: rtnl.Way(index, t if t == NEAR else ROUTER, 0) for t in teps}
+
+    def start(self) -> None:
+        """A gateway process begins; the world stays what it is."""
+        self.neighbours = fakes.FakeNeighbours()
+        self.gateway = Gateway(
+            RESYNC_S,
+            datapath=Datapath(self.client),
+            nft=self.nft,
+            netlink=self.netlink,
+            neighbours=self.neighbours,
+            store=self.store,
+            wall=lambda: 5.0,
+        )
+
+    def run(self, seconds: float = 0.5) -> list[str]:
+        """Rounds, whenever one is due. What was done, apart from looking."""
+        self.script.done.clear()
+        until = self.now + seconds
+        while self.now <= until:
+            self.gateway.round(self.now)
+            turn = self.gateway.next_turn()
+            self.now = max(turn, self.now + 0.001)
+        self.now = until
+        looks = ("read", "totals", "netlink")
+        return [a for a in self.script.done if not a.startswith(looks)]
+
+    def adopt(self, desired=DESIRED, revision=1) -> None:
+        self.gateway.adopt(desired, 7, revision, self.now)
+
+
+@pytest.fixture
+def world(monkeypatch):
+    return World(monkeypatch)
+
+
+def with_port(number: int, **changes) -> d.Desired:
+    ports = list(DESIRED.ports)
+    ports[number] = msgspec.structs.replace(ports[number], **changes)
+    return msgspec.structs.replace(DESIRED, ports=tuple(ports))
+
+
+def test_nothing_is_done_without_a_desired_state(world):
+    assert world.run(100) == []
+    assert world.gateway.next_turn() == float("inf")
+
+
+def test_fresh_boot_firewall_first_then_interfaces_tables_policy(world):
+    world.adopt()
+    world.gateway.round(world.now)
+    order = [a for a in world.script.done if not a.startswith(("read", "totals"))]
+    assert order == [
+        "nft", "netlink add", "put teps", "put nexthops", "put ports", "commit", "netlink clear",
+    ]  # fmt: skip
+    assert world.gateway.settled()
+    assert world.gateway.errors() == []
+
+
+def test_second_round_and_resync_change_nothing(world):
+    world.adopt()
+    world.run(5)
+    changes = world.client.changes
+    assert world.run(3 * RESYNC_S) == []
+    assert world.client.changes == changes
+
+
+def test_moved_workload_is_one_record_and_nothing_else(world):
+    world.adopt()
+    world.run()
+    world.adopt(with_port(0, tep="10.0.3.22"), 2)
+    changes = world.client.changes
+    world.script.done.clear()
+    world.gateway.round(world.now)
+    assert [a for a in world.script.done if not a.startswith("totals")] == ["put ports"]
+    assert world.client.changes == changes + 1
+    assert world.client.single["ports"][0, address("192.168.1.8")].tep_be == FAR
+
+
+def test_policy_change_carries_what_it_touches_and_its_revision(world):
+    world.adopt()
+    world.run()
+    world.adopt(msgspec.structs.replace(DESIRED, nat=(SNAT,)), 9)
+    assert [a for a in world.run() if a != "save"] == ["commit"]
+    assert world.client.revision == 9
+    secondary = address("10.0.1.12")
+    assert {t.vrf for t in world.client.touches} == {0}
+    assert any(t.dst_be == secondary and t.dst_len == 32 for t in world.client.touches)
+
+
+def test_at_most_ten_commits_a_second_and_the_last_one_stands(world):
+    world.adopt()
+    world.run()
+    before = world.client.commits
+    for n in range(100):
+        ports = d.PortRange(first=2000, last=3000 + n)
+        rule = msgspec.structs.replace(SNAT, translated_ports=ports)
+        world.adopt(msgspec.structs.replace(DESIRED, nat=(rule,)), n + 2)
+        world.gateway.round(world.now)
+        world.now += 0.01
+    world.run(2 * COMMIT_S)
+    assert world.client.commits - before <= 12
+    assert world.client.revision == 101
+
+
+def test_ports_do_not_wait_for_the_policys_turn(world):
+    world.adopt()
+    world.run()
+    world.adopt(msgspec.structs.replace(DESIRED, nat=(SNAT,)), 2)
+    world.gateway.round(world.now)
+    both = msgspec.structs.replace(with_port(0, tep="10.0.3.22"), nat=())
+    world.adopt(both, 3)
+    world.gateway.round(world.now + COMMIT_S / 2)
+    assert world.client.single["ports"][0, address("192.168.1.8")].tep_be == FAR
+    assert world.client.policy["nat"]
+    world.now += COMMIT_S / 2
+    world.run()
+    assert world.client.policy["nat"] == []
+
+
+def test_restart_changes_nothing_when_nothing_differs(world):
+    world.adopt()
+    world.run()
+    world.neighbours.macs |= {(3, NEAR): fakes.MAC, (3, ROUTER): fakes.MAC}
+    world.gateway.seen(Seen(neighbours=True), world.now)
+    world.run()
+    changes = world.client.changes
+    world.start()  # knows no MAC: the kernel was not asked yet
+    world.adopt()
+    assert [a for a in world.run(5) if a != "save"] == []
+    assert world.client.changes == changes
+
+
+def test_restart_keeps_numbers_of_names(world):
+    desired = msgspec.structs.replace(DESIRED, nat=(SNAT,))
+    world.adopt(desired)
+    world.run()
+    number = world.client.policy["nat"][0].id
+    world.start()
+    earlier = msgspec.structs.replace(SNAT, id="a-new-one")
+    world.adopt(msgspec.structs.replace(DESIRED, nat=(earlier, SNAT)))
+    world.run()
+    ids = {r.name: r.id for r in world.client.policy["nat"]}
+    assert ids["out"] == number != ids["a-new-one"]
+
+
+def test_restarted_datapath_is_filled_again_within_a_second(world):
+    world.adopt()
+    world.run()
+    held = world.client.policy
+    world.client.restart()
+    world.run(1.1)
+    assert world.client.policy == held
+    assert len(world.client.single["ports"]) == 3
+
+
+def test_neighbour_that_moves_reaches_the_datapath_in_the_same_round(world):
+    world.adopt()
+    world.run()
+    world.neighbours.macs[3, ROUTER] = fakes.MAC
+    world.gateway.seen(Seen(neighbours=True), world.now)
+    world.gateway.round(world.now)
+    assert world.client.single["teps"][FAR].mac == fakes.MAC
+    assert world.client.single["teps"][NEAR].resolved == 0
+
+
+def test_failed_write_is_tried_again_later_each_time_and_then_reported_gone(world):
+    world.adopt()
+    world.script.broken["put ports"] = 3
+    world.gateway.round(world.now)
+    ((backend, error),) = world.gateway.errors()
+    assert (backend, error.thing) == ("datapath", "put ports")
+    assert world.client.commits == 1  # the rest of the round went on
+    first = world.gateway.health["datapath"].due - world.now
+    world.now = world.gateway.health["datapath"].due
+    world.gateway.round(world.now)
+    assert world.gateway.health["datapath"].due - world.now == pytest.approx(2 * first)
+    world.run(5)
+    assert world.gateway.errors() == []
+    assert len(world.client.single["ports"]) == 3
+
+
+def test_datapath_away_leaves_the_other_backends_their_turn(world):
+    world.script.broken["totals"] = 10**6
+    world.adopt()
+    world.run()
+    assert world.nft.held is not None
+    assert [b for b, _ in world.gateway.errors()] == ["datapath"]
+    assert world.gateway.settled()
+
+
+def test_nothing_is_removed_while_something_fails(world):
+    world.netlink.failed = [BackendError("interface up0", "does not exist")]
+    world.adopt()
+    world.run()
+    assert "netlink clear" not in world.script.done
+    assert world.gateway.errors()[0][1].thing == "interface up0"
+
+
+def test_what_is_no_longer_owned_leaves_nft_before_the_datapath(world):
+    world.adopt()
+    world.run()
+    fewer = msgspec.structs.replace(DESIRED, public_addresses=(public("x", "t1", 77),), nat=())
+    world.adopt(fewer, 2)
+    world.gateway.round(world.now)
+    order = [a for a in world.script.done if a in ("nft", "commit")]
+    assert order[-3:] == ["nft", "commit", "nft"]
+    assert "10.0.1.77/32" in world.nft.held.owned
+
+
+def test_meddled_table_is_repaired_at_the_next_resync(world):
+    world.adopt()
+    world.run()
+    right, world.nft.held = world.nft.held, "something else"
+    world.run(RESYNC_S)
+    assert world.nft.held == right
+
+
+def test_state_is_saved_after_a_while_and_when_ending(world):
+    world.adopt()
+    world.gateway.round(world.now)
+    assert world.store.saved is None
+    world.run(SAVE_S + 0.1)
+    assert world.store.saved is DESIRED
+    more = msgspec.structs.replace(DESIRED, ports=(*DESIRED.ports, port("x", "192.168.1.50")))
+    world.adopt(more, 2)
+    world.gateway.round(world.now)
+    world.gateway.save_now()
+    assert world.store.saved is more
+
+
+def test_state_from_disk_is_not_saved_again(world):
+    world.gateway.adopt(DESIRED, 0, 0, world.now, source="disk")
+    world.run(3 * SAVE_S)
+    assert world.store.saved is None
+    world.adopt(DESIRED, 4)  # the controller wants the same
+    assert (world.gateway.source, world.gateway.revision) == ("controller", 4)
+    assert world.run() == []

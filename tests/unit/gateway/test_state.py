@@ -1,0 +1,94 @@
+"""state.py: what was saved comes back; what cannot be used is said once and ignored."""
+
+import os
+import stat
+
+import msgspec
+import pytest
+
+from pcg.gateway.state import NAME, Store
+from pcg.model.errors import BackendError, Problem
+from tests.unit.reconcile.examples import DESIRED
+
+
+def fine(_desired):
+    return []
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "state"), "gw-a")
+
+
+@pytest.fixture
+def saved(store):
+    store.save(DESIRED, 7, 3)
+    return store.path
+
+
+def test_round_trip(store, saved):
+    assert store.load(fine) == DESIRED
+
+
+def test_file_is_ours_alone_and_nothing_is_left_beside(store, saved):
+    assert stat.S_IMODE(os.stat(saved).st_mode) == 0o600
+    assert [p.name for p in saved.parent.iterdir()] == [NAME]
+
+
+def test_no_file_is_no_trouble(store, caplog):
+    assert store.load(fine) is None
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+def damaged(data: bytes):
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    yield "empty", b""
+    yield "cut", data[:-10]
+    yield "bit flipped", bytes(flipped)
+    yield "not MessagePack", b"gateway: gw-a\n" * 20
+    yield "another thing", msgspec.msgpack.encode({"a": 1})
+
+
+def test_damaged_file_is_one_clear_line_and_no_crash(store, saved, caplog):
+    for what, data in list(damaged(saved.read_bytes())):
+        saved.write_bytes(data)
+        caplog.clear()
+        assert store.load(fine) is None, what
+        (record,) = caplog.records
+        assert str(saved) in record.message, what
+        assert "waiting for the controller" in record.message, what
+
+
+def test_newer_format_is_refused_by_number(store, saved, caplog):
+    whole = msgspec.msgpack.decode(saved.read_bytes())
+    saved.write_bytes(msgspec.msgpack.encode(whole | {"format": 2}))
+    assert store.load(fine) is None
+    assert "format 2" in caplog.text
+
+
+def test_state_of_another_gateway_is_not_ours(saved, caplog):
+    assert Store(str(saved.parent), "gw-b").load(fine) is None
+    assert "gw-a" in caplog.text
+
+
+def test_state_that_is_no_longer_valid_is_ignored_with_the_reason(store, saved, caplog):
+    assert store.load(lambda _: [Problem("segments[web].subnet", "x", "is no prefix")]) is None
+    assert "segments[web].subnet" in caplog.text
+
+
+def test_folder_that_cannot_be_written_names_it_and_the_mend(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendError, match=r"state file .*; .*`state`"):
+        Store(str(tmp_path / "file"), "gw-a").save(DESIRED, 0, 0)
+
+
+def test_failed_save_leaves_the_old_one(store, saved, monkeypatch):
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    changed = msgspec.structs.replace(DESIRED, nat=())
+    with pytest.raises(BackendError, match="No space left"):
+        store.save(changed, 8, 4)
+    assert store.load(fine) == DESIRED
