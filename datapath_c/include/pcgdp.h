@@ -223,7 +223,7 @@ struct pcgdp_trace_filter { // zero fields are any; addresses match inner source
 	uint8_t protocol, only_drops;
 };
 
-enum pcgdp_verdict { PCGDP_NEXT = 0, PCGDP_DROPPED = 1, PCGDP_PUNTED = 2, PCGDP_SENT = 3, PCGDP_HELD = 4, PCGDP_ANSWERED = 5 };
+enum pcgdp_verdict { PCGDP_NEXT = 0, PCGDP_DROPPED = 1, PCGDP_PUNTED = 2, PCGDP_SENT = 3, PCGDP_HELD = 4, PCGDP_LOOPED = 5 };
 
 struct pcgdp_trace_event {  // one stage that one packet met
 	uint64_t packet;        // number of the packet since the trace began

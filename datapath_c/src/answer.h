@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// answer.h - what the path says itself: ARP, ping, ICMP errors, RST.
+#pragma once
+
+#include "worker.h"
+
+// The packet itself is turned round (ARP, echo): nothing is made, it leaves as it came.
+enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p);
+enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p);
+enum pcgdp_verdict gateway_addressed(const struct worker *w, struct pkt *p, uint32_t port);
+
+// A packet is made about this one, which its caller then drops. The packet must still be as it
+// came. Nothing happens where RFC 1812 section 4.3.2.7 forbids an error, or over the rate limit.
+void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu);
+void tcp_reset(struct worker *w, const struct pkt *p);
+
+// An ICMP error that belongs to a session: rewrite it and the packet inside it.
+enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e);
+// The key, reversed, of the packet that an ICMP error quotes. false: cut short or malformed.
+bool icmp_error_key(const struct pkt *p, uint32_t domain, union key *k);

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// api.c - life, tables and policy of pcgdp.h. The rest is in report.c and inject.c.
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dp.h"
+#include "trace.h"
+
+#define FAIL(code, ...) (snprintf(error, error_len, __VA_ARGS__), (code))
+
+int pcgdp_abi(void)
+{
+	return PCGDP_ABI;
+}
+
+static int params_check(struct pcgdp_params *p, char *error, uint32_t error_len)
+{
+	if (p->sessions < 1024 || p->sessions > 16777216)
+		return FAIL(-EINVAL, "sessions: %u is not between 1024 and 16777216", p->sessions);
+	if (!p->workers || p->workers > PCGDP_WORKERS_MAX)
+		return FAIL(-EINVAL, "workers: %u is not between 1 and %u", p->workers, PCGDP_WORKERS_MAX);
+	if (!p->mappings)
+		p->mappings = p->sessions;
+	if (!p->ports)
+		p->ports = 131072;
+	return 0;
+}
+
+static int make_parts(struct pcgdp *dp)
+{
+	dp->cfg = config_new();
+	dp->inject = worker_new(dp, PCGDP_WORKERS_MAX);
+	dp->dry = worker_new(dp, PCGDP_WORKERS_MAX + 1);
+	dp->counter_vni = calloc(COUNTERS_MAX, sizeof(*dp->counter_vni));
+	dp->nat_totals = calloc(65536, sizeof(*dp->nat_totals));
+	dp->tracer = calloc(1, sizeof(*dp->tracer));
+	dp->n_counters = 1;
+	for (uint32_t i = 0; i < dp->params.workers; i++) {
+		dp->workers[i] = worker_new(dp, i);
+		if (!dp->workers[i])
+			return -ENOMEM;
+	}
+	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->tracer)
+		return -ENOMEM;
+	pthread_mutex_init(&dp->tracer->lock, NULL);
+	dp->dry->dry = true;
+	return natports_open(&dp->natports);
+}
+
+static void claim_ports(struct pcgdp *dp)
+{
+	const struct mapping_table *t = &dp->arena.mappings;
+
+	for (uint32_t m = 0; m < *t->high; m++)
+		if (t->m[m].sessions)
+			natport_claim(&dp->natports, t->m[m].public_index, (uint8_t)t->m[m].in.domain_proto, ntohs(t->m[m].out_port));
+}
+
+int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *error, uint32_t error_len)
+{
+	struct pcgdp *dp = calloc(1, sizeof(*dp));
+	int rc;
+
+	if (!dp)
+		return -ENOMEM;
+	dp->params = *params;
+	pthread_mutex_init(&dp->control, NULL);
+	pthread_mutex_init(&dp->injecting, NULL);
+	pthread_mutex_init(&dp->sweeping, NULL);
+	rc = params_check(&dp->params, error, error_len);
+	if (!rc)
+		rc = arena_open(&dp->arena, &dp->params, error, error_len);
+	if (!rc) {
+		rc = make_parts(dp);
+		if (rc)
+			snprintf(error, error_len, "no memory for the datapath's tables");
+	}
+	if (rc) {
+		pcgdp_close(dp);
+		return rc;
+	}
+	if (dp->arena.attached)
+		claim_ports(dp);
+	*out = dp;
+	return 0;
+}
+
+void pcgdp_close(struct pcgdp *dp)
+{
+	if (!dp)
+		return;
+	pcgdp_stop(dp);
+	for (uint32_t i = 0; i < 2; i++)
+		if (dp->nics[i].ops)
+			dp->nics[i].ops->close(&dp->nics[i]);
+	for (uint32_t i = 0; i < PCGDP_WORKERS_MAX; i++)
+		worker_free(dp->workers[i]);
+	worker_free(dp->inject);
+	worker_free(dp->dry);
+	config_free(dp->cfg);
+	config_free(dp->building);
+	natports_close(&dp->natports);
+	free(dp->counter_vni);
+	free(dp->nat_totals);
+	free(dp->tracer);
+	free(dp->touches);
+	arena_close(&dp->arena);
+	free(dp);
+}
+
+int pcgdp_nic_add(struct pcgdp *dp, const char *name, uint32_t role, uint32_t driver, char *error, uint32_t error_len)
+{
+	struct nic *nic;
+	int rc;
+
+	if (role > PCGDP_UPLINK || driver > PCGDP_DRIVER_AF_PACKET)
+		return FAIL(-EINVAL, "%s: role %u or driver %u does not exist", name, role, driver);
+	nic = &dp->nics[role];
+	if (nic->ops)
+		return FAIL(-EEXIST, "%s: the %s is %s already", name, role == PCGDP_UPLINK ? "uplink" : "downlink", nic->name);
+	if (strlen(name) >= sizeof(nic->name))
+		return FAIL(-EINVAL, "%s: an interface name has at most 15 bytes", name);
+	memset(nic, 0, sizeof(*nic));
+	strcpy(nic->name, name);
+	nic->role = role;
+	nic->driver = driver;
+	const struct nic_ops *ops = driver == PCGDP_DRIVER_MEM ? &nic_mem_ops : &nic_af_packet_ops;
+
+	rc = ops->open(nic, dp->params.workers, error, error_len);
+	if (rc)
+		return rc;
+	nic->ops = ops;
+	adjacencies_rebuild(dp); // those of an attached arena speak of the old process's MAC
+	return 0;
+}
+
+int pcgdp_start(struct pcgdp *dp)
+{
+	if (dp->n_workers)
+		return -EALREADY;
+	dp->stop = false;
+	for (uint32_t i = 0; i < dp->params.workers; i++) {
+		if (pthread_create(&dp->threads[i], NULL, worker_main, dp->workers[i])) {
+			pcgdp_stop(dp);
+			return -EAGAIN;
+		}
+		STORE(&dp->n_workers, i + 1);
+	}
+	dp->keeper_runs = !pthread_create(&dp->keeper, NULL, keeper_main, dp);
+	if (!dp->keeper_runs) {
+		pcgdp_stop(dp);
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+int pcgdp_stop(struct pcgdp *dp)
+{
+	STORE(&dp->stop, true);
+	for (uint32_t i = 0; i < dp->n_workers; i++)
+		pthread_join(dp->threads[i], NULL);
+	STORE(&dp->n_workers, 0);
+	if (dp->keeper_runs)
+		pthread_join(dp->keeper, NULL);
+	dp->keeper_runs = false;
+	return 0;
+}
+
+uint32_t counter_of_vni(struct pcgdp *dp, uint32_t vni)
+{
+	for (uint32_t i = 1; i < dp->n_counters; i++)
+		if (dp->counter_vni[i] == vni)
+			return i;
+	if (dp->n_counters == COUNTERS_MAX)
+		return 0; // all further ones together
+	dp->counter_vni[dp->n_counters] = vni;
+	return dp->n_counters++;
+}
+
+// ---- single tables ----
+
+int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n)
+{
+	int rc = -EINVAL;
+
+	pthread_mutex_lock(&dp->control);
+	if (table == PCGDP_T_PORTS)
+		rc = ports_put(dp, records, n);
+	else if (table == PCGDP_T_TEPS)
+		rc = teps_put(dp, records, n);
+	else if (table == PCGDP_T_NEXTHOPS)
+		rc = nexthops_put(dp, records, n);
+	pthread_mutex_unlock(&dp->control);
+	return rc;
+}
+
+int pcgdp_del(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n)
+{
+	int rc = -EINVAL;
+
+	pthread_mutex_lock(&dp->control);
+	if (table == PCGDP_T_PORTS)
+		rc = ports_del(dp, records, n);
+	else if (table == PCGDP_T_TEPS)
+		rc = teps_del(dp, records, n);
+	else if (table == PCGDP_T_NEXTHOPS)
+		rc = nexthops_del(dp, records, n);
+	pthread_mutex_unlock(&dp->control);
+	return rc;
+}
+
+// One single table's records: the array, how far it is used, and where a record says it lives.
+struct view {
+	const uint8_t *at;
+	size_t stride, live;
+	uint32_t high;
+};
+
+static struct view single_view(const struct arena *a, uint32_t table)
+{
+	const struct arena_head *h = a->head;
+
+	if (table == PCGDP_T_PORTS)
+		return (struct view){(const uint8_t *)a->ports, sizeof(struct port), offsetof(struct port, live), h->ports_high};
+	if (table == PCGDP_T_TEPS)
+		return (struct view){(const uint8_t *)a->teps, sizeof(struct tep), offsetof(struct tep, live), h->teps_high};
+	return (struct view){(const uint8_t *)a->nexthops, sizeof(struct nexthop), offsetof(struct nexthop, live), h->nexthops_high};
+}
+
+_Static_assert(offsetof(struct port, rec) == 0 && offsetof(struct tep, rec) == 0 && offsetof(struct nexthop, rec) == 0, "records first");
+
+// `from` counts live records, so pages do not overlap as long as nothing changes in between.
+static uint32_t read_single(const struct view *v, uint32_t from, uint8_t *records, uint32_t n, size_t size)
+{
+	uint32_t got = 0;
+
+	for (uint32_t i = 0, seen = 0; i < v->high && got < n; i++)
+		if (rd32(v->at + i * v->stride + v->live) && seen++ >= from)
+			memcpy(records + got++ * size, v->at + i * v->stride, size);
+	return got;
+}
+
+int pcgdp_read(struct pcgdp *dp, uint32_t table, uint32_t from, void *records, uint32_t n)
+{
+	const struct arena *a = &dp->arena;
+	size_t size = record_size(table);
+	uint32_t got = 0;
+
+	if (!size)
+		return -EINVAL;
+	pthread_mutex_lock(&dp->control);
+	if (table <= PCGDP_T_NEXTHOPS) {
+		struct view v = single_view(a, table);
+
+		got = read_single(&v, from, records, n, size);
+	} else {
+		got = config_read(dp->cfg, table, from, records, n);
+	}
+	pthread_mutex_unlock(&dp->control);
+	return (int)got;
+}

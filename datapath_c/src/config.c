@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.c - building one policy; see config.h. Control thread only.
+//
+// The records were validated where the operator wrote them; what is checked here is only what
+// would make this process read past an array or loop, and says which record it was.
+
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { VRFS_MAX = 1 << 20 };
+
+struct config *config_new(void)
+{
+	return calloc(1, sizeof(struct config));
+}
+
+static void vrf_free(struct vrf *v)
+{
+	lpm_free(&v->routes);
+	free(v->dnat);
+	free(v->snat);
+	free(v->fw_in);
+	free(v->fw_out);
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (uint32_t i = 0; i < c->n_vrfs; i++)
+		vrf_free(&c->vrfs[i]);
+	for (uint32_t i = 0; i < c->n_publics; i++)
+		free(c->publics[i].reserved);
+	free(c->vrfs);
+	free(c->segments);
+	free(c->publics);
+	free(c->routes);
+	free(c->nat);
+	free(c->fw);
+	free(c->by_vni.at);
+	free(c->by_secondary.at);
+	free(c->by_elastic.at);
+	free(c->by_public.at);
+	lpm_free(&c->routed);
+	free(c);
+}
+
+size_t record_size(uint32_t table)
+{
+	static const size_t sizes[PCGDP_N_TABLES] = {
+		[PCGDP_T_TEPS] = sizeof(struct pcgdp_teps),
+		[PCGDP_T_PORTS] = sizeof(struct pcgdp_ports),
+		[PCGDP_T_NEXTHOPS] = sizeof(struct pcgdp_nexthops),
+		[PCGDP_T_LOCAL] = sizeof(struct pcgdp_local),
+		[PCGDP_T_VRFS] = sizeof(struct pcgdp_vrfs),
+		[PCGDP_T_SEGMENTS] = sizeof(struct pcgdp_segments),
+		[PCGDP_T_PUBLICS] = sizeof(struct pcgdp_publics),
+		[PCGDP_T_ROUTES] = sizeof(struct pcgdp_routes),
+		[PCGDP_T_NAT] = sizeof(struct pcgdp_nat),
+		[PCGDP_T_FIREWALL] = sizeof(struct pcgdp_firewall),
+	};
+
+	return table < PCGDP_N_TABLES ? sizes[table] : 0;
+}
+
+// Add n records of `size` bytes, which lie `stride` bytes apart in the array we keep.
+static int append(void **array, uint32_t *have, size_t stride, const void *records, uint32_t n, size_t size)
+{
+	uint8_t *more = realloc(*array, ((size_t)*have + n) * stride + 1);
+
+	if (!more)
+		return -ENOMEM;
+	*array = more;
+	memset(more + *have * stride, 0, n * stride);
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(more + (*have + i) * stride, (const uint8_t *)records + i * size, size);
+	*have += n;
+	return 0;
+}
+
+static int put_vrfs(struct config *c, const struct pcgdp_vrfs *r, uint32_t n, char *error, uint32_t error_len)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (r[i].index >= VRFS_MAX) {
+			snprintf(error, error_len, "vrfs[%u].index: %u is not below %u", i, r[i].index, VRFS_MAX);
+			return -EINVAL;
+		}
+		if (r[i].index >= c->n_vrfs) {
+			struct vrf *more = realloc(c->vrfs, (r[i].index + 1ul) * sizeof(*more));
+
+			if (!more)
+				return -ENOMEM;
+			memset(more + c->n_vrfs, 0, (r[i].index + 1ul - c->n_vrfs) * sizeof(*more));
+			c->vrfs = more;
+			c->n_vrfs = r[i].index + 1;
+		}
+		if (c->vrfs[r[i].index].used) {
+			snprintf(error, error_len, "vrfs[%u].index: %u is given twice", i, r[i].index);
+			return -EEXIST;
+		}
+		c->vrfs[r[i].index].rec = r[i];
+		c->vrfs[r[i].index].used = true;
+	}
+	return 0;
+}
+
+int config_put(struct config *c, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len)
+{
+	switch (table) {
+	case PCGDP_T_LOCAL:
+		if (n != 1) {
+			snprintf(error, error_len, "local: %u records, not 1", n);
+			return -EINVAL;
+		}
+		memcpy(&c->local, records, sizeof(c->local));
+		c->has_local = true;
+		return 0;
+	case PCGDP_T_VRFS:
+		return put_vrfs(c, records, n, error, error_len);
+	case PCGDP_T_SEGMENTS:
+		return append((void **)&c->segments, &c->n_segments, sizeof(*c->segments), records, n, record_size(table));
+	case PCGDP_T_PUBLICS:
+		return append((void **)&c->publics, &c->n_publics, sizeof(*c->publics), records, n, record_size(table));
+	case PCGDP_T_ROUTES:
+		return append((void **)&c->routes, &c->n_routes, sizeof(*c->routes), records, n, record_size(table));
+	case PCGDP_T_NAT:
+		return append((void **)&c->nat, &c->n_nat, sizeof(*c->nat), records, n, record_size(table));
+	case PCGDP_T_FIREWALL:
+		return append((void **)&c->fw, &c->n_fw, sizeof(*c->fw), records, n, record_size(table));
+	default:
+		snprintf(error, error_len, "table %u is not a policy table", table);
+		return -EINVAL;
+	}
+}
+
+static uint32_t count_vrfs(const struct config *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_vrfs; i++)
+		n += c->vrfs[i].used;
+	return n;
+}
+
+static uint32_t config_count(const struct config *c, uint32_t table)
+{
+	switch (table) {
+	case PCGDP_T_LOCAL:
+		return c->has_local;
+	case PCGDP_T_VRFS:
+		return count_vrfs(c);
+	case PCGDP_T_SEGMENTS:
+		return c->n_segments;
+	case PCGDP_T_PUBLICS:
+		return c->n_publics;
+	case PCGDP_T_ROUTES:
+		return c->n_routes;
+	case PCGDP_T_NAT:
+		return c->n_nat;
+	case PCGDP_T_FIREWALL:
+		return c->n_fw;
+	default:
+		return 0;
+	}
+}
+
+static const void *config_at(const struct config *c, uint32_t table, uint32_t i)
+{
+	switch (table) {
+	case PCGDP_T_SEGMENTS:
+		return &c->segments[i].rec;
+	case PCGDP_T_PUBLICS:
+		return &c->publics[i].rec;
+	case PCGDP_T_ROUTES:
+		return &c->routes[i];
+	case PCGDP_T_NAT:
+		return &c->nat[i];
+	case PCGDP_T_FIREWALL:
+		return &c->fw[i];
+	case PCGDP_T_VRFS:
+		for (uint32_t v = 0; v < c->n_vrfs; v++)
+			if (c->vrfs[v].used && !i--)
+				return &c->vrfs[v].rec;
+		return NULL;
+	default:
+		return &c->local;
+	}
+}
+
+uint32_t config_read(const struct config *c, uint32_t table, uint32_t from, void *records, uint32_t n)
+{
+	uint32_t count = config_count(c, table), got = 0;
+	size_t size = record_size(table);
+
+	for (uint32_t i = from; i < count && got < n; i++, got++)
+		memcpy((uint8_t *)records + got * size, config_at(c, table, i), size);
+	return got;
+}

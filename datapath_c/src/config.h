@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.h - policy, as one immutable whole: segments, public addresses, routes, NAT, firewall.
+//
+// Built aside by policy.c, published by one pointer, freed when every worker has been quiescent.
+// A worker reads the pointer once a burst, so all packets of a burst see one policy.
+#pragma once
+
+#include "hash.h"
+#include "lpm.h"
+
+struct vrf {
+	struct pcgdp_vrfs rec;
+	bool used;
+	struct lpm routes;
+	// Indices of rules, in order; a rule that can match both ways (REFLEXIVE) stands in both.
+	uint32_t *dnat, *snat, *fw_in, *fw_out;
+	uint32_t n_dnat, n_snat, n_fw_in, n_fw_out;
+};
+
+struct segment {
+	struct pcgdp_segments rec;
+	uint32_t counter; // place in the workers' counters; the same VNI keeps it over commits
+};
+
+// A small open-addressing map from a 32-bit word to an index; at most half full.
+struct wordmap {
+	struct word {
+		uint32_t key, value_plus_1;
+	} *at;
+	uint32_t mask;
+};
+
+struct public_address {
+	struct pcgdp_publics rec;
+	uint64_t *reserved; // 65,536 bits: ports that DNAT rules have promised; NULL: none
+};
+
+struct config {
+	struct pcgdp_local local;
+	uint64_t revision;
+
+	struct vrf *vrfs; // by index
+	uint32_t n_vrfs;  // highest index + 1
+	struct segment *segments;
+	uint32_t n_segments;
+	struct public_address *publics; // in order of put
+	uint32_t n_publics;
+	struct pcgdp_routes *routes;
+	uint32_t n_routes;
+	struct pcgdp_nat *nat;
+	uint32_t n_nat;
+	struct pcgdp_firewall *fw;
+	uint32_t n_fw;
+
+	struct wordmap by_vni;       // -> segments
+	struct wordmap by_secondary; // -> publics
+	struct wordmap by_elastic;   // -> publics
+	struct wordmap by_public;    // index of a public -> publics
+	struct lpm routed;           // prefixes of `routed` segments -> segments
+	uint32_t n_routed;
+	bool has_local;
+};
+
+INLINE uint32_t wordmap_find(const struct wordmap *m, uint32_t key)
+{
+	if (!m->at)
+		return NONE;
+	for (uint32_t i = key * 0x9e3779b1u >> 7 & m->mask;; i = (i + 1) & m->mask) {
+		if (!m->at[i].value_plus_1)
+			return NONE;
+		if (m->at[i].key == key)
+			return m->at[i].value_plus_1 - 1;
+	}
+}
+
+INLINE const struct segment *segment_of_vni(const struct config *c, uint32_t vni)
+{
+	uint32_t i = wordmap_find(&c->by_vni, vni);
+
+	return i == NONE ? NULL : &c->segments[i];
+}
+
+INLINE const struct public_address *public_of_secondary(const struct config *c, be32 address)
+{
+	uint32_t i = wordmap_find(&c->by_secondary, address);
+
+	return i == NONE ? NULL : &c->publics[i];
+}
+
+INLINE const struct public_address *public_of_elastic(const struct config *c, be32 address)
+{
+	uint32_t i = wordmap_find(&c->by_elastic, address);
+
+	return i == NONE ? NULL : &c->publics[i];
+}
+
+INLINE const struct public_address *public_of_index(const struct config *c, uint32_t index)
+{
+	uint32_t i = wordmap_find(&c->by_public, index);
+
+	return i == NONE ? NULL : &c->publics[i];
+}
+
+INLINE const struct vrf *vrf_of(const struct config *c, uint32_t index)
+{
+	return index < c->n_vrfs && c->vrfs[index].used ? &c->vrfs[index] : NULL;
+}
+
+INLINE const struct pcgdp_routes *route_find(const struct config *c, const struct vrf *v, be32 dst)
+{
+	uint32_t i = lpm_find(&v->routes, dst);
+
+	return i == NONE ? NULL : &c->routes[i];
+}
+
+struct config *config_new(void);
+void config_free(struct config *c);
+int config_put(struct config *c, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len);
+int config_build(struct config *c, char *error, uint32_t error_len); // the indices over what was put
+uint32_t config_read(const struct config *c, uint32_t table, uint32_t from, void *records, uint32_t n);
+size_t record_size(uint32_t table); // 0: no such table

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// config_build.c - the indices over the records of one policy: maps, tries, rule lists, reserved ports.
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "hdr.h"
+
+#define FAIL(code, ...) (snprintf(error, error_len, __VA_ARGS__), (code))
+
+static int wordmap_init(struct wordmap *m, uint32_t n)
+{
+	uint32_t size = 16;
+
+	while (size < 2 * n)
+		size <<= 1;
+	m->at = calloc(size, sizeof(*m->at));
+	m->mask = size - 1;
+	return m->at ? 0 : -ENOMEM;
+}
+
+static int wordmap_put(struct wordmap *m, uint32_t key, uint32_t value)
+{
+	uint32_t i = key * 0x9e3779b1u >> 7 & m->mask;
+
+	for (; m->at[i].value_plus_1; i = (i + 1) & m->mask)
+		if (m->at[i].key == key)
+			return -EEXIST;
+	m->at[i].key = key;
+	m->at[i].value_plus_1 = value + 1;
+	return 0;
+}
+
+static int build_segments(struct config *c, char *error, uint32_t error_len)
+{
+	if (wordmap_init(&c->by_vni, c->n_segments) || lpm_init(&c->routed))
+		return FAIL(-ENOMEM, "no memory for %u segments", c->n_segments);
+	for (unsigned len = 0; len <= 32; len++)
+		for (uint32_t i = 0; i < c->n_segments; i++) {
+			const struct pcgdp_segments *r = &c->segments[i].rec;
+
+			if (r->kind != PCGDP_SEGMENT || !(r->flags & PCGDP_ROUTED) || r->prefix_len != len)
+				continue;
+			if (lpm_insert(&c->routed, r->subnet_be, len, i))
+				return FAIL(-ENOMEM, "no memory for the routed segments");
+			c->n_routed++;
+		}
+	for (uint32_t i = 0; i < c->n_segments; i++) {
+		const struct pcgdp_segments *r = &c->segments[i].rec;
+
+		if (!vrf_of(c, r->vrf))
+			return FAIL(-EINVAL, "segments[%u].vrf: %u is no VRF of this policy", r->vni, r->vrf);
+		if (r->prefix_len > 32)
+			return FAIL(-EINVAL, "segments[%u].prefix_len: %u is above 32", r->vni, r->prefix_len);
+		if (wordmap_put(&c->by_vni, r->vni, i))
+			return FAIL(-EEXIST, "segments[%u]: the VNI is given twice", r->vni);
+	}
+	return 0;
+}
+
+static int build_publics(struct config *c, char *error, uint32_t error_len)
+{
+	if (wordmap_init(&c->by_secondary, c->n_publics) || wordmap_init(&c->by_elastic, c->n_publics) ||
+		wordmap_init(&c->by_public, c->n_publics))
+		return FAIL(-ENOMEM, "no memory for %u public addresses", c->n_publics);
+	for (uint32_t i = 0; i < c->n_publics; i++) {
+		const struct pcgdp_publics *r = &c->publics[i].rec;
+
+		if (r->index >= 65536 || !vrf_of(c, r->vrf))
+			return FAIL(-EINVAL, "publics[%u]: index is not below 65536, or VRF %u is unknown", r->index, r->vrf);
+		if (wordmap_put(&c->by_public, r->index, i) || wordmap_put(&c->by_secondary, r->secondary_be, i) ||
+			wordmap_put(&c->by_elastic, r->address_be, i))
+			return FAIL(-EEXIST, "publics[%u]: index or address is given twice", r->index);
+	}
+	return 0;
+}
+
+static int build_routes(struct config *c, char *error, uint32_t error_len)
+{
+	for (uint32_t v = 0; v < c->n_vrfs; v++)
+		if (c->vrfs[v].used && lpm_init(&c->vrfs[v].routes))
+			return FAIL(-ENOMEM, "no memory for routes");
+	for (unsigned len = 0; len <= 32; len++)
+		for (uint32_t i = 0; i < c->n_routes; i++) {
+			const struct pcgdp_routes *r = &c->routes[i];
+
+			if (r->prefix_len > 32 || !vrf_of(c, r->vrf))
+				return FAIL(-EINVAL, "routes[%u]: prefix length %u above 32, or VRF %u is unknown", i, r->prefix_len, r->vrf);
+			if (r->prefix_len == len && lpm_insert(&c->vrfs[r->vrf].routes, r->prefix_be, len, i))
+				return FAIL(-ENOMEM, "no memory for %u routes", c->n_routes);
+		}
+	return 0;
+}
+
+static int list_add(uint32_t **list, uint32_t *n, uint32_t value)
+{
+	if ((*n & (*n - 1)) == 0) { // 0 or a power of two: full
+		uint32_t *more = realloc(*list, (*n ? 2ul * *n : 1) * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		*list = more;
+	}
+	(*list)[(*n)++] = value;
+	return 0;
+}
+
+// Ports that a DNAT rule promises are never drawn for SNAT. A rule for all ports promises none:
+// replies of SNAT sessions are found in the session table before any rule is asked.
+static int reserve_ports(struct config *c, const struct pcgdp_nat *r)
+{
+	uint32_t i = wordmap_find(&c->by_secondary, r->match.dst_be);
+	uint64_t **bits;
+
+	if (r->action != PCGDP_DNAT || i == NONE || r->match.dst_len != 32)
+		return 0;
+	if (r->match.dport_first == 0 && r->match.dport_last == 65535)
+		return 0;
+	bits = &c->publics[i].reserved;
+	if (!*bits)
+		*bits = calloc(65536 / 64, sizeof(**bits));
+	if (!*bits)
+		return -ENOMEM;
+	for (uint32_t p = r->match.dport_first; p <= r->match.dport_last; p++)
+		(*bits)[p >> 6] |= 1ull << (p & 63);
+	return 0;
+}
+
+static int add_nat(struct config *c, struct vrf *v, uint32_t i)
+{
+	uint8_t action = c->nat[i].action;
+	int rc = 0;
+
+	if (action == PCGDP_DNAT || action == PCGDP_NO_DNAT || action == PCGDP_REFLEXIVE)
+		rc = list_add(&v->dnat, &v->n_dnat, i);
+	if (!rc && (action == PCGDP_SNAT || action == PCGDP_NO_SNAT || action == PCGDP_REFLEXIVE))
+		rc = list_add(&v->snat, &v->n_snat, i);
+	return rc ? rc : reserve_ports(c, &c->nat[i]);
+}
+
+static int build_nat(struct config *c, char *error, uint32_t error_len)
+{
+	for (uint32_t i = 0; i < c->n_nat; i++) {
+		const struct pcgdp_nat *r = &c->nat[i];
+		bool pool = r->action == PCGDP_SNAT || r->action == PCGDP_REFLEXIVE;
+
+		if (!vrf_of(c, r->vrf) || r->action > PCGDP_NO_DNAT || r->id == 0 || r->id >= 65536)
+			return FAIL(-EINVAL, "nat[%.48s]: VRF %u, action %u or id %u is out of range", r->name, r->vrf, r->action, r->id);
+		if (pool && (r->n_pool == 0 || r->n_pool > PCGDP_POOL_MAX))
+			return FAIL(-EINVAL, "nat[%.48s]: %u public addresses, not 1 to %u", r->name, r->n_pool, PCGDP_POOL_MAX);
+		for (uint32_t k = 0; pool && k < r->n_pool; k++)
+			if (!public_of_index(c, r->pool[k]))
+				return FAIL(-EINVAL, "nat[%.48s]: public address number %u is unknown", r->name, r->pool[k]);
+		if (r->action == PCGDP_DNAT && !r->n_targets)
+			return FAIL(-EINVAL, "nat[%.48s]: a DNAT rule needs a target", r->name);
+		if (add_nat(c, &c->vrfs[r->vrf], i))
+			return FAIL(-ENOMEM, "no memory for %u NAT rules", c->n_nat);
+	}
+	return 0;
+}
+
+static int build_firewall(struct config *c, char *error, uint32_t error_len)
+{
+	for (uint32_t i = 0; i < c->n_fw; i++) {
+		const struct pcgdp_firewall *r = &c->fw[i];
+		struct vrf *v;
+		int rc = 0;
+
+		if (!vrf_of(c, r->vrf) || r->action > PCGDP_REJECT)
+			return FAIL(-EINVAL, "firewall[%.48s]: VRF %u or action %u is out of range", r->name, r->vrf, r->action);
+		v = &c->vrfs[r->vrf];
+		if (r->direction & PCGDP_IN)
+			rc = list_add(&v->fw_in, &v->n_fw_in, i);
+		if (!rc && r->direction & PCGDP_OUT)
+			rc = list_add(&v->fw_out, &v->n_fw_out, i);
+		if (rc)
+			return FAIL(-ENOMEM, "no memory for %u firewall rules", c->n_fw);
+	}
+	return 0;
+}
+
+int config_build(struct config *c, char *error, uint32_t error_len)
+{
+	int rc;
+
+	if (!c->has_local)
+		return FAIL(-EINVAL, "local: missing");
+	if (!c->local.port_first || c->local.port_last > 65535 || c->local.port_first > c->local.port_last)
+		return FAIL(-EINVAL, "local.port_first, port_last: %u to %u is not a range of ports", c->local.port_first, c->local.port_last);
+	rc = build_segments(c, error, error_len);
+	if (!rc)
+		rc = build_publics(c, error, error_len);
+	if (!rc)
+		rc = build_routes(c, error, error_len);
+	if (!rc)
+		rc = build_nat(c, error, error_len);
+	return rc ? rc : build_firewall(c, error, error_len);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// csum.h - the Internet checksum (RFC 1071) and its incremental form (RFC 1624).
+//
+// Sums are kept unfolded in uint32_t or uint64_t and are in memory order: adding a big-endian
+// word as it lies in memory is right on any host (RFC 1071 section 2(B)).
+#pragma once
+
+#include "base.h"
+
+INLINE uint16_t csum_fold(uint64_t s)
+{
+	s = (s & 0xffffffff) + (s >> 32);
+	s = (s & 0xffffffff) + (s >> 32);
+	s = (s & 0xffff) + (s >> 16);
+	s = (s & 0xffff) + (s >> 16);
+	return (uint16_t)s;
+}
+
+// Sum of any number of bytes; an odd last byte is padded with zero.
+static inline uint64_t csum_add_bytes(uint64_t sum, const uint8_t *p, uint32_t len)
+{
+	uint64_t a = 0, b = 0;
+
+	for (; len >= 16; len -= 16, p += 16) {
+		uint64_t x = rd64(p), y = rd64(p + 8);
+
+		a += (x & 0xffffffff) + (x >> 32);
+		b += (y & 0xffffffff) + (y >> 32);
+	}
+	sum += csum_fold(a) + csum_fold(b);
+	for (; len >= 2; len -= 2, p += 2)
+		sum += rd16(p);
+	if (len) {
+		uint8_t last[2] = {*p, 0};
+
+		sum += rd16(last);
+	}
+	return sum;
+}
+
+INLINE uint32_t csum_ip_words(const void *ip)
+{
+	const uint8_t *p = ip;
+	uint64_t a = (uint64_t)rd32(p) + rd32(p + 4) + rd32(p + 8) + rd32(p + 12) + rd32(p + 16);
+
+	return csum_fold(a);
+}
+
+// What changes a sum when `before` becomes `after`: one's complement of the old plus the new.
+INLINE uint16_t delta16(uint16_t before, uint16_t after)
+{
+	return csum_fold((uint32_t)(uint16_t)~before + after);
+}
+
+INLINE uint16_t delta32(uint32_t before, uint32_t after)
+{
+	return csum_fold((uint64_t)(uint32_t)~before + after);
+}
+
+INLINE uint16_t delta_add(uint16_t a, uint16_t b)
+{
+	return csum_fold((uint32_t)a + b);
+}
+
+// RFC 1624 equation 3: HC' = ~(~HC + ~m + m')
+INLINE uint16_t csum_apply(uint16_t csum, uint16_t delta)
+{
+	return (uint16_t)~csum_fold((uint32_t)(uint16_t)~csum + delta);
+}
+
+// Of the pseudo header of TCP and UDP over IPv4, unfolded; l4_len in host order.
+INLINE uint32_t csum_pseudo(be32 src, be32 dst, uint8_t proto, uint16_t l4_len)
+{
+	uint64_t s = (uint64_t)src + dst + htons(proto) + htons(l4_len);
+
+	return csum_fold(s);
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// decide.c - see decide.h. DNAT, route, firewall, SNAT, next hop: in that order.
+
+#include "decide.h"
+
+#include "dp.h"
+#include "match.h"
+
+static be16 match_port(uint8_t proto, be16 port)
+{
+	return proto == IPP_TCP || proto == IPP_UDP ? port : 0; // an ICMP identifier is no port
+}
+
+uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst)
+{
+	const struct pcgdp_routes *r;
+	uint32_t hop;
+
+	if (public_of_elastic(c, dst))
+		return SLOT_HAIRPIN;
+	r = route_find(c, v, dst);
+	if (!r || r->kind != PCGDP_VIA_UPLINK)
+		return 0;
+	hop = nexthop_find(a, r->next_hop_be);
+	return hop == NONE ? 0 : nexthop_slot(a, hop);
+}
+
+struct five {
+	be32 src, dst;
+	uint8_t proto;
+	be16 sport, dport;
+};
+
+static void firewall(const struct config *c, const struct vrf *v, uint8_t direction, const struct five *f, struct decision *d)
+{
+	const uint32_t *list = direction == PCGDP_IN ? v->fw_in : v->fw_out;
+	uint32_t n = direction == PCGDP_IN ? v->n_fw_in : v->n_fw_out;
+	uint8_t action = direction == PCGDP_IN ? v->rec.default_in : v->rec.default_out;
+
+	if (d->rule && d->rule->fw_match == PCGDP_FW_BYPASS)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct pcgdp_firewall *r = &c->fw[list[i]];
+
+		if (!match_fits(&r->match, f->src, f->dst, f->proto, f->sport, f->dport))
+			continue;
+		d->fw_id = r->id;
+		d->log |= r->log;
+		action = r->action;
+		break;
+	}
+	if (action == PCGDP_ALLOW)
+		return;
+	d->reason = R_FIREWALL_DENIED;
+	d->reject = action == PCGDP_REJECT;
+}
+
+static const struct pcgdp_nat *nat_out(const struct config *c, const struct vrf *v, const struct five *f)
+{
+	for (uint32_t i = 0; i < v->n_snat; i++) {
+		const struct pcgdp_nat *r = &c->nat[v->snat[i]];
+
+		if (match_fits(&r->match, f->src, f->dst, f->proto, f->sport, f->dport))
+			return r;
+	}
+	return NULL;
+}
+
+// 1:1 keeps port and protocol: REFLEXIVE, and SNAT of one address to one for what has no ports.
+static void translate_source(const struct config *c, const struct pcgdp_nat *r, const struct five *f, struct decision *d)
+{
+	bool reflexive = r->action == PCGDP_REFLEXIVE;
+	uint32_t at = reflexive ? ntohl(f->src) - ntohl(r->match.src_be) : ntohl(f->src) * 0x9e3779b1u >> 8;
+	const struct public_address *pub = public_of_index(c, r->pool[reflexive ? MIN(at, r->n_pool - 1u) : at % r->n_pool]);
+
+	d->kind = r->action;
+	d->public_index = pub->rec.index;
+	d->new_addr = pub->rec.secondary_be;
+	if (reflexive)
+		return;
+	d->draw_port = natport_proto(f->proto) >= 0;
+	if (!d->draw_port && !(r->match.src_len == 32 && r->n_pool == 1))
+		d->reason = R_NAT_PROTOCOL;
+}
+
+static void leave(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+{
+	uint8_t proto = (uint8_t)k->domain_proto;
+	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
+	const struct segment *seg = segment_of_vni(c, a->ports[d->src_port].rec.vni);
+	const struct pcgdp_nat *r = nat_out(c, v, &f);
+
+	d->slot = slot_outwards(c, a, v, k->dst);
+	if (!d->slot) {
+		d->reason = R_NEIGHBOUR_UNRESOLVED;
+		return;
+	}
+	d->back_slot = port_slot(d->src_port);
+	d->rule = r;
+	if (r) {
+		d->nat_id = r->id;
+		d->log = r->log;
+	}
+	if (r && r->action != PCGDP_NO_SNAT)
+		translate_source(c, r, &f, d);
+	else if (!r && !(seg && seg->rec.flags & PCGDP_ROUTED))
+		d->reason = R_NO_NAT; // no overlay source leaves untranslated but by a rule or a routed segment
+	if (d->reason != R_OK)
+		return;
+	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)
+		f.src = d->new_addr;
+	firewall(c, v, PCGDP_OUT, &f, d);
+}
+
+// To a segment: the destination must be a port, or the gateway itself.
+static void enter(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst, struct decision *d)
+{
+	const struct pcgdp_routes *r = route_find(c, v, dst);
+	const struct segment *seg;
+
+	if (!r || r->kind != PCGDP_VIA_SEGMENT) {
+		d->reason = r && r->kind == PCGDP_VIA_BLACKHOLE ? R_BLACKHOLE : R_NO_ROUTE;
+		return;
+	}
+	seg = segment_of_vni(c, r->vni);
+	if (seg && seg->rec.gateway_be == dst) {
+		d->to_gateway = true;
+		return;
+	}
+	d->dst_port = port_find(a, v->rec.index, dst);
+	if (d->dst_port == NONE)
+		d->reason = R_PORT_UNKNOWN;
+	else
+		d->slot = port_slot(d->dst_port);
+}
+
+static void from_overlay(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+{
+	const struct pcgdp_routes *r;
+
+	d->src_port = port_find(a, v->rec.index, k->src);
+	if (d->src_port == NONE) {
+		d->reason = R_SOURCE_SPOOFED;
+		return;
+	}
+	if (public_of_elastic(c, k->dst)) {
+		leave(c, a, v, k, d);
+		return;
+	}
+	r = route_find(c, v, k->dst);
+	if (!r) {
+		d->reason = R_NO_ROUTE;
+	} else if (r->kind == PCGDP_VIA_UPLINK) {
+		leave(c, a, v, k, d);
+	} else {
+		d->stateless = true;
+		enter(c, a, v, k->dst, d);
+	}
+}
+
+static bool pool_has(const struct pcgdp_nat *r, uint32_t public_index, uint32_t *at)
+{
+	for (uint32_t i = 0; i < r->n_pool; i++)
+		if (r->pool[i] == public_index) {
+			*at = i;
+			return true;
+		}
+	return false;
+}
+
+// The target of the first rule that takes this packet; false: none does.
+static bool nat_in(const struct config *c, const struct vrf *v, const struct five *f, uint32_t public_index, struct decision *d)
+{
+	for (uint32_t i = 0; i < v->n_dnat; i++) {
+		const struct pcgdp_nat *r = &c->nat[v->dnat[i]];
+		uint32_t at = 0;
+
+		if (r->action == PCGDP_REFLEXIVE) {
+			// outwards: source -> pool; so inwards: pool -> source, for the same peers
+			if (!pool_has(r, public_index, &at) || !in_prefix(f->src, r->match.dst_be, r->match.dst_len))
+				continue;
+			d->new_addr = htonl(ntohl(r->match.src_be) + at);
+			d->new_port = f->dport;
+		} else {
+			if (!match_fits(&r->match, f->src, f->dst, f->proto, f->sport, f->dport))
+				continue;
+			at = r->n_targets > 1 ? (ntohl(f->src) * 0x9e3779b1u >> 8) % r->n_targets : 0;
+			d->new_addr = htonl(ntohl(r->target_be) + at);
+			d->new_port = f->dport;
+			if (r->port_first)
+				d->new_port = htons((uint16_t)(r->port_first + (r->port_last > r->port_first ? ntohs(f->dport) - r->match.dport_first : 0)));
+		}
+		d->rule = r;
+		d->nat_id = r->id;
+		d->log = r->log;
+		d->kind = r->action == PCGDP_NO_DNAT ? KIND_PLAIN : r->action;
+		return true;
+	}
+	return false;
+}
+
+// To a mapping's outside endpoint, from an address its owner has contacted (RFC 4787 REQ-8).
+static void to_mapping(const struct arena *a, const union key *k, struct decision *d)
+{
+	const struct mapping *m;
+
+	d->mapping = mapping_find_out(&a->mappings, k->dst, k->dport, (uint8_t)k->domain_proto);
+	if (d->mapping == NONE) {
+		d->reason = R_NO_DNAT;
+		return;
+	}
+	m = &a->mappings.m[d->mapping];
+	if (!mapping_contacted(m, k->src)) {
+		d->reason = R_NAT_FILTERED;
+		return;
+	}
+	d->kind = PCGDP_SNAT;
+	d->nat_id = m->nat_id;
+	d->new_addr = m->in.src;
+	d->new_port = m->in.sport;
+}
+
+static void from_uplink(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+{
+	const struct public_address *pub = public_of_secondary(c, k->dst);
+	uint8_t proto = (uint8_t)k->domain_proto;
+	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
+
+	d->new_addr = k->dst;
+	if (pub) {
+		d->public_index = pub->rec.index;
+		if (!nat_in(c, v, &f, pub->rec.index, d))
+			to_mapping(a, k, d);
+		else if (d->kind == KIND_PLAIN)
+			d->reason = R_NO_DNAT;
+		else if (proto == IPP_ICMP)
+			d->new_port = k->dport;
+	}
+	if (d->reason == R_OK)
+		enter(c, a, v, d->new_addr, d);
+	if (d->reason == R_OK && d->to_gateway)
+		d->reason = R_GATEWAY_ADDRESSED;
+	if (d->reason != R_OK)
+		return;
+	d->back_slot = slot_outwards(c, a, v, k->src);
+	if (!d->back_slot) {
+		d->reason = R_NO_ROUTE;
+		return;
+	}
+	if (d->rule && d->rule->fw_match == PCGDP_FW_INTERNAL) {
+		f.dst = d->new_addr;
+		f.dport = match_port(proto, d->new_port);
+	}
+	firewall(c, v, PCGDP_IN, &f, d);
+}
+
+void decide(const struct config *c, const struct arena *a, const union key *k, struct decision *d)
+{
+	uint32_t domain = k->domain_proto >> 8;
+	const struct vrf *v = vrf_of(c, domain / 2);
+
+	memset(d, 0, sizeof(*d));
+	d->reason = R_OK;
+	d->kind = KIND_PLAIN;
+	d->public_index = d->mapping = d->src_port = d->dst_port = NONE;
+	if (!v)
+		d->reason = R_NO_ROUTE;
+	else if (domain & 1)
+		from_uplink(c, a, v, k, d);
+	else
+		from_overlay(c, a, v, k, d);
+}

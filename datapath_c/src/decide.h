@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// decide.h - what becomes of a session, from its first packet's key alone. Pure: nothing is
+// written, so a live session can be decided again, and `explain` can ask what would be.
+#pragma once
+
+#include "arena.h"
+#include "config.h"
+
+enum { R_OK = 255 };
+
+struct decision {
+	uint8_t reason;         // R_OK, or why not
+	uint8_t kind;           // enum pcgdp_nat_action, or KIND_PLAIN
+	uint8_t log;
+	bool reject;            // FIREWALL_DENIED: say so to the sender
+	bool stateless;         // overlay to overlay: no session
+	bool to_gateway;        // the destination is a segment gateway's own address
+	bool draw_port;         // SNAT: new_addr and new_port come from a mapping
+	uint32_t nat_id, fw_id; // 0: none
+	const struct pcgdp_nat *rule;
+	uint32_t public_index;  // NONE: none
+	uint32_t mapping;       // inbound to a mapping's outside endpoint; NONE: not that
+	be32 new_addr;          // SNAT: source; DNAT: destination
+	be16 new_port;
+	uint32_t slot;          // fwd leaves by
+	uint32_t back_slot;     // rev leaves by
+	uint32_t src_port, dst_port; // workload ports; NONE: none
+};
+
+void decide(const struct config *c, const struct arena *a, const union key *k, struct decision *d);
+// The slot towards an address on the uplink: a next hop, or SLOT_HAIRPIN for an Elastic IP of
+// ours. 0: no such route, or its next hop is unknown.
+uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// dp.h - the whole datapath of one process: arena, policy, ports, workers.
+#pragma once
+
+#include <pthread.h>
+
+#include "worker.h"
+
+struct nat_totals { // of sessions that have ended; living ones carry their own
+	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
+};
+
+struct pcgdp {
+	struct pcgdp_params params;
+	struct arena arena;
+	struct natports natports;
+	struct config *cfg;      // published; never NULL (empty before the first commit)
+	struct config *building; // between begin and commit
+
+	struct nic nics[2]; // by role; ops NULL: none
+	struct worker *workers[PCGDP_WORKERS_MAX];
+	pthread_t threads[PCGDP_WORKERS_MAX];
+	uint32_t n_workers; // running; 0: none
+	bool stop;
+	struct worker *inject; // the caller's own worker for frames without a NIC
+	struct worker *dry;    // for explain
+
+	pthread_mutex_t control; // tables and policy
+	pthread_mutex_t injecting;
+	pthread_mutex_t sweeping;
+	pthread_t keeper;
+	bool keeper_runs;
+	uint32_t sweep_round;
+	uint64_t sessions_ended, commits;
+
+	uint32_t *counter_vni; // COUNTERS_MAX: VNI of each counter; [0] collects the overflow
+	uint32_t n_counters;
+	struct nat_totals *nat_totals; // by rule id
+	struct tracer *tracer;
+
+	// What the running sweep must mark: a commit adds, housekeeping takes.
+	struct pcgdp_touch *touches;
+	uint32_t n_touches;
+	bool touch_all;
+};
+
+void quiesce(struct pcgdp *dp);
+uint32_t counter_of_vni(struct pcgdp *dp, uint32_t vni); // control thread
+uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address);
+uint32_t tep_find(const struct arena *a, be32 address);
+uint32_t nexthop_find(const struct arena *a, be32 address);
+int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
+int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
+int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);
+int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);
+int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
+int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
+void adjacencies_rebuild(struct pcgdp *dp); // after a commit changed what templates are made of
+int touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n); // n 0: all
+void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n);
+void *keeper_main(void *dp);
+uint64_t clock_ns(void);
+
+INLINE uint32_t seconds_of(const struct pcgdp *dp, uint64_t now_ns)
+{
+	uint64_t born = dp->arena.head->born_ns;
+
+	return now_ns > born ? (uint32_t)((now_ns - born) / 1000000000ull) : 0;
+}

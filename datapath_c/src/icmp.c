@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// icmp.c - packets that the gateway makes about other packets: ICMP errors and TCP resets.
+
+#include <stdlib.h>
+
+#include "answer.h"
+#include "csum.h"
+#include "decide.h"
+#include "dp.h"
+
+enum {
+	QUOTE_MAX = 576 - IP_HLEN - 8,   // as much as fits in 576 bytes (RFC 1812 section 4.3.2.3)
+	MADE_EACH_NS = 1000000,          // one packet a millisecond and worker ...
+	MADE_BURST_NS = 100 * MADE_EACH_NS, // ... with a reserve of a hundred
+};
+
+_Static_assert(IP_HLEN + 8 + QUOTE_MAX <= MADE_LEN, "the longest made packet fits its buffer");
+
+static bool limit_passed(struct worker *w)
+{
+	uint64_t floor = w->now_ns > MADE_BURST_NS ? w->now_ns - MADE_BURST_NS : 0;
+
+	if (w->icmp_tokens_ns < floor)
+		w->icmp_tokens_ns = floor;
+	if (w->icmp_tokens_ns + MADE_EACH_NS > w->now_ns)
+		return false;
+	w->icmp_tokens_ns += MADE_EACH_NS;
+	return true;
+}
+
+struct pkt *made_new(struct worker *w, uint32_t slot)
+{
+	struct pkt *m;
+
+	if (w->dry || w->made.n == BURST || slot == 0 || !limit_passed(w))
+		return NULL;
+	m = &w->made.pkt[w->made.n];
+	memset(m, 0, sizeof(*m));
+	m->data = w->made_buf[w->made.n] + HEADROOM;
+	m->flags = PF_ANSWER;
+	m->slot = slot;
+	m->number = NONE;
+	w->made.n++;
+	BUMP(&w->c.made, 1);
+	return m;
+}
+
+static struct ip_hdr *put_ip(struct pkt *m, be32 src, be32 dst, uint8_t proto, uint32_t len)
+{
+	struct ip_hdr *ip = (struct ip_hdr *)m->data;
+	struct ip_hdr ih = {.ver_ihl = 0x45, .len = htons((uint16_t)len), .frag = htons(IP_DF), .ttl = 64, .proto = proto, .src = src, .dst = dst};
+
+	memcpy(ip, &ih, sizeof(ih));
+	ip->csum = (uint16_t)~csum_ip_words(ip);
+	m->l3 = 0;
+	m->ip_len = (uint16_t)len;
+	m->len = len;
+	m->proto = proto;
+	return ip;
+}
+
+// Whom we speak as, and by which slot the sender is reached. Inwards: the segment gateway of the
+// sender's own segment. Outwards: the address the packet was sent to, since that is the only
+// address of ours its sender knows.
+static uint32_t towards_sender(const struct worker *w, const struct pkt *p, be32 *speaker)
+{
+	const struct arena *a = &w->dp->arena;
+	const struct ip_hdr *ip = pkt_ip(p);
+	const struct segment *seg;
+	uint32_t port;
+
+	if (p->flags & PF_UPLINK) {
+		const struct vrf *v = vrf_of(w->cfg, p->vrf);
+
+		*speaker = ip->dst;
+		return v ? slot_outwards(w->cfg, a, v, ip->src) : 0;
+	}
+	port = port_find(a, p->vrf, ip->src);
+	if (port == NONE)
+		return 0;
+	seg = segment_of_vni(w->cfg, a->ports[port].rec.vni);
+	*speaker = seg ? seg->rec.gateway_be : 0;
+	return *speaker ? port_slot(port) : 0;
+}
+
+// RFC 1812 section 4.3.2.7: never about an ICMP error, a broadcast or multicast, a fragment that
+// is not the first, a source that is not one host. The last three were dropped as malformed or
+// martian before anything could ask for an error.
+void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu)
+{
+	uint32_t quote = MIN((uint32_t)p->ip_len, QUOTE_MAX), len = IP_HLEN + 8 + quote, slot;
+	struct icmp_hdr ic = {.type = type, .code = code, .seq = htons(mtu)};
+	be32 speaker = 0;
+	struct pkt *m;
+	uint8_t *l4;
+
+	if (p->flags & PF_ICMP_ERROR)
+		return;
+	slot = towards_sender(w, p, &speaker);
+	m = made_new(w, slot);
+	if (!m)
+		return;
+	put_ip(m, speaker, pkt_ip(p)->src, IPP_ICMP, len);
+	l4 = m->data + IP_HLEN;
+	memcpy(l4, &ic, sizeof(ic));
+	memcpy(l4 + sizeof(ic), pkt_ip(p), quote);
+	wr16(l4 + 2, (uint16_t)~csum_fold(csum_add_bytes(0, l4, 8 + quote)));
+}
+
+// RFC 9293 section 3.10.7.1: a segment to a closed connection. Only inwards; outwards a scan
+// would be answered.
+void tcp_reset(struct worker *w, const struct pkt *p)
+{
+	const struct ip_hdr *ip = pkt_ip(p);
+	const struct tcp_hdr *th = (const void *)((const uint8_t *)ip + IP_HLEN);
+	uint32_t data = p->ip_len - IP_HLEN - (th->off >> 4) * 4u;
+	uint32_t port = port_find(&w->dp->arena, p->vrf, ip->src);
+	struct tcp_hdr rst = {.sport = th->dport, .dport = th->sport, .off = 5 << 4, .flags = TCP_RST};
+	struct pkt *m;
+
+	if (th->flags & TCP_RST || port == NONE)
+		return;
+	m = made_new(w, port_slot(port));
+	if (!m)
+		return;
+	if (th->flags & TCP_ACK) {
+		rst.seq = th->ack;
+	} else {
+		rst.ack = htonl(ntohl(th->seq) + data + !!(th->flags & TCP_SYN) + !!(th->flags & TCP_FIN));
+		rst.flags |= TCP_ACK;
+	}
+	put_ip(m, ip->dst, ip->src, IPP_TCP, IP_HLEN + sizeof(rst));
+	rst.csum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(ip->dst, ip->src, IPP_TCP, sizeof(rst)), (uint8_t *)&rst, sizeof(rst)));
+	memcpy(m->data + IP_HLEN, &rst, sizeof(rst));
+}

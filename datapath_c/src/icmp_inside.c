@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// icmp_inside.c - the packet inside an ICMP error (RFC 5508 REQ-3 to 5, RFC 5382 REQ-9).
+//
+// An error quotes a packet that one side sent; the error itself travels against it. So the key of
+// the quoted packet, reversed, is the key of the direction in which the error travels, and that
+// entry's answer fits both: its rewrite of the destination (or source) applies to the error's own
+// header, and the same address, as the quoted packet's source (or destination), inside it.
+
+#include "answer.h"
+#include "csum.h"
+#include "session.h"
+
+static const uint8_t *quoted(const struct pkt *p, uint32_t *len)
+{
+	*len = p->ip_len > IP_HLEN + 8 ? p->ip_len - IP_HLEN - 8u : 0;
+	return p->data + p->l3 + IP_HLEN + 8;
+}
+
+bool icmp_error_key(const struct pkt *p, uint32_t domain, union key *k)
+{
+	uint32_t len;
+	const uint8_t *q = quoted(p, &len);
+	const struct ip_hdr *ip = (const void *)q;
+	const uint8_t *l4 = q + IP_HLEN;
+
+	if (len < IP_HLEN + 8 || ip->ver_ihl != 0x45 || ntohs(ip->frag) & IP_OFFSET)
+		return false;
+	k->src = ip->dst;
+	k->dst = ip->src;
+	k->sport = k->dport = 0;
+	k->domain_proto = domain << 8 | ip->proto;
+	if (ip->proto == IPP_TCP || ip->proto == IPP_UDP) {
+		k->sport = rd16(l4 + 2);
+		k->dport = rd16(l4);
+	} else if (ip->proto == IPP_ICMP) {
+		if (l4[0] != ICMP_ECHO && l4[0] != ICMP_ECHO_REPLY)
+			return false; // an error about an error does not exist
+		k->sport = k->dport = rd16(l4 + 4);
+	}
+	return true;
+}
+
+// Change 16 bits inside, and the quoted L4 checksum with them if it is there.
+static void swap16(uint8_t *at, uint16_t to, uint8_t *csum)
+{
+	uint16_t from = rd16(at);
+
+	if (csum && rd16(csum))
+		wr16(csum, csum_apply(rd16(csum), delta16(from, to)));
+	wr16(at, to);
+}
+
+static uint8_t *l4_csum(uint8_t *q, uint32_t len, const struct entry *e)
+{
+	uint32_t at = IP_HLEN + e->csum_off;
+
+	return e->csum_off != 0xff && len >= at + 2 ? q + at : NULL;
+}
+
+// Before   the ICMP error is whole; e is the entry its reversed quoted key found; op is not 0
+// After    both headers say what the receiver knows; every checksum is right
+// Drops    IP_CHECKSUM (the ICMP checksum is made anew, so a wrong one would be laundered)
+enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e)
+{
+	struct ip_hdr *outer = pkt_ip(p), *inner;
+	uint8_t *icmp = (uint8_t *)outer + IP_HLEN, *q, *csum;
+	uint32_t icmp_len = p->ip_len - IP_HLEN, len;
+	bool dst = e->op & OP_DST;
+	uint8_t proto;
+
+	if (csum_fold(csum_add_bytes(0, icmp, icmp_len)) != 0xffff)
+		return drop(p, R_IP_CHECKSUM);
+	q = (uint8_t *)(uintptr_t)quoted(p, &len);
+	inner = (struct ip_hdr *)q;
+	proto = inner->proto;
+	csum = l4_csum(q, len, e);
+	uint8_t *address = q + (dst ? offsetof(struct ip_hdr, src) : offsetof(struct ip_hdr, dst));
+	uint16_t delta = delta32(rd32(address), e->new_addr);
+
+	if (csum && proto != IPP_ICMP && rd16(csum))
+		wr16(csum, csum_apply(rd16(csum), delta));
+	inner->csum = csum_apply(inner->csum, delta);
+	wr32(address, e->new_addr);
+	if (e->port_off != 0xff)
+		swap16(q + IP_HLEN + (proto == IPP_ICMP ? 4 : dst ? 0 : 2), e->new_port, csum);
+
+	if (dst)
+		outer->dst = e->new_addr;
+	else
+		outer->src = e->new_addr;
+	outer->ttl--;
+	outer->csum = 0;
+	outer->csum = (uint16_t)~csum_ip_words(outer);
+	wr16(icmp + 2, 0);
+	wr16(icmp + 2, (uint16_t)~csum_fold(csum_add_bytes(0, icmp, icmp_len)));
+	return PCGDP_NEXT;
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// inner.c - the packet that is to be forwarded: is it whole, and which session does it ask for.
+//
+//   in:   geneve_decap | parse_uplink -> [parse_inner] -> session_lookup
+
+#include "answer.h"
+#include "csum.h"
+#include "dp.h"
+
+static inline bool is_dhcp(const uint8_t *l4, uint32_t n, const struct ip_hdr *ip)
+{
+	return ip->proto == IPP_UDP && n >= UDP_HLEN && ((const struct udp_hdr *)l4)->dport == htons(67);
+}
+
+// RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
+static inline bool martian(be32 src, be32 dst)
+{
+	uint32_t s = ntohl(src), d = ntohl(dst);
+
+	return s >> 24 == 0 || s >> 24 == 127 || s >> 28 >= 14 || d >> 24 == 0 || d >> 24 == 127 || d >> 28 >= 14 || src == dst;
+}
+
+static inline enum pcgdp_verdict parse_icmp(struct pkt *p, const struct icmp_hdr *ic, uint32_t domain)
+{
+	switch (ic->type) {
+	case ICMP_ECHO:
+	case ICMP_ECHO_REPLY:
+		p->key.sport = p->key.dport = ic->id;
+		return PCGDP_NEXT;
+	case ICMP_UNREACH:
+	case ICMP_QUENCH:
+	case ICMP_TIME:
+	case ICMP_PARAM:
+		p->flags |= PF_ICMP_ERROR;
+		return icmp_error_key(p, domain, &p->key) ? PCGDP_NEXT : drop(p, R_L4_SHORT);
+	default:
+		return drop(p, R_ICMP_UNSUPPORTED);
+	}
+}
+
+static inline enum pcgdp_verdict parse_l4(struct pkt *p, const struct ip_hdr *ip, uint32_t domain)
+{
+	uint32_t l4_len = p->ip_len - IP_HLEN;
+	const uint8_t *l4 = p->data + p->l3 + IP_HLEN;
+
+	switch (ip->proto) {
+	case IPP_TCP: {
+		const struct tcp_hdr *th = (const void *)l4;
+
+		if (l4_len < sizeof(*th) || (th->off >> 4) < 5 || (th->off >> 4) * 4u > l4_len)
+			return drop(p, R_L4_SHORT);
+		p->tcp_flags = th->flags;
+		break;
+	}
+	case IPP_UDP:
+		if (l4_len < UDP_HLEN || ntohs(((const struct udp_hdr *)l4)->len) != l4_len)
+			return drop(p, R_L4_SHORT);
+		if (!((const struct udp_hdr *)l4)->csum)
+			p->flags |= PF_HAS_UDP_SUM0;
+		break;
+	case IPP_ICMP:
+		if (l4_len < sizeof(struct icmp_hdr))
+			return drop(p, R_L4_SHORT);
+		return parse_icmp(p, (const void *)l4, domain);
+	default:
+		p->flags |= PF_HAS_UDP_SUM0;
+		return PCGDP_NEXT;
+	}
+	memcpy(&p->key.sport, l4, 4); // both ports
+	return PCGDP_NEXT;
+}
+
+// A local sender (a container on the gateway's peer, a hypervisor) may leave the sum unfinished.
+static void finish_csum(const struct pkt *p, const struct ip_hdr *ip)
+{
+	uint8_t *l4 = p->data + p->l3 + IP_HLEN;
+	uint32_t n = p->ip_len - IP_HLEN, at = ip->proto == IPP_TCP ? 16 : 6;
+	uint16_t sum;
+
+	if (ip->proto != IPP_TCP && ip->proto != IPP_UDP)
+		return;
+	wr16(l4 + at, 0);
+	sum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(ip->src, ip->dst, ip->proto, (uint16_t)n), l4, n));
+	wr16(l4 + at, sum ? sum : 0xffff);
+}
+
+// Before   overlay: p->off at the inner Ethernet header; uplink: at the IP header
+// After    p->l3, p->ip_len, p->key, p->hash set; p->len cut to the IP length
+// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_NOT_SERVED
+static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
+{
+	const struct ip_hdr *ip;
+	enum pcgdp_verdict v;
+
+	if (!(p->flags & PF_UPLINK)) {
+		const struct eth_hdr *eh = pkt_pull(p, ETH_HLEN_);
+
+		if (!eh)
+			return drop(p, R_FRAME_SHORT);
+		if (eh->type == htons(ETYPE_ARP))
+			return arp_overlay(w, p);
+		if (eh->type != htons(ETYPE_IPV4))
+			return drop(p, R_ETHERTYPE);
+		// broadcast passes here only to be named for what it is (DHCP, martian)
+		if (memcmp(eh->dst, p->segment->rec.gateway_mac, 6) && !(eh->dst[0] & 1))
+			return drop(p, R_MAC_NOT_OURS);
+	}
+	p->l3 = p->off;
+	ip = pkt_pull(p, IP_HLEN);
+	if (!ip || ip->ver_ihl >> 4 != 4 || (ip->ver_ihl & 15) < 5)
+		return drop(p, R_IP_BAD);
+	if (ip->ver_ihl != 0x45)
+		return drop(p, R_IP_OPTIONS);
+	p->ip_len = ntohs(ip->len);
+	if (p->ip_len < IP_HLEN || (uint32_t)p->l3 + p->ip_len > p->len)
+		return drop(p, R_IP_BAD);
+	p->len = (uint32_t)p->l3 + p->ip_len;
+	if (csum_ip_words(ip) != 0xffff)
+		return drop(p, R_IP_CHECKSUM);
+	if (!(p->flags & PF_UPLINK) && is_dhcp(p->data + p->off, p->len - p->off, ip))
+		return drop(p, R_DHCP_NOT_SERVED);
+	if (martian(ip->src, ip->dst))
+		return drop(p, R_IP_MARTIAN);
+	if (ntohs(ip->frag) & (IP_MF | IP_OFFSET))
+		return drop(p, R_IP_FRAGMENT);
+
+	p->proto = ip->proto;
+	uint32_t domain = 2 * p->vrf + !!(p->flags & PF_UPLINK);
+
+	p->key.src = ip->src;
+	p->key.dst = ip->dst;
+	p->key.sport = p->key.dport = 0;
+	p->key.domain_proto = domain << 8 | ip->proto;
+	if (UNLIKELY(p->flags & PF_CSUM_PARTIAL && p->flags & PF_UPLINK))
+		finish_csum(p, ip);
+	v = parse_l4(p, ip, domain);
+	if (v != PCGDP_NEXT)
+		return v;
+	p->hash = hash_key(&w->dp->arena.head->secret, &p->key);
+	PREFETCH(bucket_of(&w->dp->arena.sessions.index, p->hash));
+	return PCGDP_NEXT;
+}
+
+void parse_inner(struct worker *w, struct burst *b)
+{
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+
+		if (p->segment) {
+			BUMP(&w->seg[p->segment->counter].in_packets, 1);
+			BUMP(&w->seg[p->segment->counter].in_bytes, p->len - p->off);
+		}
+		// an ARP answer has its verdict NEXT and PF_ANSWER; the rest of the path lets it pass
+		settle_one(b, p, p->flags & PF_ANSWER ? PCGDP_NEXT : parse_one(w, p));
+	}
+	burst_settle(w, b, STAGE_parse_inner);
+}

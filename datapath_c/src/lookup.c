@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// lookup.c - find the packet's session, or decide what a new one is to be.
+//
+//   in:   parse_inner -> [session_lookup] -> rewrite
+//
+// Three loops over the burst, so that each packet's cache misses overlap with the others': bucket
+// (asked for by parse_inner), entry, then slot. What one packet needs is in lookup_one().
+
+#include "answer.h"
+#include "dp.h"
+#include "install.h"
+
+static uint32_t first_candidate(const struct session_table *t, const struct pkt *p)
+{
+	const struct bucket *b = bucket_of(&t->index, p->hash);
+	unsigned m = sig_match(b, sig_of(p->hash));
+
+	return m ? PEEK(&b->idx[__builtin_ctz(m)]) : NONE;
+}
+
+static enum pcgdp_verdict refuse(struct worker *w, struct pkt *p, const struct decision *d)
+{
+	if (d->reject && !(p->flags & PF_ICMP_ERROR))
+		icmp_error(w, p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
+	p->fw_id = d->fw_id;
+	p->nat_id = d->nat_id;
+	return drop(p, (enum reason)d->reason);
+}
+
+// May this packet open a session? Only a SYN, a ping, or what has no such notion.
+static bool opens(const struct pkt *p)
+{
+	const struct icmp_hdr *ic = (const void *)((const uint8_t *)pkt_ip(p) + IP_HLEN);
+
+	if (p->proto == IPP_TCP)
+		return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+	return p->proto != IPP_ICMP || ic->type == ICMP_ECHO;
+}
+
+// An ICMP error whose quoted packet has no session goes on only between workloads.
+static union key error_own_key(const struct pkt *p)
+{
+	const struct ip_hdr *ip = pkt_ip(p);
+	union key k = {.src = ip->src, .dst = ip->dst, .domain_proto = (p->key.domain_proto & ~0xffu) | IPP_ICMP};
+
+	return k;
+}
+
+static enum pcgdp_verdict miss(struct worker *w, struct pkt *p)
+{
+	const struct arena *a = &w->dp->arena;
+	union key k = p->flags & PF_ICMP_ERROR ? error_own_key(p) : p->key;
+	struct decision d;
+
+	decide(w->cfg, a, &k, &d);
+	BUMP(&w->c.decisions, 1);
+	p->nat_id = d.nat_id;
+	p->fw_id = d.fw_id;
+	if (!(p->flags & PF_UPLINK) && d.src_port != NONE && !source_ok(a, p, d.src_port))
+		return drop(p, R_SOURCE_SPOOFED);
+	if (d.reason != R_OK)
+		return refuse(w, p, &d);
+	if (d.to_gateway)
+		return gateway_addressed(w, p, d.src_port);
+	if (d.stateless) {
+		p->flags |= PF_STATELESS;
+		p->slot = d.slot;
+		return PCGDP_NEXT;
+	}
+	if (p->flags & PF_ICMP_ERROR)
+		return drop(p, R_ICMP_NO_SESSION);
+	if (!opens(p)) {
+		if (p->proto != IPP_TCP)
+			return drop(p, R_ICMP_NO_SESSION);
+		if (!(p->flags & PF_UPLINK)) // RST inwards, silence outwards
+			tcp_reset(w, p);
+		return drop(p, R_TCP_NO_SESSION);
+	}
+	p->entry = session_install(w, p, &k, &d, NONE);
+	if (!p->entry)
+		return PCGDP_DROPPED;
+	p->slot = p->entry->slot;
+	return PCGDP_NEXT;
+}
+
+static bool same_translation(const struct session_table *t, const struct arena *a, uint32_t s, const struct decision *d)
+{
+	const struct entry *fwd = &t->e[2 * s];
+	const struct cold *c = &t->cold[s];
+
+	if (d->reason != R_OK || d->stateless || d->to_gateway || d->kind != c->kind)
+		return false;
+	if (d->kind == KIND_PLAIN)
+		return true;
+	if (!d->draw_port)
+		return d->new_addr == fwd->new_addr && (d->kind != PCGDP_DNAT || d->new_port == fwd->new_port);
+	for (uint32_t i = 0; i < d->rule->n_pool; i++)
+		if (d->rule->pool[i] == c->public_index)
+			return c->mapping != NONE && a->mappings.m[c->mapping].nat_id == d->nat_id;
+	return false;
+}
+
+// A marked session is decided again by its forward key, whichever direction this packet has.
+// Returns the entry to use, or NULL: the session has ended, treat the packet as a first one.
+static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry *e)
+{
+	struct session_table *t = &w->dp->arena.sessions;
+	uint32_t s = p->number / 2;
+	struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+	struct decision d;
+
+	decide(w->cfg, &w->dp->arena, &fwd->key, &d);
+	BUMP(&w->c.decisions, 1);
+	if (same_translation(t, &w->dp->arena, s, &d)) {
+		if (d.slot == fwd->slot && d.back_slot == rev->slot) {
+			fwd->mark = rev->mark = 0;
+			return e;
+		}
+		// Same addresses, another way: nothing but marks is written in place, so a new session
+		// takes over what the old one had.
+		if (w->dry)
+			return e;
+		if (session_unlink(t, s)) {
+			union key k = fwd->key;
+
+			p->entry = session_install(w, p, &k, &d, s);
+			return p->entry;
+		}
+	} else if (!w->dry) {
+		session_unlink(t, s);
+	}
+	return NULL;
+}
+
+static inline bool source_of_session_ok(const struct worker *w, const struct pkt *p, struct entry *e)
+{
+	struct slot s = slot_get(&w->dp->arena.adjs, e->src_slot);
+
+	if (UNLIKELY(s.tep != p->outer_src))
+		return false;
+	if (LIKELY(e->in_vni == p->vni))
+		return true;
+	if (!source_ok(&w->dp->arena, p, e->src_slot - 1))
+		return false;
+	if (!w->dry)
+		e->in_vni = p->vni;
+	return true;
+}
+
+// Before   p->key, p->hash
+// After    p->entry or PF_STATELESS or PF_ANSWER; p->slot
+// Drops    SOURCE_SPOOFED, every reason of decide(), TCP_NO_SESSION, ICMP_NO_SESSION, SESSION*
+static inline enum pcgdp_verdict lookup_one(struct worker *w, struct pkt *p)
+{
+	struct session_table *t = &w->dp->arena.sessions;
+	struct session_query q = {t, &p->key};
+	struct entry *e;
+
+	if (UNLIKELY(p->number == NONE || !key_equal(&p->key, &t->e[p->number].key)))
+		p->number = sigtab_find(&t->index, p->hash, session_key_is, &q);
+	if (UNLIKELY(p->number == NONE))
+		return miss(w, p);
+	e = &t->e[p->number];
+	if (UNLIKELY(e->mark)) {
+		e = decide_again(w, p, e);
+		if (!e)
+			return miss(w, p);
+	}
+	if (!(p->flags & PF_UPLINK) && UNLIKELY(!source_of_session_ok(w, p, e)))
+		return drop(p, R_SOURCE_SPOOFED);
+	p->entry = e;
+	p->slot = e->slot;
+	return PCGDP_NEXT;
+}
+
+void session_lookup(struct worker *w, struct burst *b)
+{
+	struct session_table *t = &w->dp->arena.sessions;
+	struct adj_table *adjs = &w->dp->arena.adjs;
+
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+
+		if (UNLIKELY(p->flags & PF_ANSWER))
+			continue;
+		p->number = first_candidate(t, p);
+		if (LIKELY(p->number != NONE))
+			PREFETCH_W(&t->e[p->number]);
+	}
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+
+		settle_one(b, p, UNLIKELY(p->flags & PF_ANSWER) ? PCGDP_NEXT : lookup_one(w, p));
+		if (p->slot < adjs->n_slots)
+			PREFETCH(&adjs->slots[p->slot]);
+	}
+	burst_settle(w, b, STAGE_session_lookup);
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// mapping.c - see mapping.h. Any worker may call anything here.
+
+#include "mapping.h"
+
+struct in_query {
+	const struct mapping_table *t;
+	const union key *k;
+};
+
+// A dying record does not count as there: its inside endpoint may be mapped anew beside it.
+static bool in_is(const void *ctx, uint32_t m)
+{
+	const struct in_query *q = ctx;
+
+	return key_equal(&q->t->m[m].in, q->k) && LOAD(&q->t->m[m].sessions);
+}
+
+static bool out_is(const void *ctx, uint32_t m)
+{
+	const struct in_query *q = ctx;
+	const struct mapping *r = &q->t->m[m];
+
+	return r->out_addr == q->k->src && r->out_port == q->k->sport &&
+		(r->in.domain_proto & 0xff) == q->k->domain_proto && LOAD(&r->sessions);
+}
+
+union key mapping_out_key(be32 addr, be16 port, uint8_t proto)
+{
+	union key k = {.src = addr, .dst = 0, .sport = port, .dport = 0, .domain_proto = proto};
+
+	return k;
+}
+
+uint32_t mapping_find_in(const struct mapping_table *t, const union key *in)
+{
+	struct in_query q = {t, in};
+
+	return sigtab_find(&t->by_in, hash_key(t->secret, in), in_is, &q);
+}
+
+uint32_t mapping_find_out(const struct mapping_table *t, be32 addr, be16 port, uint8_t proto)
+{
+	union key k = mapping_out_key(addr, port, proto);
+	struct in_query q = {t, &k};
+
+	return sigtab_find(&t->by_out, hash_key(t->secret, &k), out_is, &q);
+}
+
+bool mapping_hold(struct mapping_table *t, uint32_t m)
+{
+	uint32_t n = LOAD(&t->m[m].sessions);
+
+	while (n)
+		if (__atomic_compare_exchange_n(&t->m[m].sessions, &n, n + 1, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return true;
+	return false;
+}
+
+uint32_t mapping_alloc(struct mapping_table *t)
+{
+	uint32_t m = NONE;
+
+	spin_lock(t->lock);
+	if (*t->free_head != NONE) {
+		m = *t->free_head;
+		*t->free_head = t->m[m].next_free;
+	} else if (*t->high < t->n) {
+		m = (*t->high)++;
+	}
+	if (m != NONE)
+		(*t->live)++;
+	spin_unlock(t->lock);
+	if (m != NONE)
+		memset(&t->m[m], 0, sizeof(t->m[m]));
+	return m;
+}
+
+void mapping_free(struct mapping_table *t, uint32_t m)
+{
+	STORE(&t->m[m].sessions, 0);
+	spin_lock(t->lock);
+	t->m[m].next_free = *t->free_head;
+	*t->free_head = m;
+	(*t->live)--;
+	spin_unlock(t->lock);
+}
+
+int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there)
+{
+	struct mapping *r = &t->m[m];
+	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->in.domain_proto);
+	struct in_query qi = {t, &r->in}, qo = {t, &out};
+	uint64_t hi = hash_key(t->secret, &r->in), ho = hash_key(t->secret, &out);
+	uint32_t other;
+	int rc;
+
+	rc = sigtab_insert(&t->by_in, hi, m, in_is, &qi, there);
+	if (rc)
+		return rc == 1 ? -EEXIST : rc;
+	// The port was allocated to us alone, so nobody can have the outside key.
+	rc = sigtab_insert(&t->by_out, ho, m, out_is, &qo, &other);
+	if (rc) {
+		sigtab_remove(&t->by_in, hi, m);
+		return -ENOSPC;
+	}
+	return 0;
+}
+
+bool mapping_release(struct mapping_table *t, uint32_t m)
+{
+	struct mapping *r = &t->m[m];
+	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->in.domain_proto);
+
+	if (__atomic_sub_fetch(&r->sessions, 1, __ATOMIC_ACQ_REL))
+		return false;
+	sigtab_remove(&t->by_in, hash_key(t->secret, &r->in), m);
+	sigtab_remove(&t->by_out, hash_key(t->secret, &out), m);
+	return true;
+}
+
+// Two workers may write the same place: then one of two contacts is forgotten early, no more.
+void mapping_contact(struct mapping *m, be32 remote)
+{
+	if (mapping_contacted(m, remote))
+		return;
+	STORE(&m->contacted[m->next_contact % CONTACTS], remote);
+	m->next_contact++;
+}
+
+bool mapping_contacted(const struct mapping *m, be32 remote)
+{
+	for (unsigned i = 0; i < CONTACTS; i++)
+		if (LOAD(&m->contacted[i]) == remote)
+			return true;
+	return false;
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// mapping.h - RFC 4787 mappings: an inside endpoint keeps its outside endpoint.
+//
+// Sessions of one inside endpoint (domain, address, port, protocol) under one rule share a mapping,
+// whatever they talk to: endpoint-independent mapping (RFC 4787 REQ-1, RFC 5382 REQ-1). A packet from
+// outside to the outside endpoint that belongs to no session is let in when its sender is an
+// address that was contacted before: address-dependent filtering (REQ-8). A mapping lives as long
+// as a session uses it; its port goes back to the public address with it.
+//
+// Inserting is find-or-insert under the bucket's lock, since two workers may open sessions from
+// one inside endpoint at once. A mapping whose count has fallen to 0 is dead: nobody may raise it
+// again (the count moves from 0 only by the thread that made the record).
+#pragma once
+
+#include "sigtab.h"
+
+enum { CONTACTS = 5 };
+
+struct mapping {
+	union key in;       // src, sport; dst: the rule's id, so that rules do not share mappings
+	uint32_t public_index;
+	be32 out_addr;      // the public address's secondary
+	be16 out_port;
+	uint16_t next_contact;
+	uint32_t sessions;  // 0: free or dying
+	uint32_t nat_id;
+	uint32_t next_free;
+	be32 contacted[CONTACTS]; // the latest; older ones fall out
+	uint32_t pad;
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct mapping) == LINE, "one line");
+
+struct mapping_table {
+	struct mapping *m;
+	struct sigtab by_in, by_out;
+	uint32_t n;
+	const struct secret *secret;
+	uint32_t *free_head, *lock, *high, *live;
+};
+
+union key mapping_out_key(be32 addr, be16 port, uint8_t proto);
+uint32_t mapping_find_in(const struct mapping_table *t, const union key *in);
+uint32_t mapping_find_out(const struct mapping_table *t, be32 addr, be16 port, uint8_t proto);
+bool mapping_hold(struct mapping_table *t, uint32_t m); // one more session; false: it is dying
+uint32_t mapping_alloc(struct mapping_table *t);        // NONE: full
+void mapping_free(struct mapping_table *t, uint32_t m);  // after quiescence, or never published
+// Publish a filled record that holds one session. 0; -EEXIST: *there has the inside key
+int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there);
+bool mapping_release(struct mapping_table *t, uint32_t m); // true: that was the last; unlinked, to be freed
+void mapping_contact(struct mapping *m, be32 remote);
+bool mapping_contacted(const struct mapping *m, be32 remote);

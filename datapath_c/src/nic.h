@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// nic.h - a port of the datapath: four functions.
+//
+// Frames that rx_burst hands out belong to the driver and stay valid until the next rx_burst of
+// that queue; there are HEADROOM writable bytes in front of each. tx_burst has sent or copied
+// what it was given when it returns.
+#pragma once
+
+#include "pkt.h"
+
+struct frame {
+	uint8_t *data;
+	uint32_t len;
+	uint32_t flags; // PF_CSUM_OK, PF_CSUM_PARTIAL, PF_TRUNCATED
+};
+
+struct nic;
+
+struct nic_ops {
+	int (*open)(struct nic *nic, uint32_t queues, char *error, uint32_t error_len);
+	uint32_t (*rx_burst)(struct nic *nic, uint32_t queue, struct frame *out, uint32_t n);
+	uint32_t (*tx_burst)(struct nic *nic, uint32_t queue, const struct frame *frames, uint32_t n);
+	void (*close)(struct nic *nic);
+};
+
+// What the port's socket filter lets in: the addresses we own on this side.
+struct owned {
+	be32 tep;              // downlink: our TEP
+	const be32 *addresses; // uplink: secondary addresses
+	uint32_t n;
+	const struct owned_prefix {
+		be32 prefix;
+		uint32_t len;
+	} *prefixes;           // uplink: routed segments
+	uint32_t n_prefixes;
+};
+
+struct nic {
+	const struct nic_ops *ops;
+	char name[16];
+	uint32_t role, driver, ifindex, mtu, queues;
+	uint8_t mac[6];
+	void *state;           // of the driver
+	// Take only owned frames; called before the policy that owns them is published.
+	int (*steer)(struct nic *nic, const struct owned *owned, char *error, uint32_t error_len);
+	int (*wait_fd)(struct nic *nic, uint32_t queue); // to poll when idle; -1: none
+	uint64_t (*missed)(struct nic *nic);
+	bool (*up)(struct nic *nic);
+};
+
+extern const struct nic_ops nic_mem_ops, nic_af_packet_ops;

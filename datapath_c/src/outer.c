@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// outer.c - the underlay's headers around a tunnel packet.
+//
+//   in:   rx (downlink) -> [parse_outer] -> geneve_decap
+//
+// The port's filter has passed only UDP 6081 to our TEP, but a filter is installed while frames
+// are under way, so everything is checked again here, once.
+
+#include "csum.h"
+#include "dp.h"
+
+// RFC 8926 section 4.3: zero is allowed over IPv4; any other sum is verified or the packet dropped.
+// The port may have done so already (a NIC that verifies).
+static bool udp_sum_wrong(const struct pkt *p, const struct ip_hdr *ip, const struct udp_hdr *uh, uint16_t udp_len)
+{
+	if (!uh->csum || p->flags & (PF_CSUM_OK | PF_CSUM_PARTIAL))
+		return false;
+	return csum_fold(csum_add_bytes(csum_pseudo(ip->src, ip->dst, IPP_UDP, udp_len), (const uint8_t *)uh, udp_len)) != 0xffff;
+}
+
+// Before   p->off at the Ethernet header
+// After    p->off at the Geneve header, p->len cut to the IP length, p->outer_src set
+// Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, OUTER_*
+static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p)
+{
+	const struct eth_hdr *eh = pkt_pull(p, ETH_HLEN_);
+	const struct ip_hdr *ip;
+	const struct udp_hdr *uh;
+	uint32_t ip_len, ihl, udp_len;
+
+	if (!eh)
+		return drop(p, R_FRAME_SHORT);
+	if (p->flags & PF_TRUNCATED)
+		return drop(p, R_FRAME_TRUNCATED);
+	if (memcmp(eh->dst, w->dp->nics[PCGDP_DOWNLINK].mac, 6))
+		return drop(p, R_MAC_NOT_OURS);
+	if (eh->type != htons(ETYPE_IPV4))
+		return drop(p, R_ETHERTYPE);
+
+	ip = pkt_pull(p, IP_HLEN);
+	if (!ip || ip->ver_ihl >> 4 != 4 || (ip->ver_ihl & 15) < 5)
+		return drop(p, R_OUTER_IP_BAD);
+	ihl = (ip->ver_ihl & 15u) * 4;
+	ip_len = ntohs(ip->len);
+	if (ip_len < ihl + UDP_HLEN || ETH_HLEN_ + ip_len > p->len || !pkt_pull(p, ihl - IP_HLEN))
+		return drop(p, R_OUTER_IP_BAD);
+	if (csum_fold(csum_add_bytes(0, (const uint8_t *)ip, ihl)) != 0xffff)
+		return drop(p, R_OUTER_IP_CHECKSUM);
+	p->len = ETH_HLEN_ + ip_len; // what follows is Ethernet padding
+	if (ip->dst != w->cfg->local.tep_be || ip->proto != IPP_UDP)
+		return drop(p, R_OUTER_NOT_TUNNEL);
+	if (ntohs(ip->frag) & (IP_MF | IP_OFFSET))
+		return drop(p, R_OUTER_FRAGMENT);
+
+	uh = pkt_pull(p, UDP_HLEN);
+	udp_len = ip_len - ihl;
+	if (!uh || ntohs(uh->len) != udp_len)
+		return drop(p, R_OUTER_UDP_LENGTH);
+	if (uh->dport != htons(GENEVE_PORT))
+		return drop(p, R_OUTER_NOT_TUNNEL);
+	if (udp_sum_wrong(p, ip, uh, (uint16_t)udp_len))
+		return drop(p, R_OUTER_UDP_CHECKSUM);
+	p->outer_src = ip->src;
+	return PCGDP_NEXT;
+}
+
+void parse_outer(struct worker *w, struct burst *b)
+{
+	for (uint32_t i = 0; i < b->n; i++)
+		settle_one(b, &b->pkt[i], parse_one(w, &b->pkt[i]));
+	burst_settle(w, b, STAGE_parse_outer);
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// pkt.h - one packet on its way through the stages, and the burst it travels in.
+//
+// A struct pkt lives in the worker's burst (in L1), not beside the frame: no metadata line per
+// packet. The frame's bytes are reached only through pkt_pull(), which checks the length, or at
+// offsets that a pull has covered. A packet ends by exactly one verdict; drop() is the only way to
+// end it early.
+#pragma once
+
+#include "hdr.h"
+#include "hash.h"
+
+enum { BURST = 32, HEADROOM = 128 };
+
+#define X(name, text) R_##name,
+enum reason {
+#include "../include/reasons.def"
+	N_REASONS
+};
+#undef X
+
+#define X(from, name, text) STAGE_##name,
+enum stage {
+#include "../include/stages.def"
+	N_STAGES
+};
+#undef X
+
+enum {
+	PF_CSUM_OK = 1,       // the port verified the outer checksum
+	PF_CSUM_PARTIAL = 2,  // the sender left the L4 checksum to an offload that never ran
+	PF_UPLINK = 4,        // in the uplink's domain
+	PF_ANSWER = 8,        // turned round or made here: straight to egress by `slot`
+	PF_STATELESS = 16,    // overlay to overlay: TTL only
+	PF_ICMP_ERROR = 32,   // the key is that of the packet it quotes, reversed
+	PF_LOOPED = 64,       // turned round inside once (hairpin)
+	PF_ARP = 128,
+	PF_NEW = 256,         // its session was made by this packet
+	PF_TRUNCATED = 512,   // longer than the ring's slot
+	PF_HAS_UDP_SUM0 = 1024, // UDP without checksum, or a protocol whose sum we do not know
+};
+
+struct entry;
+struct segment;
+
+struct pkt {
+	uint8_t *data;
+	uint32_t len;      // bytes from data; cut to what the IP header says once that is known
+	uint16_t off;      // next byte not yet pulled
+	uint16_t l3;       // offset of the IPv4 (or ARP) header that will be sent on
+	uint16_t ip_len;   // its total length
+	uint16_t flags;    // PF_*
+	uint8_t nic;       // role it came by
+	uint8_t verdict;   // enum pcgdp_verdict
+	uint8_t reason;
+	uint8_t proto, tcp_flags, trace;
+	be32 outer_src;    // TEP it came from; 0: by the uplink
+	uint32_t vni, vrf;
+	union key key;
+	uint64_t hash;
+	const struct segment *segment; // it arrived on; NULL by the uplink
+	struct entry *entry;
+	uint32_t number;   // of the entry; NONE: none
+	uint32_t slot;     // leaves by
+	uint32_t nat_id, fw_id; // for trace
+};
+
+struct burst {
+	uint32_t n;
+	uint32_t ended;    // packets whose verdict is not NEXT, since the last settle
+	struct pkt pkt[BURST];
+};
+
+INLINE void *pkt_pull(struct pkt *p, uint32_t n)
+{
+	void *at = p->data + p->off;
+
+	if (UNLIKELY((uint32_t)p->off + n > p->len))
+		return NULL;
+	p->off = (uint16_t)(p->off + n);
+	return at;
+}
+
+INLINE enum pcgdp_verdict drop(struct pkt *p, enum reason reason)
+{
+	p->reason = (uint8_t)reason;
+	return PCGDP_DROPPED;
+}
+
+INLINE struct ip_hdr *pkt_ip(const struct pkt *p)
+{
+	return (struct ip_hdr *)(p->data + p->l3);
+}

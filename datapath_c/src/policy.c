@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// policy.c - begin, put, commit: policy is published whole or not at all.
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dp.h"
+
+int pcgdp_policy_begin(struct pcgdp *dp)
+{
+	struct config *c = config_new();
+
+	if (!c)
+		return -ENOMEM;
+	pthread_mutex_lock(&dp->control);
+	config_free(dp->building); // a caller that died in the middle leaves one behind
+	dp->building = c;
+	pthread_mutex_unlock(&dp->control);
+	return 0;
+}
+
+int pcgdp_policy_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len)
+{
+	int rc = -EPROTO;
+
+	pthread_mutex_lock(&dp->control);
+	if (dp->building)
+		rc = config_put(dp->building, table, records, n, error, error_len);
+	else
+		snprintf(error, error_len, "put without begin");
+	pthread_mutex_unlock(&dp->control);
+	return rc;
+}
+
+int pcgdp_policy_abort(struct pcgdp *dp)
+{
+	pthread_mutex_lock(&dp->control);
+	config_free(dp->building);
+	dp->building = NULL;
+	pthread_mutex_unlock(&dp->control);
+	return 0;
+}
+
+// What the ports' filters must let in, set before the policy is published: a frame for an address
+// that is no longer owned stays with the kernel from now on, one for a new address may come a
+// moment early and is then counted as NOT_OWNED.
+static int steer(struct pcgdp *dp, const struct config *c, char *error, uint32_t error_len)
+{
+	be32 *addresses = calloc(c->n_publics + 1, sizeof(*addresses));
+	struct owned_prefix *prefixes = calloc(c->n_segments + 1, sizeof(*prefixes));
+	struct owned owned = {.tep = c->local.tep_be, .addresses = addresses, .prefixes = prefixes};
+	int rc = addresses && prefixes ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !rc && i < c->n_publics; i++)
+		addresses[owned.n++] = c->publics[i].rec.secondary_be;
+	for (uint32_t i = 0; !rc && i < c->n_segments; i++) {
+		const struct pcgdp_segments *r = &c->segments[i].rec;
+
+		if (r->kind == PCGDP_SEGMENT && r->flags & PCGDP_ROUTED)
+			prefixes[owned.n_prefixes++] = (struct owned_prefix){r->subnet_be, r->prefix_len};
+	}
+	for (uint32_t role = 0; !rc && role < 2; role++)
+		if (dp->nics[role].ops && dp->nics[role].steer)
+			rc = dp->nics[role].steer(&dp->nics[role], &owned, error, error_len);
+	free(addresses);
+	free(prefixes);
+	return rc;
+}
+
+static bool templates_change(const struct config *a, const struct config *b)
+{
+	if (memcmp(&a->local, &b->local, sizeof(a->local)) || a->n_segments != b->n_segments)
+		return true;
+	for (uint32_t i = 0; i < a->n_segments; i++)
+		if (memcmp(&a->segments[i].rec, &b->segments[i].rec, sizeof(a->segments[i].rec)))
+			return true;
+	return false;
+}
+
+static void publish(struct pcgdp *dp, struct config *c)
+{
+	struct config *old = dp->cfg;
+	bool rebuild = templates_change(old, c);
+
+	for (uint32_t i = 0; i < c->n_segments; i++)
+		c->segments[i].counter = counter_of_vni(dp, c->segments[i].rec.vni);
+	STORE(&dp->cfg, c);
+	quiesce(dp);
+	config_free(old);
+	if (rebuild)
+		adjacencies_rebuild(dp);
+}
+
+int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_touch *touches, uint32_t n, char *error, uint32_t error_len)
+{
+	struct config *c;
+	int rc;
+
+	pthread_mutex_lock(&dp->control);
+	c = dp->building;
+	dp->building = NULL;
+	if (!c) {
+		snprintf(error, error_len, "commit without begin");
+		rc = -EPROTO;
+		goto out;
+	}
+	c->revision = revision;
+	rc = config_build(c, error, error_len);
+	if (!rc)
+		rc = steer(dp, c, error, error_len);
+	if (rc) {
+		config_free(c);
+		goto out;
+	}
+	publish(dp, c);
+	touch_add(dp, touches, n);
+	dp->commits++;
+	dp->arena.head->changes++;
+out:
+	pthread_mutex_unlock(&dp->control);
+	return rc;
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// report.c - what pcgdp.h lets be read: totals, drops, ports, counters, sessions, trace.
+
+#include <stdlib.h>
+
+#include "dp.h"
+#include "trace.h"
+
+static uint32_t all_workers(const struct pcgdp *dp, const struct worker **w)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < dp->params.workers; i++)
+		w[n++] = dp->workers[i];
+	w[n++] = dp->inject;
+	return n;
+}
+
+int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	const struct arena_head *h = dp->arena.head;
+	uint32_t n = all_workers(dp, w);
+
+	memset(out, 0, sizeof(*out));
+	for (uint32_t i = 0; i < n; i++) {
+		out->rx += PEEK(&w[i]->c.rx);
+		out->made += PEEK(&w[i]->c.made);
+		out->tx += PEEK(&w[i]->c.tx);
+		out->punt += PEEK(&w[i]->c.punt);
+		out->sessions_made += PEEK(&w[i]->c.sessions_made);
+		out->decisions += PEEK(&w[i]->c.decisions);
+		for (uint32_t r = 0; r < N_REASONS; r++)
+			out->drops += PEEK(&w[i]->c.drops[r]);
+	}
+	out->sessions = h->sessions_live;
+	out->mappings = h->mappings_live;
+	out->ports = h->ports_live;
+	out->teps = h->teps_live;
+	out->sessions_ended = dp->sessions_ended;
+	out->commits = dp->commits;
+	out->sessions_max = dp->params.sessions;
+	out->mappings_max = dp->params.mappings;
+	out->ports_max = dp->params.ports;
+	out->changes = h->changes;
+	pthread_mutex_lock(&dp->control);
+	out->revision = dp->cfg->revision;
+	pthread_mutex_unlock(&dp->control);
+	return 0;
+}
+
+int pcgdp_drops(struct pcgdp *dp, uint64_t *by_reason, uint32_t n)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w);
+
+	for (uint32_t r = 0; r < n; r++) {
+		by_reason[r] = 0;
+		for (uint32_t i = 0; i < workers && r < N_REASONS; i++)
+			by_reason[r] += PEEK(&w[i]->c.drops[r]);
+	}
+	return 0;
+}
+
+int pcgdp_stages(struct pcgdp *dp, uint64_t *packets_in, uint32_t n)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w);
+
+	for (uint32_t s = 0; s < n; s++) {
+		packets_in[s] = 0;
+		for (uint32_t i = 0; i < workers && s < N_STAGES; i++)
+			packets_in[s] += PEEK(&w[i]->c.stages[s]);
+	}
+	return 0;
+}
+
+static void nic_info(struct pcgdp *dp, uint32_t role, struct pcgdp_nic_info *out)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w);
+	struct nic *nic = &dp->nics[role];
+
+	memset(out, 0, sizeof(*out));
+	memcpy(out->name, nic->name, sizeof(out->name));
+	memcpy(out->mac, nic->mac, 6);
+	out->role = role;
+	out->driver = nic->driver;
+	out->ifindex = nic->ifindex;
+	out->mtu = nic->mtu;
+	out->up = nic->up(nic);
+	out->rx_missed = nic->missed(nic);
+	for (uint32_t i = 0; i < workers; i++) {
+		out->rx_packets += PEEK(&w[i]->c.nic[role].rx_packets);
+		out->rx_bytes += PEEK(&w[i]->c.nic[role].rx_bytes);
+		out->tx_packets += PEEK(&w[i]->c.nic[role].tx_packets);
+		out->tx_bytes += PEEK(&w[i]->c.nic[role].tx_bytes);
+	}
+}
+
+int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n)
+{
+	uint32_t got = 0;
+
+	for (uint32_t role = 0; role < 2 && got < n; role++)
+		if (dp->nics[role].ops)
+			nic_info(dp, role, &out[got++]);
+	return (int)got;
+}
+
+static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w), got = 0;
+
+	for (uint32_t c = 1; c < dp->n_counters && got < n; c++, got++) {
+		memset(&out[got], 0, sizeof(*out));
+		out[got].id = dp->counter_vni[c];
+		for (uint32_t i = 0; i < workers; i++) {
+			out[got].in_packets += PEEK(&w[i]->seg[c].in_packets);
+			out[got].in_bytes += PEEK(&w[i]->seg[c].in_bytes);
+			out[got].out_packets += PEEK(&w[i]->seg[c].out_packets);
+			out[got].out_bytes += PEEK(&w[i]->seg[c].out_bytes);
+		}
+	}
+	return (int)got;
+}
+
+// Sessions that ended are in the totals; those that live carry their own counts.
+static int nat_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	struct nat_totals *sum = malloc(65536 * sizeof(*sum));
+	uint32_t got = 0;
+
+	if (!sum)
+		return -ENOMEM;
+	pthread_mutex_lock(&dp->sweeping); // so that no session is counted twice or not at all
+	memcpy(sum, dp->nat_totals, 65536 * sizeof(*sum));
+	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
+		const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+		const struct entry *in = t->cold[s].from_uplink ? fwd : rev, *o = t->cold[s].from_uplink ? rev : fwd;
+		struct nat_totals *at = &sum[t->cold[s].nat_id & 0xffff];
+
+		if (LOAD(&t->cold[s].state) != S_LIVE)
+			continue;
+		at->in_packets += PEEK(&in->packets);
+		at->in_bytes += PEEK(&in->bytes);
+		at->out_packets += PEEK(&o->packets);
+		at->out_bytes += PEEK(&o->bytes);
+		at->sessions++;
+	}
+	pthread_mutex_unlock(&dp->sweeping);
+	for (uint32_t i = 1; i < 65536 && got < n; i++)
+		if (sum[i].sessions)
+			out[got++] = (struct pcgdp_counter){.id = i, .in_packets = sum[i].in_packets, .in_bytes = sum[i].in_bytes,
+				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions};
+	free(sum);
+	return (int)got;
+}
+
+int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n)
+{
+	if (table == PCGDP_T_SEGMENTS)
+		return segment_counters(dp, out, n);
+	return table == PCGDP_T_NAT ? nat_counters(dp, out, n) : -EINVAL;
+}
+
+static void session_out(const struct pcgdp *dp, uint32_t s, uint32_t now_s, struct pcgdp_session *out)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+	const struct cold *c = &t->cold[s];
+	uint32_t a = PEEK(&fwd->last_s), b = PEEK(&rev->last_s), last = a > b ? a : b;
+
+	*out = (struct pcgdp_session){.index = s, .vrf = c->vrf, .protocol = (uint8_t)proto_of(&fwd->key),
+		.state = (uint8_t)(fwd->tcp_flags | rev->tcp_flags), .marked = fwd->mark | rev->mark, .kind = c->kind,
+		.fwd_src_be = fwd->key.src, .fwd_dst_be = fwd->key.dst, .rev_src_be = rev->key.src, .rev_dst_be = rev->key.dst,
+		.fwd_sport = ntohs(fwd->key.sport), .fwd_dport = ntohs(fwd->key.dport), .rev_sport = ntohs(rev->key.sport),
+		.rev_dport = ntohs(rev->key.dport), .nat_id = c->nat_id, .fw_id = c->fw_id, .public_index = c->public_index,
+		.age_s = now_s > c->made_s ? now_s - c->made_s : 0, .idle_s = now_s > last ? now_s - last : 0,
+		.timeout_s = session_timeout_s(t, s), .fwd_from_uplink = c->from_uplink, .fwd_packets = PEEK(&fwd->packets),
+		.fwd_bytes = PEEK(&fwd->bytes), .rev_packets = PEEK(&rev->packets), .rev_bytes = PEEK(&rev->bytes)};
+}
+
+int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out, uint32_t n)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	uint32_t now_s = seconds_of(dp, clock_ns()), got = 0;
+
+	pthread_mutex_lock(&dp->sweeping);
+	for (; *cursor < LOAD(t->high) && got < n; (*cursor)++)
+		if (LOAD(&t->cold[*cursor].state) == S_LIVE)
+			session_out(dp, *cursor, now_s, &out[got++]);
+	pthread_mutex_unlock(&dp->sweeping);
+	return (int)got;
+}
+
+int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
+{
+	sweep(dp, now_ns ? now_ns : clock_ns(), 0, NONE / 2);
+	return 0;
+}
+
+#define X(name, text) {#name, text},
+static const char *const reasons[N_REASONS][2] = {
+#include "../include/reasons.def"
+};
+#undef X
+#define X(from, name, text) {#name, text},
+static const char *const stages[N_STAGES][2] = {
+#include "../include/stages.def"
+};
+#undef X
+
+const char *pcgdp_reason_name(uint32_t reason)
+{
+	return reason < N_REASONS ? reasons[reason][0] : NULL;
+}
+
+const char *pcgdp_reason_text(uint32_t reason)
+{
+	return reason < N_REASONS ? reasons[reason][1] : NULL;
+}
+
+const char *pcgdp_stage_name(uint32_t stage)
+{
+	return stage < N_STAGES ? stages[stage][0] : NULL;
+}
+
+const char *pcgdp_stage_text(uint32_t stage)
+{
+	return stage < N_STAGES ? stages[stage][1] : NULL;
+}
+
+int pcgdp_trace_start(struct pcgdp *dp, const struct pcgdp_trace_filter *filter, uint32_t packets)
+{
+	struct tracer *t = dp->tracer;
+
+	pthread_mutex_lock(&t->lock);
+	t->filter = *filter;
+	t->packets = 0;
+	t->head = t->tail = 0;
+	STORE(&t->left, packets);
+	pthread_mutex_unlock(&t->lock);
+	return 0;
+}
+
+int pcgdp_trace_read(struct pcgdp *dp, struct pcgdp_trace_event *out, uint32_t n)
+{
+	struct tracer *t = dp->tracer;
+	uint32_t got = 0;
+
+	pthread_mutex_lock(&t->lock);
+	for (; got < n && t->head != t->tail; t->head = (t->head + 1) % TRACE_EVENTS)
+		out[got++] = t->ring[t->head];
+	pthread_mutex_unlock(&t->lock);
+	return (int)got;
+}

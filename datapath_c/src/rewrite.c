@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// rewrite.c - make the packet what the receiver shall see.
+//
+//   in:   session_lookup -> [rewrite] -> egress
+//
+// Everything was worked out when the session was made; here are one address, one port, the TTL
+// and two checksums by their differences. What may still refuse the packet (TTL, size) is asked
+// before the first byte changes, because an ICMP error quotes it as it came.
+
+#include "answer.h"
+#include "csum.h"
+#include "dp.h"
+
+static inline void session_touch(const struct worker *w, struct pkt *p, struct entry *e)
+{
+	BUMP(&e->packets, 1);
+	BUMP(&e->bytes, p->ip_len);
+	if (UNLIKELY(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || UNLIKELY(!(e->tcp_flags & TCP_ACK)))
+		e->tcp_flags |= p->tcp_flags;
+	if (LIKELY(!(p->tcp_flags & TCP_RST))) // a RST does not keep a session alive
+		e->last_s = w->now_s;
+}
+
+static inline void translate(struct ip_hdr *ip, const struct entry *e)
+{
+	uint8_t *l4 = (uint8_t *)ip + IP_HLEN;
+
+	if (e->csum_off != 0xff) {
+		uint8_t *at = l4 + e->csum_off;
+		uint16_t sum = rd16(at);
+
+		// UDP: zero means none (RFC 768), so it stays zero, and a computed zero is sent as ones
+		if (LIKELY(sum || ip->proto != IPP_UDP)) {
+			sum = csum_apply(sum, e->l4_delta);
+			if (UNLIKELY(!sum) && ip->proto == IPP_UDP)
+				sum = 0xffff;
+			wr16(at, sum);
+		}
+		wr16(l4 + e->port_off, e->new_port);
+	}
+	if (e->op & OP_SRC)
+		ip->src = e->new_addr;
+	else if (e->op & OP_DST)
+		ip->dst = e->new_addr;
+	ip->ttl--;
+	ip->csum = csum_apply(ip->csum, e->l3_delta);
+}
+
+static enum pcgdp_verdict too_big(struct worker *w, struct pkt *p, uint16_t mtu)
+{
+	if (ntohs(pkt_ip(p)->frag) & IP_DF)
+		icmp_error(w, p, ICMP_UNREACH, UNREACH_FRAG, mtu);
+	return drop(p, R_TOO_BIG);
+}
+
+// Before   p->entry or PF_STATELESS; a is where it leaves, NULL for a hairpin
+// After    the IPv4 packet at p->l3 is final
+// Drops    TTL_EXPIRED, TOO_BIG, IP_CHECKSUM (of an ICMP error)
+static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, const struct adj *a)
+{
+	struct ip_hdr *ip = pkt_ip(p);
+	struct entry *e = p->entry;
+
+	if (UNLIKELY(ip->ttl <= 1)) {
+		icmp_error(w, p, ICMP_TIME, 0, 0);
+		return drop(p, R_TTL_EXPIRED);
+	}
+	if (a && UNLIKELY(p->ip_len > a->mtu))
+		return too_big(w, p, a->mtu);
+	if (p->flags & PF_STATELESS || (p->flags & PF_ICMP_ERROR && !e->op)) {
+		ip->ttl--;
+		ip->csum = csum_apply(ip->csum, (uint16_t)~htons(0x0100));
+		return PCGDP_NEXT;
+	}
+	if (UNLIKELY(p->flags & PF_ICMP_ERROR)) // neither refreshes nor ends anything (RFC 5508 REQ-5)
+		return icmp_error_translate(p, e);
+	if (UNLIKELY(w->dry)) {
+		translate(ip, e);
+		return PCGDP_NEXT;
+	}
+	session_touch(w, p, e);
+	translate(ip, e);
+	return PCGDP_NEXT;
+}
+
+void rewrite(struct worker *w, struct burst *b)
+{
+	const struct adj_table *t = &w->dp->arena.adjs;
+	const struct adj *adj[BURST];
+
+	for (uint32_t i = 0; i < b->n; i++) {
+		const struct pkt *p = &b->pkt[i];
+
+		adj[i] = NULL;
+		if (p->slot >= t->n_slots)
+			continue;
+		adj[i] = &t->adj[slot_get(t, p->slot).adj];
+		PREFETCH(adj[i]);
+		PREFETCH((const uint8_t *)adj[i] + LINE);
+		PREFETCH_W(p->data + p->l3 - ADJ_TMPL); // where the new header goes
+	}
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+
+		settle_one(b, p, UNLIKELY(p->flags & PF_ANSWER) ? PCGDP_NEXT : rewrite_one(w, p, adj[i]));
+	}
+	burst_settle(w, b, STAGE_rewrite);
+}

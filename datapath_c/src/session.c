@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// session.c - life and death of sessions; see the theory in session.h.
+
+#include "session.h"
+
+bool session_key_is(const void *ctx, uint32_t number)
+{
+	const struct session_query *q = ctx;
+
+	return key_equal(&q->t->e[number].key, q->k);
+}
+
+// Any thread. The free list and the high-water mark share one spin lock: a session is made once
+// in its life, and the lock is held for three loads.
+uint32_t session_alloc(struct session_table *t)
+{
+	uint32_t s = NONE;
+
+	spin_lock(t->lock);
+	if (*t->free_head != NONE) {
+		s = *t->free_head;
+		*t->free_head = t->cold[s].next_free;
+	} else if (*t->high < t->n) {
+		s = (*t->high)++;
+	}
+	if (s != NONE)
+		(*t->live)++;
+	spin_unlock(t->lock);
+	if (s != NONE)
+		STORE(&t->cold[s].state, S_MAKING);
+	return s;
+}
+
+void session_free(struct session_table *t, uint32_t s)
+{
+	STORE(&t->cold[s].state, S_FREE);
+	spin_lock(t->lock);
+	t->cold[s].next_free = *t->free_head;
+	*t->free_head = s;
+	(*t->live)--;
+	spin_unlock(t->lock);
+}
+
+int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
+{
+	struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+	struct session_query qf = {t, &fwd->key}, qr = {t, &rev->key};
+	uint64_t hf = hash_key(t->secret, &fwd->key), hr = hash_key(t->secret, &rev->key);
+	uint32_t other;
+	int rc;
+
+	// The reply's key first: once the initiator's can be found, its packets go out and may be
+	// answered on another worker at once.
+	rc = sigtab_insert(&t->index, hr, 2 * s + 1, session_key_is, &qr, &other);
+	if (rc)
+		return rc == 1 ? -EADDRINUSE : rc;
+	rc = sigtab_insert(&t->index, hf, 2 * s, session_key_is, &qf, there);
+	if (rc) {
+		sigtab_remove(&t->index, hr, 2 * s + 1);
+		return rc == 1 ? -EEXIST : rc;
+	}
+	STORE(&t->cold[s].state, S_LIVE);
+	return 0;
+}
+
+bool session_unlink(struct session_table *t, uint32_t s)
+{
+	uint32_t live = S_LIVE;
+
+	if (!__atomic_compare_exchange_n(&t->cold[s].state, &live, S_DYING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return false;
+	for (uint32_t i = 2 * s; i <= 2 * s + 1; i++)
+		sigtab_remove(&t->index, hash_key(t->secret, &t->e[i].key), i);
+	return true;
+}
+
+static uint32_t tcp_timeout_s(uint8_t fwd, uint8_t rev)
+{
+	if ((fwd | rev) & TCP_RST || (fwd & rev & TCP_FIN))
+		return TIMEOUT_TCP_CLOSING;
+	// established: SYN and ACK seen from both sides
+	if ((fwd & rev & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		return TIMEOUT_TCP_ESTABLISHED;
+	return TIMEOUT_TCP_OPENING;
+}
+
+uint32_t session_timeout_s(const struct session_table *t, uint32_t s)
+{
+	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+
+	switch (proto_of(&fwd->key)) {
+	case IPP_TCP:
+		return tcp_timeout_s(PEEK(&fwd->tcp_flags), PEEK(&rev->tcp_flags));
+	case IPP_UDP:
+		return TIMEOUT_UDP;
+	case IPP_ICMP:
+		return TIMEOUT_ICMP;
+	default:
+		return TIMEOUT_OTHER;
+	}
+}
+
+// A new process: nobody else touches the table yet. Sessions that were being made or ended when
+// the old one died are taken out, their places freed; every one that lives is decided again.
+void session_attach(struct session_table *t)
+{
+	*t->lock = 0;
+	*t->live = 0;
+	*t->free_head = NONE;
+	sigtab_unlock_all(&t->index);
+	for (uint32_t s = 0; s < *t->high; s++) {
+		if (t->cold[s].state == S_LIVE) {
+			t->e[2 * s].mark = t->e[2 * s + 1].mark = 1;
+			(*t->live)++;
+			continue;
+		}
+		if (t->cold[s].state != S_FREE)
+			for (uint32_t i = 2 * s; i <= 2 * s + 1; i++)
+				sigtab_remove(&t->index, hash_key(t->secret, &t->e[i].key), i);
+		t->cold[s].state = S_FREE;
+		t->cold[s].next_free = *t->free_head;
+		*t->free_head = s;
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// session.h - the session table: what was decided for a flow's first packet, kept for the rest.
+//
+// Theory. A session is a pair of 64-byte entries: number 2s is the initiator's direction (fwd),
+// 2s + 1 the reply (rev). Each holds its own key and its own complete answer: the one address and
+// port to rewrite, checksum differences worked out beforehand, the slot to leave by, the slot the
+// packet must have come from. A packet needs its own direction's entry and nothing else, so the two
+// directions may be served by two workers at no cost. What packets rarely need lies in a cold
+// record beside the table.
+//
+// States of a session (cold.state), and who may move it:
+//   FREE   -> MAKING  a worker takes it from the free list
+//   MAKING -> LIVE    the same worker, when both keys are in the index
+//   MAKING -> FREE    the same worker, when it lost a race or a key was taken
+//   LIVE   -> DYING   whoever ends it (housekeeping, or a worker whose decision changed)
+//   DYING  -> FREE    housekeeping, once every worker has been quiescent
+// A process that attaches to an arena drops what is MAKING or DYING.
+//
+// Written in place in a LIVE entry: mark, TCP flags seen, last seen, counters, in_vni; each by
+// the worker of that direction (mark: housekeeping sets, a worker clears). Nothing else ever.
+#pragma once
+
+#include "hdr.h"
+#include "sigtab.h"
+
+enum { OP_SRC = 1, OP_DST = 2 }; // which address and port of the packet are rewritten; 0: neither
+
+struct entry {
+	union key key;
+	be32 new_addr;
+	be16 new_port;
+	uint16_t l3_delta;     // address and TTL - 1
+	uint16_t l4_delta;     // address (TCP, UDP) and port
+	uint8_t op;
+	uint8_t mark;          // decide again at the next packet
+	uint32_t slot;         // leaves by
+	uint32_t src_slot;     // must come from this port's TEP; 0: came by the uplink
+	uint32_t in_vni;       // arrival VNI for which the source check was last made in full
+	uint32_t last_s;       // seconds since the arena was born
+	uint8_t csum_off, port_off; // in the L4 header; 0xff: none
+	uint8_t tcp_flags;     // all that were seen
+	uint8_t reserved;
+	uint64_t packets, bytes;
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct entry) == 64 + 0, "one line");
+
+enum session_state { S_FREE, S_MAKING, S_LIVE, S_DYING };
+enum { KIND_PLAIN = 255 }; // not translated; otherwise enum pcgdp_nat_action
+
+struct cold {
+	uint32_t state;
+	uint32_t next_free;
+	uint32_t nat_id, fw_id; // 0: none
+	uint32_t public_index, mapping; // NONE: none
+	uint32_t vrf;
+	uint32_t made_s;
+	uint8_t kind, from_uplink, log, reserved;
+	uint32_t pad[7];
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct cold) == LINE, "one line");
+
+struct session_table {
+	struct entry *e; // 2 a session
+	struct cold *cold;
+	struct sigtab index;
+	uint32_t n;
+	const struct secret *secret;
+	uint32_t *free_head, *lock, *high, *live;
+};
+
+// Timeouts in seconds, by what was seen (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-1,
+// RFC 7857 section 2.1 for what follows a RST).
+enum {
+	TIMEOUT_TCP_OPENING = 240,
+	TIMEOUT_TCP_ESTABLISHED = 7440,
+	TIMEOUT_TCP_CLOSING = 240,
+	TIMEOUT_UDP = 300,
+	TIMEOUT_ICMP = 60,
+	TIMEOUT_OTHER = 300,
+};
+
+INLINE uint32_t proto_of(const union key *k)
+{
+	return k->domain_proto & 0xff;
+}
+
+INLINE uint32_t domain_of(uint32_t vrf, bool uplink)
+{
+	return 2 * vrf + uplink;
+}
+
+INLINE uint32_t entry_number(const struct session_table *t, const struct entry *e)
+{
+	return (uint32_t)(e - t->e);
+}
+
+INLINE struct entry *entry_other(struct entry *e, uint32_t number)
+{
+	return number & 1 ? e - 1 : e + 1;
+}
+
+uint32_t session_alloc(struct session_table *t); // NONE: full
+void session_free(struct session_table *t, uint32_t s); // after quiescence, or never published
+// Publish a filled MAKING session. 0; -EEXIST: *there is the entry that has the fwd key (a race
+// was lost); -EADDRINUSE: the rev key belongs to another session; -ENOSPC: index full
+int session_publish(struct session_table *t, uint32_t s, uint32_t *there);
+bool session_unlink(struct session_table *t, uint32_t s); // LIVE -> DYING; false: somebody else did
+uint32_t session_timeout_s(const struct session_table *t, uint32_t s);
+void session_attach(struct session_table *t);
+
+bool session_key_is(const void *table_and_key, uint32_t number);
+struct session_query {
+	const struct session_table *t;
+	const union key *k;
+};

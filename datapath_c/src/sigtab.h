@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// sigtab.h - an index from hashes to record numbers: sessions, mappings, workload ports.
+//
+// A bucket is one cache line: eight 16-bit signatures, eight 32-bit record numbers, the number of
+// an overflow bucket. A signature of 0 is an empty place. The records themselves lie elsewhere,
+// so a hit costs the bucket's line and the record's.
+//
+// Readers take no lock: they see a place either with its old or its new signature, compare the
+// record's key themselves, and records are not reused before every reader has been quiescent
+// (worker.h). Writers hold the spin bit of the chain's first bucket. Overflow buckets are never
+// returned: a chain that was long once stays so, and its places are used again.
+#pragma once
+
+#include "hash.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+struct bucket {
+	uint16_t sig[8];
+	uint32_t idx[8];
+	uint32_t next; // bucket number, 0: none
+	uint32_t lock;
+	uint64_t pad;
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct bucket) == LINE, "a bucket is one line");
+
+struct sigtab {
+	struct bucket *b; // n_main of the hash, then n_over for chains
+	uint32_t mask, n_total;
+	uint32_t *over_next; // next unused overflow bucket; lies with the buckets
+};
+
+// Does record `idx` have the key that `ctx` describes?
+typedef bool (*sigtab_equal)(const void *ctx, uint32_t idx);
+
+INLINE uint16_t sig_of(uint64_t h)
+{
+	uint16_t s = (uint16_t)(h >> 48);
+
+	return s | !s;
+}
+
+INLINE struct bucket *bucket_of(const struct sigtab *t, uint64_t h)
+{
+	return &t->b[(uint32_t)h & t->mask];
+}
+
+// Bit i: place i has this signature.
+INLINE unsigned sig_match(const struct bucket *b, uint16_t sig)
+{
+#ifdef __SSE2__
+	__m128i m = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)b->sig), _mm_set1_epi16((short)sig));
+
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(m, _mm_setzero_si128()));
+#else
+	unsigned m = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		m |= (unsigned)(PEEK(&b->sig[i]) == sig) << i;
+	return m;
+#endif
+}
+
+static inline uint32_t sigtab_find(const struct sigtab *t, uint64_t h, sigtab_equal equal, const void *ctx)
+{
+	const struct bucket *b = bucket_of(t, h);
+	uint16_t sig = sig_of(h);
+
+	for (;;) {
+		for (unsigned m = sig_match(b, sig); m; m &= m - 1) {
+			uint32_t idx = LOAD(&b->idx[__builtin_ctz(m)]);
+
+			if (equal(ctx, idx))
+				return idx;
+		}
+		if (!LOAD(&b->next))
+			return NONE;
+		b = &t->b[LOAD(&b->next)];
+	}
+}
+
+size_t sigtab_bytes(uint32_t records);
+void sigtab_init(struct sigtab *t, void *memory, uint32_t records, bool fresh);
+// 0: inserted; 1: a record with that key is there, its number in *there; -ENOSPC
+int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there);
+bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx);
+void sigtab_unlock_all(struct sigtab *t); // after a crash of the process that held the memory

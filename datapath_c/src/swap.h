@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// swap.h - replacing what a slot points to, and freeing the old once nobody holds it.
+// Control thread only.
+#pragma once
+
+#include "dp.h"
+
+enum { SWAPS_MAX = 4096 }; // adjacencies that wait for quiescence at once
+
+struct swaps {
+	uint32_t old[SWAPS_MAX], n;
+};
+
+void slot_swap(struct pcgdp *dp, struct swaps *s, uint32_t slot, struct slot to);
+void swaps_flush(struct pcgdp *dp, struct swaps *s);
+void port_adjacency(struct pcgdp *dp, uint32_t port, struct swaps *s);
+void nexthop_adjacency(struct pcgdp *dp, uint32_t nexthop, struct swaps *s);
+
+struct table_query { // context of the indices' comparisons
+	const struct arena *a;
+	uint32_t vrf;
+	be32 address;
+};
+
+uint64_t hash_pair(const struct arena *a, uint32_t x, uint32_t y);
+bool port_is(const void *query, uint32_t port);
+bool tep_is(const void *query, uint32_t tep);

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// teps.c - changing TEPs and next hops; see tables.c for the rules.
+
+#include <stdlib.h>
+
+#include "swap.h"
+
+static int tep_put(struct pcgdp *dp, const struct pcgdp_teps *r, bool *changed)
+{
+	struct arena *a = &dp->arena;
+	struct table_query q = {a, 0, r->address_be};
+	uint32_t i = tep_find(a, r->address_be), there;
+
+	if (i != NONE) {
+		if (!memcmp(&a->teps[i].rec, r, sizeof(*r)))
+			return 0;
+		a->teps[i].rec = *r;
+	} else {
+		for (i = 0; i < a->head->teps_high && a->teps[i].live;)
+			i++;
+		if (i == TEPS_MAX)
+			return -ENOSPC;
+		if (i == a->head->teps_high)
+			a->head->teps_high++;
+		a->teps[i].rec = *r;
+		a->teps[i].live = 1;
+		if (sigtab_insert(&a->tep_index, hash_pair(a, NONE, r->address_be), i, tep_is, &q, &there))
+			return -ENOSPC;
+		a->head->teps_live++;
+	}
+	a->head->changes++;
+	*changed = true;
+	return 0;
+}
+
+// Ports behind a TEP that changed get new adjacencies: one pass over the ports for all of them.
+static void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
+{
+	struct swaps *s = calloc(1, sizeof(*s));
+
+	for (uint32_t i = 0; s && i < dp->arena.head->ports_high; i++) {
+		if (!dp->arena.ports[i].live)
+			continue;
+		bool touched = n > 16; // many changed: cheaper to make all anew than to compare with each
+
+		for (uint32_t k = 0; !touched && k < n; k++)
+			touched = dp->arena.ports[i].rec.tep_be == r[k].address_be;
+		if (touched)
+			port_adjacency(dp, i, s);
+	}
+	if (s)
+		swaps_flush(dp, s);
+	free(s);
+}
+
+int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
+{
+	bool changed = false;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < n; i++)
+		rc = tep_put(dp, &r[i], &changed);
+	if (changed)
+		teps_changed(dp, r, n);
+	return rc;
+}
+
+int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
+{
+	struct arena *a = &dp->arena;
+	bool changed = false;
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t i = tep_find(a, r[k].address_be);
+
+		if (i == NONE)
+			continue;
+		sigtab_remove(&a->tep_index, hash_pair(a, NONE, r[k].address_be), i);
+		a->teps[i].live = 0;
+		a->head->teps_live--;
+		a->head->changes++;
+		changed = true;
+	}
+	if (changed) {
+		quiesce(dp);
+		teps_changed(dp, r, n);
+	}
+	return 0;
+}
+
+int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
+{
+	struct arena *a = &dp->arena;
+	struct swaps *s = calloc(1, sizeof(*s));
+	int rc = s ? 0 : -ENOMEM;
+
+	for (uint32_t k = 0; !rc && k < n; k++) {
+		uint32_t i = nexthop_find(a, r[k].address_be);
+
+		if (i != NONE && !memcmp(&a->nexthops[i].rec, &r[k], sizeof(*r)))
+			continue;
+		if (i == NONE)
+			for (i = 0; i < a->head->nexthops_high && a->nexthops[i].live;)
+				i++;
+		if (i == NEXTHOPS_MAX) {
+			rc = -ENOSPC;
+			break;
+		}
+		a->nexthops[i].rec = r[k];
+		nexthop_adjacency(dp, i, s);
+		STORE(&a->nexthops[i].live, 1);
+		if (i == a->head->nexthops_high)
+			STORE(&a->head->nexthops_high, i + 1);
+		a->head->changes++;
+	}
+	if (s)
+		swaps_flush(dp, s);
+	free(s);
+	return rc;
+}
+
+// The slot stays with its address: sessions that used it end by idling or by a new decision.
+int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
+{
+	struct arena *a = &dp->arena;
+	struct swaps s = {.n = 0};
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t i = nexthop_find(a, r[k].address_be);
+
+		if (i == NONE)
+			continue;
+		STORE(&a->nexthops[i].live, 0);
+		slot_swap(dp, &s, nexthop_slot(a, i), (struct slot){0, 0});
+		a->head->changes++;
+	}
+	swaps_flush(dp, &s);
+	return 0;
+}

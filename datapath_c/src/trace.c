@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// trace.c - see trace.h.
+
+#include "trace.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "decide.h"
+#include "dp.h"
+
+void trace_begin(struct worker *w, struct pkt *p, uint32_t place)
+{
+	p->trace = (uint8_t)(place + 1);
+	w->tracer->scratch[w->id][place].n = 0;
+}
+
+static bool fits(const struct pcgdp_trace_filter *f, const struct pkt *p)
+{
+	const union key *k = &p->key;
+	uint16_t port = htons(f->port);
+
+	return (!f->only_drops || p->verdict == PCGDP_DROPPED) && (!f->vni || f->vni == p->vni) &&
+		(!f->protocol || f->protocol == p->proto) && (!f->port || port == k->sport || port == k->dport) &&
+		(!f->address_be || f->address_be == k->src || f->address_be == k->dst) &&
+		(!f->peer_be || f->peer_be == k->src || f->peer_be == k->dst);
+}
+
+static void say_address(char *at, size_t n, const char *what, be32 address, be16 port)
+{
+	const uint8_t *b = (const uint8_t *)&address;
+
+	snprintf(at, n, "%s %u.%u.%u.%u:%u", what, b[0], b[1], b[2], b[3], ntohs(port));
+}
+
+// What the stage found, in words.
+static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event *ev)
+{
+	const struct entry *e = p->entry;
+	const uint8_t *b = (const uint8_t *)&p->outer_src;
+
+	switch (stage) {
+	case STAGE_parse_outer:
+		if (p->outer_src)
+			snprintf(ev->note, sizeof(ev->note), "from TEP %u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+		break;
+	case STAGE_geneve_decap:
+		if (p->segment)
+			snprintf(ev->note, sizeof(ev->note), "VNI %u, %.40s", p->vni, p->segment->rec.name);
+		break;
+	case STAGE_session_lookup:
+		if (p->flags & PF_ANSWER)
+			snprintf(ev->note, sizeof(ev->note), "answered by the gateway");
+		else if (p->flags & PF_STATELESS)
+			snprintf(ev->note, sizeof(ev->note), "overlay to overlay, no session");
+		else if (e)
+			snprintf(ev->note, sizeof(ev->note), "%s session", p->flags & PF_NEW ? "new" : "known");
+		break;
+	case STAGE_rewrite:
+		if (e && e->op)
+			say_address(ev->note, sizeof(ev->note), e->op & OP_SRC ? "source becomes" : "destination becomes", e->new_addr, e->new_port);
+		break;
+	default:
+		break;
+	}
+}
+
+static void fill(const struct worker *w, const struct pkt *p, enum stage stage, struct pcgdp_trace_event *ev)
+{
+	const struct adj_table *t = &w->dp->arena.adjs;
+
+	memset(ev, 0, sizeof(*ev));
+	ev->at_ns = w->now_ns;
+	ev->stage = (uint8_t)stage;
+	ev->verdict = p->verdict;
+	ev->reason = p->verdict == PCGDP_DROPPED ? p->reason : 0;
+	ev->protocol = p->proto;
+	ev->outer_src_be = p->outer_src;
+	ev->vni = p->vni;
+	ev->src_be = p->key.src;
+	ev->dst_be = p->key.dst;
+	ev->sport = ntohs(p->key.sport);
+	ev->dport = ntohs(p->key.dport);
+	ev->length = (uint16_t)(p->ip_len ? p->ip_len : p->len);
+	ev->ttl = p->ip_len && !(p->flags & PF_ARP) && stage != STAGE_egress ? pkt_ip(p)->ttl : 0;
+	ev->session = p->number == NONE ? NONE : p->number / 2;
+	ev->nic_in = p->nic;
+	ev->new_session = !!(p->flags & PF_NEW);
+	ev->nat_id = p->nat_id;
+	ev->fw_id = p->fw_id;
+	if (p->entry && p->number != NONE) {
+		ev->nat_id = w->dp->arena.sessions.cold[p->number / 2].nat_id;
+		ev->fw_id = w->dp->arena.sessions.cold[p->number / 2].fw_id;
+	}
+	if (p->slot && p->slot < t->n_slots) {
+		const struct adj *a = &t->adj[slot_get(t, p->slot).adj];
+
+		ev->next_be = a->next;
+		ev->nic_out = a->role;
+		if (stage == STAGE_egress && a->kind == ADJ_TUNNEL)
+			snprintf(ev->note, sizeof(ev->note), "Geneve, VNI %u", a->vni);
+	}
+	note(p, stage, ev);
+}
+
+static void keep(struct tracer *t, const struct pcgdp_trace_event *ev)
+{
+	uint32_t next = (t->tail + 1) % TRACE_EVENTS;
+
+	if (next == t->head)
+		t->head = (t->head + 1) % TRACE_EVENTS; // nobody reads: the oldest goes
+	t->ring[t->tail] = *ev;
+	t->tail = next;
+}
+
+void trace_stage(struct worker *w, const struct pkt *p, enum stage stage)
+{
+	struct tracer *t = w->tracer;
+	uint32_t place = p->trace - 1u, n;
+
+	if (!p->trace)
+		return;
+	n = t->scratch[w->id][place].n;
+	if (n < TRACE_STEPS) {
+		fill(w, p, stage, &t->scratch[w->id][place].step[n]);
+		n = ++t->scratch[w->id][place].n;
+	}
+	if (p->verdict == PCGDP_NEXT || p->verdict == PCGDP_LOOPED)
+		return;
+	pthread_mutex_lock(&t->lock);
+	if (t->left && fits(&t->filter, p)) {
+		for (uint32_t i = 0; i < n; i++) {
+			t->scratch[w->id][place].step[i].packet = t->packets;
+			keep(t, &t->scratch[w->id][place].step[i]);
+		}
+		t->packets++;
+		t->left--;
+	}
+	pthread_mutex_unlock(&t->lock);
+}

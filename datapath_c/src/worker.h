@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// worker.h - one thread of the fast path: its counters, its burst, what it is about to send.
+//
+// Quiescence: a worker's `seq` is odd while it may hold references into the tables, even while
+// it may not. Whoever has unlinked something waits in quiesce() until each worker was even, or
+// moved, once; after that nobody holds what was unlinked before.
+#pragma once
+
+#include "arena.h"
+#include "config.h"
+#include "natport.h"
+#include "nic.h"
+
+enum { COUNTERS_MAX = 65536, TX_MAX = 64, MADE_LEN = 768 };
+
+struct seg_counter {
+	uint64_t in_packets, in_bytes, out_packets, out_bytes;
+};
+
+struct counters {
+	uint64_t rx, made, tx, punt;
+	uint64_t drops[N_REASONS];
+	uint64_t stages[N_STAGES];
+	uint64_t sessions_made, decisions;
+	struct {
+		uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	} nic[2];
+};
+
+struct txq {
+	uint32_t n;
+	struct frame frame[TX_MAX];
+};
+
+// Where frames go instead of a NIC: inject and explain.
+struct capture {
+	uint8_t *out;
+	uint32_t room, used, n, n_max;
+	uint32_t *lengths, *roles;
+};
+
+struct tracer;
+
+struct worker {
+	uint64_t seq; // see above
+	struct pcgdp *dp;
+	const struct config *cfg; // of this burst
+	uint64_t now_ns;
+	uint32_t now_s, id;
+	uint64_t random;
+	uint64_t icmp_tokens_ns; // rate limit of what we make (RFC 1812 section 4.3.2.8)
+	bool dry;                // explain: nothing is counted, made, installed
+	struct capture *capture;
+	struct tracer *tracer;   // NULL: not traced
+
+	struct txq tx[2];
+	struct burst burst, made, loop;
+	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // BURST of them
+	struct entry dry_entry[2];
+
+	struct counters c;
+	struct seg_counter *seg; // COUNTERS_MAX
+} __attribute__((aligned(LINE)));
+
+struct worker *worker_new(struct pcgdp *dp, uint32_t id);
+void worker_free(struct worker *w);
+void worker_begin(struct worker *w, uint64_t now_ns); // before a burst: clock and policy
+void worker_end(struct worker *w);
+void *worker_main(void *worker);
+// Take frames of one port through the path and send what comes out.
+void run_frames(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n);
+void tx_flush(struct worker *w);
+
+// The stages, in stages.def's order.
+#define X(from, name, text) void name(struct worker *w, struct burst *b);
+#include "../include/stages.def"
+#undef X
+
+void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
+struct pkt *made_new(struct worker *w, uint32_t slot); // NULL: rate limit, or no room
+enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
+
+INLINE uint64_t worker_random(struct worker *w)
+{
+	// xorshift, keyed by the secret at start; ports need unpredictable, not cryptographic
+	uint64_t x = w->random;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	w->random = x;
+	return mul_fold(x, 0x9e3779b97f4a7c15ull);
+}
+
+INLINE void settle_one(struct burst *b, struct pkt *p, enum pcgdp_verdict v)
+{
+	p->verdict = (uint8_t)v;
+	b->ended += v != PCGDP_NEXT;
+}
