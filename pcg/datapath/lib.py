@@ -16,7 +16,8 @@ from pcg.model.errors import BackendError
 from pcg.reconcile import records
 
 ERROR_LEN = 256
-CHUNK = 4096  # records copied out by one call
+CHUNK = 65_536  # records of a table copied out by one call
+PAGE = 4096  # sessions, counters
 
 
 def pack_touches(touches: Sequence | None) -> bytes:
@@ -163,10 +164,10 @@ class Datapath(Frames):
 
     def counters(self, table: str) -> list[dict]:
         """Of "segments" (id: VNI) or "nat" (id: rule id)."""
-        data = self._array(self.lib.pcgdp_counters, "counter", CHUNK, table_number(table))
+        data = self._array(self.lib.pcgdp_counters, "counter", PAGE, table_number(table))
         return views.views("counter", data)
 
-    def sessions_raw(self, cursor: int, n: int = CHUNK) -> tuple[bytes, int]:
+    def sessions_raw(self, cursor: int, n: int = PAGE) -> tuple[bytes, int]:
         """The next up to n sessions and where to go on; an empty array: that was all."""
         at = self.ffi.new("uint32_t *", cursor)
         array = self.ffi.new("struct pcgdp_session[]", n)
