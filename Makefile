@@ -38,8 +38,8 @@ $(STAMP_DEBIAN): $(DEBIAN)
 $(STAMP_VENV): $(LOCK) pyproject.toml | $(STAMP_DEBIAN)
 	@test -x $(PY) || /usr/bin/python3 -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		-C editable_mode=compat -e .
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
 	@rm -f .venv/setup-* && touch $@
 
 build: setup ## compile the datapath (only what changed)
