@@ -76,6 +76,10 @@ static enum pcgdp_verdict miss(struct worker *w, struct pkt *p)
 			tcp_reset(w, p);
 		return drop(p, R_TCP_NO_SESSION);
 	}
+	if (pkt_ip(p)->ttl <= 1) { // a traceroute's probe goes no further: no session, no port for it
+		icmp_error(w, p, ICMP_TIME, 0, 0);
+		return drop(p, R_TTL_EXPIRED);
+	}
 	p->entry = session_install(w, p, &k, &d, NONE);
 	if (!p->entry)
 		return PCGDP_DROPPED;
