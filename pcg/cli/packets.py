@@ -1,7 +1,7 @@
 """One packet built from words, as a workload's host or the uplink's router would send it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pcg.cli.kinds import PROTOCOLS
@@ -101,8 +101,11 @@ def _nic_mac(look: Look, role: str) -> str:
 
 
 def from_uplink(look: Look, wanted: Wanted) -> bytes:
+    """As the uplink's router sends it: the cloud has put the secondary for the Elastic IP."""
     from scapy.layers.l2 import Ether
 
+    seen = {public["address"]: public["secondary"] for public in look.table("publics")}
+    wanted = replace(wanted, destination=seen.get(wanted.destination, wanted.destination))
     hops = [hop["mac"] for hop in look.table("nexthops") if hop["resolved"]]
     source = hops[0] if hops else UNKNOWN_MAC
     return bytes(Ether(src=source, dst=_nic_mac(look, "uplink")) / inner(wanted))

@@ -66,8 +66,8 @@ def outcome(look: Look, events: list[Event]) -> str:
     if last["verdict"] == "dropped":
         return f"dropped: {last['reason']}: {look.client.reasons().get(last['reason'], '')}"
     if last["verdict"] == "sent":
-        vni = f" VNI {last['vni']}" if last["vni"] else ""
-        return f"sent to {last['next']}{vni}"
+        tunnel = f", {last['note']}" if last["note"] else ""
+        return f"sent by the {last['nic_out']} to {last['next']}{tunnel}"
     return {"punted": "handed to the slow path", "answered": "answered by the gateway itself"}.get(
         last["verdict"], last["verdict"]
     )

@@ -77,6 +77,8 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     ("trace_event", "verdict"): _enum("pcgdp_verdict", lower=True),
     ("trace_event", "session"): _or_none,
     ("trace_event", "new_session"): bool,
+    ("trace_event", "nic_in"): _enum("pcgdp_role", lower=True),
+    ("trace_event", "nic_out"): _enum("pcgdp_role", lower=True),
 }
 
 

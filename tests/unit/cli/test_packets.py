@@ -47,6 +47,11 @@ def test_any_other_source_comes_by_the_uplink(look):
     assert frame[ICMP].type == 8
 
 
+def test_an_elastic_ip_arrives_as_the_secondary_that_the_cloud_maps_it_to(look):
+    _, frame = build(look, source="8.8.8.8", destination="52.1.1.1")
+    assert frame[IP].dst == "10.99.1.11"
+
+
 def test_length_is_of_the_ip_packet(look):
     _, frame = build(look, source="8.8.8.8", length=1400)
     assert frame[IP].len == len(frame[IP]) == 1400

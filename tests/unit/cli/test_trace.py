@@ -28,11 +28,13 @@ def test_events_of_several_packets_alternate():
 
 
 def test_a_packet_that_is_sent(look):
-    text = "\n".join(story.lines(look, packet(3, verdict="sent", next="10.99.1.1")))
+    text = "\n".join(
+        story.lines(look, packet(3, verdict="sent", next="10.99.1.1", nic_out="uplink"))
+    )
     assert "packet 3: tcp 10.1.0.10:5000 -> 8.8.8.8:80" in text
     assert "from TEP 10.99.0.2 VNI 7" in text
     assert "new session, number 4, NAT rule snat-all" in text
-    assert text.endswith("=> sent to 10.99.1.1")
+    assert text.endswith("=> sent by the uplink to 10.99.1.1")
 
 
 def test_a_packet_that_is_dropped_says_what_to_conclude(look):
