@@ -6,7 +6,9 @@ import sys
 from pcg.lab import ns
 from pcg.lab.programs import Programs
 
-SETTLING = ("netlink", "datapath", "nft")  # backends whose word decides
+# Backends whose word decides; "state" has it on disk, which a boot from disk needs not write.
+SETTLING = {"disk": ("netlink", "datapath", "nft")}
+SETTLING["controller"] = (*SETTLING["disk"], "state")
 
 
 class Ask:
@@ -46,4 +48,4 @@ def settled(realised: dict, source: str) -> bool:
         return False
     if source == "controller" and realised["controller"]["link"] != "live":
         return False
-    return all(realised["backends"][name]["state"] == "applied" for name in SETTLING)
+    return all(realised["backends"][name]["state"] == "applied" for name in SETTLING[source])

@@ -90,7 +90,7 @@ class Lab:
             self.programs.start(program)
         self.wait_settled()
 
-    def wait_settled(self, source: str = "controller", not_epoch: int = 0) -> None:
+    def wait_settled(self, source: str = "controller", not_epoch: int | None = None) -> None:
         """Until the gateway is what it was asked to be, by a controller's life that is not
         `not_epoch`; a program that ended meanwhile is reported at once, with what it said."""
         last: dict = {}

@@ -1,6 +1,7 @@
 """The servers that the scenario talks to: internet host, published workloads, gateway's own SSH.
 
-    python -m pcg.lab.services http PORT BLOB    HTTP on TCP, "who am I" on UDP, same
+    python -m pcg.lab.services http PORT BLOB [ADDRESS...]
+                                                 HTTP on TCP, "who am I" on UDP, same
                                                  port, what was asked echoed
     python -m pcg.lab.services banner PORT       greets on TCP, as sshd does
 
@@ -20,7 +21,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pcg.lab.layout import HTTP, ROOT, SSH, Layout
+from pcg.lab.layout import HTTP, INTERNET, INTERNET_OTHER, ROOT, SSH, Layout
 from pcg.lab.programs import spawn, until
 
 BLOB_MIB = 200
@@ -51,7 +52,11 @@ class Services:
                 out.write(os.urandom(1 << 20))
         spaces = [self.layout.ns("inet")]
         spaces += [self.layout.workload_ns(p) for p in ("web1", "app1", "legacy1", "t2-web1")]
-        logs = [self._spawn(space, "http", str(HTTP), str(self.blob)) for space in spaces]
+        addresses = {self.layout.ns("inet"): (INTERNET, INTERNET_OTHER)}
+        logs = [
+            self._spawn(space, "http", str(HTTP), str(self.blob), *addresses.get(space, ("",)))
+            for space in spaces
+        ]
         logs.append(self._spawn(self.layout.ns("pcg"), "banner", str(SSH)))
         for log in logs:
             until(f"the server of {log.stem}", lambda log=log: "ready" in log.read_text())
@@ -151,16 +156,23 @@ def parse_whoami(answer: bytes | str) -> tuple[str, int]:
     return address, int(port)
 
 
+def serve_http(port: int, blob: Path, addresses: list[str]) -> socketserver.BaseServer:
+    """Datagrams are answered from the address they came to, hence a socket for each, and in
+    processes of their own: a busy HTTP server must not delay them."""
+    Handler.blob = blob
+    for address in addresses:
+        asked = socketserver.UDPServer((address, port), WhoAmI)
+        if os.fork() == 0:
+            asked.serve_forever()
+    return QuietHTTPServer(("", port), Handler)
+
+
 def main(argv: list[str]) -> None:
     kind, port = argv[0], int(argv[1])
     if kind == "banner":
         server: socketserver.BaseServer = BannerServer(("", port), Banner)
     else:
-        Handler.blob = Path(argv[2])
-        asked = socketserver.UDPServer(("", port), WhoAmI)
-        if os.fork() == 0:  # a process of its own: a busy HTTP server must not delay its answers
-            asked.serve_forever()
-        server = QuietHTTPServer(("", port), Handler)
+        server = serve_http(port, Path(argv[2]), argv[3:])
     print("ready", flush=True)
     server.serve_forever()
 

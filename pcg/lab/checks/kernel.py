@@ -80,10 +80,11 @@ def _is_refusal(frame: Ether) -> bool:
 
 
 def _provoke_uplink(lab: Lab) -> int:
-    """Closed ports of every secondary address, and of a routed segment."""
+    """Closed ports of secondary addresses, and of a routed segment. Not of an address that is a
+    workload's own: there the workload answers, rightly."""
     router, mac = UPLINK_ROUTER
-    targets = [lab.layout.public(p.id)[1] for p in lab.desired.public_addresses]
-    targets.append("192.168.100.77")
+    targets = [lab.layout.public(p)[1] for p in ("eip-t1", "eip-web", "eip-spare", "eip-t2")]
+    targets.append("192.168.100.77")  # no workload has it
     frames = [
         Ether(src=mac, dst=PCG_MACS["up0"]) / IP(src=router, dst=target) / l4
         for target in targets

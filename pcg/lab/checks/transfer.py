@@ -18,12 +18,18 @@ def _learned_mtu(space: str, to: str) -> int:
     return int(words[words.index("mtu") + 1]) if "mtu" in words else 0
 
 
+def _forget(lab: Lab, *spaces: str) -> None:
+    """Learned path MTUs, at both ends: the MSS that an end offers follows from them too."""
+    for space in (lab.layout.ns("inet"), *spaces):
+        ns.run("ip", "route", "flush", "cache", ns=space)
+
+
 @check(4, "200 MiB from the internet; its MTU 9001, a hop of 1500 between")
 def large_download(lab: Lab) -> str:
     elastic, _ = lab.layout.public("eip-t1")
     inet = lab.layout.ns("inet")
-    ns.run("ip", "route", "flush", "cache", ns=inet)
     space = lab.layout.workload_ns("web1")
+    _forget(lab, space)
     seen = _same(lab, download(space, f"http://{INTERNET}:{HTTP}/blob"))
     equal("the path MTU that the internet host learned", _learned_mtu(inet, elastic), INTERNET_MTU)
     return f"{seen}, SHA-256 equal, path MTU 1500 learned by the sender"
@@ -32,7 +38,7 @@ def large_download(lab: Lab) -> str:
 @check(4, "200 MiB to the internet from overlay MTU 8943")
 def large_upload(lab: Lab) -> str:
     space = lab.layout.workload_ns("web1")
-    ns.run("ip", "route", "flush", "cache", ns=space)
+    _forget(lab, space)
     transfer = upload(space, f"http://{INTERNET}:{HTTP}/upload", lab.services.blob)
     seen = _same(lab, transfer)
     equal("the path MTU that the workload learned", _learned_mtu(space, INTERNET), INTERNET_MTU)
