@@ -28,7 +28,7 @@ from pcg.proto.link_table import (
 from pcg.proto.reports import Reports
 from pcg.wire import limits
 from pcg.wire import messages as m
-from pcg.wire.changes import apply, canonical
+from pcg.wire.changes import apply, ordered
 from pcg.wire.snapshot import Assembly, Snapshot, open_blob
 
 FIRST_WAIT_S = 0.5  # before a question is repeated; doubles up to hold_s
@@ -43,7 +43,7 @@ class Link:
     ) -> None:
         """`held`: the last good state from disk, so that an equal one is not sent again."""
         self.gateway, self.judge = gateway, judge
-        self.held = canonical(held) if held else None
+        self.held = ordered(held) if held else None
         self.state = State.GREETING
         self.outbox: list[m.ToController] = []
         self.reports = Reports()

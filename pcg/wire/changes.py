@@ -4,7 +4,7 @@ The lists that `desired.KEYS` names mean the same in any order (NAT rules carry 
 are matched by longest prefix), so the link gives them one: by key. Everything else (`gateway`,
 `firewall` with its ordered sections, `ha`) is one value and travels whole.
 
-    >>> from pcg.wire.changes import apply, diff     # apply(a, diff(a, b)) == canonical(b)
+    >>> from pcg.wire.changes import apply, diff     # apply(a, diff(a, b)) == ordered(b)
 """
 
 from bisect import bisect_left
@@ -25,14 +25,14 @@ WHOLE = tuple(k for k in _TYPES if k not in KEYS)
 _DECODERS = {kind: msgspec.msgpack.Decoder(t) for kind, t in _TYPES.items()}
 
 
-def canonical(desired: Desired) -> Desired:
+def ordered(desired: Desired) -> Desired:
     """The same state with each keyed list in the order of its keys; itself when it is so."""
     lists = {}
     for kind, key in KEYS.items():
         have = getattr(desired, kind)
-        ordered = tuple(sorted(have, key=key))
-        if ordered != have:
-            lists[kind] = ordered
+        by_key = tuple(sorted(have, key=key))
+        if by_key != have:
+            lists[kind] = by_key
     return msgspec.structs.replace(desired, **lists) if lists else desired
 
 
@@ -51,7 +51,7 @@ def diff(old: Desired, new: Desired) -> tuple[Change, ...]:
 
 
 def apply(desired: Desired, changes: Iterable[Change]) -> Desired:
-    """`desired` (canonical) with `changes`; canonical. All of them, or none and an error.
+    """`desired` (ordered) with `changes`; ordered. All of them, or none and an error.
 
     A Delete of a key that is not there does nothing: the end is what counts.
 

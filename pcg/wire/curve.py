@@ -11,6 +11,7 @@ from pathlib import Path
 
 import zmq
 import zmq.auth
+from zmq.utils import z85
 
 from pcg.model.errors import BackendError, ConfigError, Problem
 
@@ -31,6 +32,7 @@ def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
             raise BackendError(str(path), "is there already", "take another name, or remove it")
     umask = os.umask(0o077)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         zmq.auth.create_certificates(folder, name)
         public.chmod(0o644)
     except OSError as e:
@@ -57,11 +59,11 @@ def key_pair(path: str | Path) -> tuple[bytes, bytes]:
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(path)
-        if all(len(zmq.utils.z85.decode(k)) == 32 for k in (public, secret) if k):
+        if all(len(z85.decode(k)) == 32 for k in (public, secret) if k):
             return public, secret
         why = "is not a CURVE key"
     except OSError as e:
-        why = f"cannot be read ({e.strerror})"
+        why = f"cannot be read ({e.strerror or 'no such file'})"
     except (ValueError, KeyError, UnicodeDecodeError):
         why = "is not a CURVE key"
     raise ConfigError([Problem("keys", path, f"{why}; make one with `pcg keys NAME`")])
@@ -137,7 +139,7 @@ class Zap:
         )
         if self.allow.refresh():
             self._refused.clear()
-        key = zmq.utils.z85.encode(rest[0]) if mechanism == b"CURVE" and rest else b""
+        key = z85.encode(rest[0]) if mechanism == b"CURVE" and rest else b""
         if self.allow.name(key):
             reply = [b"200", b"OK", key, b""]
         else:

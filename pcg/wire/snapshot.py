@@ -13,7 +13,7 @@ from pcg.model.desired import SCHEMA, Desired
 from pcg.model.errors import ProtocolError
 from pcg.wire import limits
 from pcg.wire import messages as m
-from pcg.wire.changes import canonical
+from pcg.wire.changes import ordered
 from pcg.wire.codec import encoder
 
 _decoder = msgspec.msgpack.Decoder(Desired)
@@ -30,7 +30,7 @@ class Snapshot:
 
         Raises  ProtocolError   larger than MAX_SNAPSHOT_BYTES
         """
-        blob = encoder.encode(canonical(desired))
+        blob = encoder.encode(ordered(desired))
         if len(blob) > limits.MAX_SNAPSHOT_BYTES:
             raise ProtocolError(_too_large(len(blob)))
         return cls(blob, hashlib.sha256(blob).digest())
@@ -45,7 +45,7 @@ class Snapshot:
 
 
 def open_blob(blob: bytes) -> Desired:
-    """The desired state in a snapshot's bytes, canonical.
+    """The desired state in a snapshot's bytes, ordered.
 
     Raises  ProtocolError   not a desired state of our schema; the text names the place
     """
@@ -58,7 +58,7 @@ def open_blob(blob: bytes) -> Desired:
             f"the snapshot has schema {desired.schema}, this program knows {SCHEMA}; "
             "upgrade this program"
         )
-    return canonical(desired)
+    return ordered(desired)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from pcg.model.desired import KEYS, Desired, Segment
 from pcg.model.errors import ProtocolError
-from pcg.wire.changes import WHOLE, apply, canonical, diff
+from pcg.wire.changes import WHOLE, apply, diff, ordered
 from pcg.wire.codec import encoder
 from pcg.wire.messages import Delete, Put
 from tests.unit.wire.desired_states import STATES, port, state
@@ -16,19 +16,19 @@ from tests.unit.wire.desired_states import STATES, port, state
 
 @given(STATES, STATES)
 def test_apply_of_diff_is_the_new_state(a, b):
-    assert apply(canonical(a), diff(a, b)) == canonical(b)
+    assert apply(ordered(a), diff(a, b)) == ordered(b)
 
 
 @given(STATES)
 def test_no_difference_no_changes(a):
     assert diff(a, a) == ()
-    assert diff(a, canonical(a)) == ()
+    assert diff(a, ordered(a)) == ()
 
 
 @given(STATES, STATES)
 def test_applying_twice_changes_nothing_more(a, b):
     changes = diff(a, b)
-    assert apply(apply(canonical(a), changes), changes) == canonical(b)
+    assert apply(apply(ordered(a), changes), changes) == ordered(b)
 
 
 def test_every_field_of_desired_is_keyed_or_whole():
@@ -39,12 +39,12 @@ def test_order_of_lists_means_nothing():
     ports = [port(n) for n in range(50)]
     random.Random(1).shuffle(ports)
     shuffled = msgspec.structs.replace(state(50), ports=tuple(ports))
-    assert canonical(shuffled) == canonical(state(50))
+    assert ordered(shuffled) == ordered(state(50))
     assert diff(shuffled, state(50)) == ()
 
 
 def test_one_port_of_many_is_one_change():
-    old = canonical(state(1000))
+    old = ordered(state(1000))
     new = msgspec.structs.replace(old, ports=(*old.ports[1:], port(0, tep="10.99.1.99")))
     assert [type(c) for c in diff(old, new)] == [Put]
 

@@ -102,7 +102,7 @@ def test_nonsense_is_refused(what, frame, text):
 
 
 def test_a_message_beyond_the_limit_is_not_sent():
-    with pytest.raises(ProtocolError, match="Refused of .* over the limit"):
+    with pytest.raises(ProtocolError, match=r"Refused of .* over the limit"):
         codec.encode(m.Refused("x" * limits.MAX_FRAME_BYTES))
 
 

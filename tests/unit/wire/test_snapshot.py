@@ -9,7 +9,7 @@ from hypothesis import given
 from pcg.model.errors import ProtocolError
 from pcg.wire import limits
 from pcg.wire import messages as m
-from pcg.wire.changes import canonical
+from pcg.wire.changes import ordered
 from pcg.wire.snapshot import Assembly, Snapshot, open_blob
 from tests.unit.wire.desired_states import STATES, state
 
@@ -27,7 +27,7 @@ def chunks(snapshot):
 
 @given(STATES)
 def test_there_and_back(desired):
-    assert open_blob(Snapshot.of(desired).blob) == canonical(desired)
+    assert open_blob(Snapshot.of(desired).blob) == ordered(desired)
 
 
 @given(STATES)
@@ -82,7 +82,7 @@ MISFITS = [
 
 @pytest.mark.parametrize("what, chunk", MISFITS, ids=[r[0] for r in MISFITS])
 def test_a_chunk_that_does_not_fit_is_refused(what, chunk):
-    with pytest.raises(ProtocolError, match="chunk .* bytes"):
+    with pytest.raises(ProtocolError, match=r"chunk .* bytes"):
         Assembly(begin(LARGE)).add(chunk)
 
 
