@@ -76,12 +76,16 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 		if (rc)
 			snprintf(error, error_len, "no memory for the datapath's tables");
 	}
+	if (!rc && dp->arena.attached) {
+		rc = tables_attach(&dp->arena);
+		if (rc)
+			snprintf(error, error_len, "arena %s: damaged (a port or TEP stands in it twice); remove the file", dp->params.arena);
+		claim_ports(dp);
+	}
 	if (rc) {
 		pcgdp_close(dp);
-		return rc;
+		return rc < 0 ? rc : -EUCLEAN;
 	}
-	if (dp->arena.attached)
-		claim_ports(dp);
 	*out = dp;
 	return 0;
 }

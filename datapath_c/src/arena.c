@@ -62,6 +62,7 @@ static void wire_up(struct arena *a, const struct pcgdp_params *p)
 {
 	struct arena_head *h = a->head;
 
+	a->limbo_first = a->limbo_last = NONE;
 	a->sessions.n = p->sessions;
 	a->sessions.secret = a->mappings.secret = &h->secret;
 	a->sessions.free_head = &h->sessions_free;
@@ -188,8 +189,6 @@ int arena_open(struct arena *a, const struct pcgdp_params *p, char *error, uint3
 	wire_up(a, p);
 	if (!a->attached)
 		return head_fresh(a->head, p);
-	sigtab_unlock_all(&a->port_index);
-	sigtab_unlock_all(&a->tep_index);
 	session_attach(&a->sessions);
 	mappings_attach(a);
 	return 0;

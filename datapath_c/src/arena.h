@@ -43,7 +43,7 @@ struct arena_head {
 	uint32_t sessions_free, sessions_lock, sessions_high, sessions_live;
 	uint32_t mappings_free, mappings_lock, mappings_high, mappings_live;
 	uint32_t adjs_free, adjs_high;
-	uint32_t ports_high, ports_live, ports_limbo;
+	uint32_t ports_high, ports_live;
 	uint32_t teps_high, teps_live;
 	uint32_t nexthops_high;
 	uint64_t changes;
@@ -62,6 +62,7 @@ struct arena {
 	struct sigtab tep_index; // by address
 	struct port *ports;
 	struct sigtab port_index; // by vrf, address
+	uint32_t limbo_first, limbo_last; // removed ports, oldest first; NONE: none
 	struct nexthop *nexthops;
 };
 

@@ -49,6 +49,7 @@ uint32_t counter_of_vni(struct pcgdp *dp, uint32_t vni); // control thread
 uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address);
 uint32_t tep_find(const struct arena *a, be32 address);
 uint32_t nexthop_find(const struct arena *a, be32 address);
+int tables_attach(struct arena *a); // 1 or -errno: the arena is damaged
 int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
 int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
 int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);

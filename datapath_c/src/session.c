@@ -52,8 +52,13 @@ int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
 	// The reply's key first: once the initiator's can be found, its packets go out and may be
 	// answered on another worker at once.
 	rc = sigtab_insert(&t->index, hr, 2 * s + 1, session_key_is, &qr, &other);
+	if (rc == 1) {
+		// Two first packets of one flow on two workers share a mapping, hence the reply's key.
+		*there = sigtab_find(&t->index, hf, session_key_is, &qf);
+		return *there == NONE ? -EADDRINUSE : -EEXIST;
+	}
 	if (rc)
-		return rc == 1 ? -EADDRINUSE : rc;
+		return rc;
 	rc = sigtab_insert(&t->index, hf, 2 * s, session_key_is, &qf, there);
 	if (rc) {
 		sigtab_remove(&t->index, hr, 2 * s + 1);

@@ -112,3 +112,9 @@ void sigtab_unlock_all(struct sigtab *t)
 	for (uint32_t i = 0; i <= t->mask; i++)
 		t->b[i].lock = 0;
 }
+
+void sigtab_clear(struct sigtab *t)
+{
+	memset(t->b, 0, t->n_total * sizeof(*t->b));
+	*t->over_next = t->mask + 1;
+}

@@ -86,4 +86,5 @@ void sigtab_init(struct sigtab *t, void *memory, uint32_t records, bool fresh);
 // 0: inserted; 1: a record with that key is there, its number in *there; -ENOSPC
 int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there);
 bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx);
+void sigtab_clear(struct sigtab *t); // nobody reads
 void sigtab_unlock_all(struct sigtab *t); // after a crash of the process that held the memory

@@ -54,21 +54,82 @@ uint32_t nexthop_find(const struct arena *a, be32 address)
 	return NONE;
 }
 
+// A removed port's slot stays unused until a whole sweep has ended the sessions that remember it.
+static void limbo_add(struct arena *a, uint32_t i, uint32_t round)
+{
+	a->ports[i].dead_round = round;
+	a->ports[i].next_free = NONE;
+	if (a->limbo_last == NONE)
+		a->limbo_first = i;
+	else
+		a->ports[a->limbo_last].next_free = i;
+	a->limbo_last = i;
+}
+
+static bool limbo_over(const struct pcgdp *dp, uint32_t i)
+{
+	return i != NONE && dp->sweep_round > dp->arena.ports[i].dead_round + 1;
+}
+
+// A process that died may have stopped between a record and its index: the records are the truth.
+int tables_attach(struct arena *a)
+{
+	uint32_t there;
+	int rc = 0;
+
+	sigtab_clear(&a->port_index);
+	sigtab_clear(&a->tep_index);
+	a->head->ports_live = a->head->teps_live = 0;
+	for (uint32_t i = 0; !rc && i < a->head->ports_high; i++) {
+		const struct pcgdp_ports *r = &a->ports[i].rec;
+		struct table_query q = {a, r->vrf, r->address_be};
+
+		if (!a->ports[i].live) {
+			limbo_add(a, i, 0);
+			continue;
+		}
+		a->head->ports_live++;
+		rc = sigtab_insert(&a->port_index, hash_pair(a, r->vrf, r->address_be), i, port_is, &q, &there);
+	}
+	for (uint32_t i = 0; !rc && i < a->head->teps_high; i++) {
+		be32 address = a->teps[i].rec.address_be;
+		struct table_query q = {a, 0, address};
+
+		if (!a->teps[i].live)
+			continue;
+		a->head->teps_live++;
+		rc = sigtab_insert(&a->tep_index, hash_pair(a, NONE, address), i, tep_is, &q, &there);
+	}
+	return rc;
+}
+
 // ---- ports ----
 
 static uint32_t port_take(struct pcgdp *dp)
 {
-	struct arena_head *h = dp->arena.head;
+	struct arena *a = &dp->arena;
+	uint32_t i = a->limbo_first;
 
-	if (h->ports_high < h->params.ports)
-		return h->ports_high++;
-	// places of removed ports whose sessions a whole sweep has seen since
-	for (uint32_t i = 0; h->ports_limbo && i < h->ports_high; i++)
-		if (!dp->arena.ports[i].live && dp->sweep_round > dp->arena.ports[i].dead_round + 1) {
-			h->ports_limbo--;
-			return i;
-		}
-	return NONE;
+	if (a->head->ports_high < a->head->params.ports)
+		return a->head->ports_high++;
+	if (!limbo_over(dp, i))
+		return NONE;
+	a->limbo_first = a->ports[i].next_free;
+	if (a->limbo_first == NONE)
+		a->limbo_last = NONE;
+	return i;
+}
+
+static bool room_for(const struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
+{
+	const struct arena *a = &dp->arena;
+	uint32_t room = a->head->params.ports - a->head->ports_high, fresh = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		fresh += port_find(a, r[i].vrf, r[i].address_be) == NONE;
+	for (uint32_t i = a->limbo_first; room < fresh && limbo_over(dp, i); i = a->ports[i].next_free)
+		room++;
+	return room >= fresh;
 }
 
 static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps *s)
@@ -103,14 +164,9 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 
 int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 {
-	uint32_t room = dp->arena.head->params.ports - dp->arena.head->ports_high + dp->arena.head->ports_limbo, fresh = 0;
 	struct swaps *s = calloc(1, sizeof(*s));
-	int rc = s ? 0 : -ENOMEM;
+	int rc = !s ? -ENOMEM : room_for(dp, r, n) ? 0 : -ENOSPC; // whole or not at all
 
-	for (uint32_t i = 0; !rc && i < n; i++) // whole or not at all: is there room for what is new?
-		fresh += port_find(&dp->arena, r[i].vrf, r[i].address_be) == NONE;
-	if (fresh > room)
-		rc = -ENOSPC;
 	for (uint32_t i = 0; !rc && i < n; i++)
 		rc = port_put(dp, &r[i], s);
 	if (s)
@@ -135,10 +191,9 @@ int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 			continue;
 		sigtab_remove(&a->port_index, hash_pair(a, r[k].vrf, r[k].address_be), i);
 		a->ports[i].live = 0;
-		a->ports[i].dead_round = dp->sweep_round;
 		slot_swap(dp, s, port_slot(i), (struct slot){0, 0});
 		a->head->ports_live--;
-		a->head->ports_limbo++;
+		limbo_add(a, i, dp->sweep_round);
 		a->head->changes++;
 	}
 	swaps_flush(dp, s);
