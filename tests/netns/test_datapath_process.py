@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.l2 import Ether
 
 from pcg.datapath.client import Client
+from pcg.datapath.pack import TraceFilter
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
 from tests.waiting import wait_until
@@ -213,3 +216,40 @@ def test_the_client_finds_a_restarted_process(place):
 
 def test_bad_sizes_are_refused_by_name(place):
     assert "sessions" in place.refused(place.settings(sessions=5), code=2)
+
+
+SEND = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind((sys.argv[1], 0))
+wire.send(bytes.fromhex(sys.argv[2]))
+"""
+
+
+def test_pcgctl_tells_of_a_live_packet(place):
+    """A stranger's ping to a public address that no rule takes: traced, counted, explained."""
+    settings = place.settings()
+    _, client = place.ready(settings)
+    with client:
+        secondary = bytes([10, 99, 1, 11])
+        local = records.Local(bytes([10, 99, 0, 1]), 1, 1500, 9001, 1024, 65535, 1)
+        public = records.Publics(1, 0, bytes([52, 1, 1, 1]), secondary, "eip-1")
+        client.commit({"local": [local], "vrfs": [records.Vrfs(0, 0, 0, "v")], "publics": [public]})
+        mac = next(nic["mac"] for nic in client.nics() if nic["role"] == "uplink")
+
+        pcgctl = [sys.executable, "-m", "pcg.cli.pcgctl", "--datapath", settings["control"]]
+        client.trace_start(TraceFilter(), 1)
+        frame = Ether(dst=mac) / IP(src="8.8.8.8", dst="10.99.1.11") / ICMP()
+        space = place.space.removesuffix("-gw") + "-net"
+        send = [sys.executable, "-c", SEND, "peer-up0", bytes(frame).hex()]
+        subprocess.run(["ip", "netns", "exec", space, *send], check=True)
+        wait_until(lambda: client.drops().get("NO_DNAT"), "the ping is dropped")
+
+        events = client.trace_read()
+        assert [e["stage"] for e in events] == ["parse_uplink", "parse_inner", "session_lookup"]
+        assert (events[-1]["verdict"], events[-1]["reason"]) == ("dropped", "NO_DNAT")
+        asked = ["explain", "--src", "8.8.8.8", "--dst", "52.1.1.1", "--protocol", "icmp"]
+        told = subprocess.run([*pcgctl, *asked], capture_output=True, text=True)
+        assert "=> dropped: NO_DNAT" in told.stdout, told.stderr
+        shown = subprocess.run([*pcgctl, "show", "drops"], capture_output=True, text=True)
+        assert "NO_DNAT" in shown.stdout, shown.stderr
