@@ -16,8 +16,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from pcg.drivers.datapath import Datapath
 from pcg.drivers.neighbours import Neighbours, Seen
 from pcg.drivers.netlink import Netlink
@@ -220,9 +218,6 @@ class Gateway:
     def _waits(self, name: str) -> bool:
         health = self.health[name]
         return health.due != float("inf") and not health.errors
-
-    def view_desired(self) -> Any:
-        return msgspec.to_builtins(self.desired) if self.desired else None
 
 
 def _steering_inputs(desired: Desired) -> tuple:

@@ -93,7 +93,7 @@ class Process:
             store=store,
             wall=time.time,
         )
-        answers = {"realised": self.view_realised, "desired": self.gateway.view_desired}
+        answers = {"realised": self.view_realised, "desired": lambda: self.gateway.desired}
         self.control = ControlServer(settings.control, answers)
         if held:
             log.info("forwarding by the saved desired state until the controller is heard")
