@@ -6,9 +6,7 @@ import sys
 from pcg.lab import ns
 from pcg.lab.programs import Programs
 
-# Backends whose word decides; "state" has it on disk, which a boot from disk needs not write.
-SETTLING = {"disk": ("netlink", "datapath", "nft")}
-SETTLING["controller"] = (*SETTLING["disk"], "state")
+BACKENDS = ("netlink", "datapath", "nft")  # that forwarding needs
 
 
 class Ask:
@@ -42,10 +40,15 @@ class Ask:
             return {}
 
 
-def settled(realised: dict, source: str) -> bool:
-    """Whether all is applied, and comes from there: "controller" means heard in this life."""
-    if not realised or realised["source"] != source:
-        return False
-    if source == "controller" and realised["controller"]["link"] != "live":
-        return False
-    return all(realised["backends"][name]["state"] == "applied" for name in SETTLING[source])
+def unsettled(realised: dict, source: str) -> str:
+    """What is still missing until all is applied, and comes from there; "controller" means heard
+    in this process's life. Empty when nothing is."""
+    if not realised:
+        return "the gateway does not answer"
+    link, states = realised["controller"]["link"], realised["backends"]
+    if realised["source"] != source:
+        return f"its state is from {realised['source']}, not from {source}"
+    if source == "controller" and link != "live":
+        return f"its link to the controller is {link}"
+    late = [name for name in BACKENDS if states[name]["state"] != "applied"]
+    return f"not applied: {', '.join(late)}" if late else ""

@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from pcg.lab import fabric, ns
-from pcg.lab.ask import Ask, settled
+from pcg.lab.ask import Ask, unsettled
 from pcg.lab.host import Host
 from pcg.lab.layout import CONFIGS, PREFIX, RUNS, Layout
 from pcg.lab.programs import PLACES, Programs, until
@@ -93,19 +93,22 @@ class Lab:
     def wait_settled(self, source: str = "controller", not_epoch: int | None = None) -> None:
         """Until the gateway is what it was asked to be, by a controller's life that is not
         `not_epoch`; a program that ended meanwhile is reported at once, with what it said."""
-        last: dict = {}
+        missing = ""
 
         def ready() -> bool:
-            nonlocal last
+            nonlocal missing
             for name in self.programs.dead():
                 raise RuntimeError(f"{name} ended:\n{self.programs.log(name)}")
-            last = self.ask.realised()
-            return settled(last, source) and last["epoch"] != not_epoch
+            realised = self.ask.realised()
+            missing = unsettled(realised, source)
+            if not missing and realised["epoch"] == not_epoch:
+                missing = "the new controller has not been heard"
+            return not missing
 
         try:
             until("the gateway realising its desired state", ready)
         except TimeoutError as late:
-            raise RuntimeError(f"{late}: {last}\n{self.programs.log('gateway')}") from None
+            raise RuntimeError(f"{late}: {missing}; logs in {self.layout.run}") from None
 
     def restart(self, program: str) -> None:
         """SIGKILL, and start again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pcg.lab.checks.check import CHECKS, Check, expect
+from pcg.lab.checks.check import CHECKS, Check, check, expect
 from pcg.lab.frames import OPTION, Tunnelled, option, send
 from pcg.lab.lab import Lab
 from pcg.lab.layout import INTERNET, STRANGER
@@ -78,12 +78,12 @@ def _provoke(reason: str, build: Callable[[Lab], Tunnelled]) -> Callable[[Lab], 
         send(lab.layout, build(lab).frame(lab.layout))
 
         def counted() -> dict[str, int]:
-            return {
-                r: n - before.get(r, 0) for r, n in lab.ask.drops().items() if n > before.get(r, 0)
-            }
+            more = {r: n - before.get(r, 0) for r, n in lab.ask.drops().items()}
+            return {r: n for r, n in more.items() if n}
 
-        more = until(f"a drop for {reason}", counted, 5.0)
-        expect(more == {reason: 1}, f"counted {more}, not {reason} once")
+        until(f"a drop for {reason}", counted, 5.0)
+        at_rest(lab)
+        expect(counted() == {reason: 1}, f"counted {counted()}, not {reason} once")
         return f"{reason} 1, no other"
 
     run.__name__ = f"counts_{reason.lower()}"
@@ -95,6 +95,7 @@ CHECKS.extend(
 )
 
 
+@check(8, "every frame accounted for, at rest")
 def every_frame_accounted(lab: Lab) -> str:
     """rx + made = tx + punt + sum(drops) + held, after all that went before."""
     totals = at_rest(lab)

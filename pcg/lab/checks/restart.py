@@ -4,6 +4,7 @@ from pcg.lab.checks.check import check, equal, expect
 from pcg.lab.clients import Ping, Stream, curl
 from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET
+from pcg.lab.programs import until
 
 
 def _killed_and_started(lab: Lab, program: str) -> str:
@@ -33,6 +34,7 @@ def controller_dies(lab: Lab) -> str:
 
 @check(6, "gateway boots while its controller is away")
 def boots_without_controller(lab: Lab) -> str:
+    until("the state on disk", lambda: len(list((lab.layout.run / "state").iterdir())) > 1)
     for program in ("controller", "gateway"):
         lab.programs.kill(program)
     lab.programs.start("gateway")
