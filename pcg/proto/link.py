@@ -33,6 +33,7 @@ from pcg.wire.snapshot import Assembly, Snapshot, open_blob
 
 FIRST_WAIT_S = 0.5  # before a question is repeated; doubles up to hold_s
 EARLY_DELTAS = 128  # kept while a snapshot is on its way; more are dropped and found missing
+CREDIT_STEP = limits.WINDOW_CHUNKS // 4  # chunks; smaller grants would only make traffic
 
 Judge = Callable[[Desired], Iterable[Problem]]  # what is wrong with it; empty: valid
 
@@ -53,7 +54,7 @@ class Link:
         self._connected, self._lost = False, False
         self._hold_s, self._heard_at = hold_s, now
         self._wait_s, self._ask_at = FIRST_WAIT_S, now + FIRST_WAIT_S
-        self._request = 0
+        self._request, self._granted = 0, 0  # of the newest Resync; chunks it may bring
         self._assembly: Assembly | None = None
         self._early: dict[int, m.Delta] = {}
 
@@ -147,9 +148,9 @@ class Link:
 
     def _ask(self) -> None:
         self._request += 1
-        self._assembly = None
+        self._assembly, self._granted = None, limits.WINDOW_CHUNKS
         digest = Snapshot.of(self.held).digest if self.held else b""
-        self.outbox.append(m.Resync(self._request, digest, limits.WINDOW_CHUNKS))
+        self.outbox.append(m.Resync(self._request, digest, self._granted))
 
     def _answered(self, msg: m.ToGateway, now: float) -> list[Event]:
         if msg.request != self._request:
@@ -173,9 +174,12 @@ class Link:
         return []
 
     def _grant(self) -> list[Event]:
-        n, n_all = len(self._assembly.chunks), self._assembly.n_chunks
-        if n % (limits.WINDOW_CHUNKS // 4) == 0:
-            self.outbox.append(m.Credit(self._request, min(n + limits.WINDOW_CHUNKS, n_all)))
+        """More credit, in steps; none that is not needed: the controller may have sent the last."""
+        upto = min(len(self._assembly.chunks) + limits.WINDOW_CHUNKS, self._assembly.n_chunks)
+        step = min(CREDIT_STEP, self._assembly.n_chunks - self._granted)
+        if step > 0 and upto >= self._granted + step:
+            self._granted = upto
+            self.outbox.append(m.Credit(self._request, upto))
         return []
 
     def _open(self, now: float) -> list[Event]:

@@ -6,6 +6,7 @@ import logging
 import pytest
 import zmq
 
+from pcg.gateway import link
 from pcg.model.errors import BackendError, ConfigError
 from pcg.model.load import load_desired
 from pcg.proto.link_table import Changed, Lost, State, Synced, Waiting
@@ -319,18 +320,21 @@ def test_gateway_that_stops_reading_in_the_middle_harms_nobody(site):
     site.gateway("gw-a", secret).until_ports(8_000)
 
 
-def test_controller_killed_in_the_middle_of_a_snapshot(site):
+def test_controller_killed_in_the_middle_of_a_snapshot(site, monkeypatch):
     """What came of it is forgotten; the old state stays until the whole is there."""
+    monkeypatch.setattr(link, "BURST", 1)  # one message at a time; the rest waits for credit
     site.write(document(n_ports=1))
     site.spawn()
     gateway = site.gateway("gw-a", site.key("gw-a", "gw-a"))
     gateway.until_ports(1)
-    site.write(document(n_ports=8_000))
+    site.write(document(n_ports=20_000))
     gateway.until(lambda: gateway.client.link._assembly, "the first chunks")
     site.kill()
+    assert not gateway.client.link._assembly.complete
+    monkeypatch.undo()
     site.spawn()
-    gateway.until_ports(8_000)
-    assert {len(e.desired.ports) for e in gateway.states()} == {1, 8_000}
+    gateway.until_ports(20_000)
+    assert {len(e.desired.ports) for e in gateway.states()} == {1, 20_000}
 
 
 def test_garbage_is_logged_once_and_answered(site, caplog):

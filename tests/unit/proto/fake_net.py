@@ -14,6 +14,7 @@ from pcg.proto.link import Link
 from pcg.proto.serve import MOVES as PEER_MOVES
 from pcg.proto.serve import Offer, Peer
 from pcg.wire import codec
+from pcg.wire import messages as m
 from pcg.wire.snapshot import Snapshot
 
 BEAT_S, HOLD_S = 1.0, 5.0
@@ -109,8 +110,10 @@ class World:
         before = self.peer.state
         try:
             self.reports += self.peer.receive(msg, self.now)
-        except ProtocolError:
+        except ProtocolError as e:
             assert self.peer.state is before
+            self.refused.append(e)
+            self.down.send(m.Refused(str(e)))
             return
         assert self.peer.state in PEER_MOVES[before, type(msg)]
 

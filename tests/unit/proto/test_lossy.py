@@ -71,6 +71,15 @@ def test_ends_with_the_controllers_state_and_never_holds_half(seed, flaws, acts)
 
 
 @settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), ACTS)
+def test_on_a_good_network_neither_end_says_what_the_other_refuses(seed, acts):
+    world = World(seed, Flaws())
+    play(world, acts)
+    world.settle()
+    assert world.refused == []
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), FLAWS, ACTS, st.lists(STATES, min_size=1, max_size=3))
 def test_what_the_gateway_finds_invalid_is_refused_whole_and_reported(seed, flaws, acts, last):
     def judge(desired):
