@@ -29,9 +29,12 @@ SESSIONS_AT_ONCE = 16_384
 class Client:
     """Safe to share between threads; calls queue behind each other."""
 
-    def __init__(self, endpoint: str, timeout_s: float = 5.0) -> None:
-        """Connects in the background: a process that is not there shows at the first call."""
-        self.endpoint, self.timeout_s = endpoint, timeout_s
+    def __init__(self, endpoint: str, timeout_s: float = 5.0, connect_s: float = CONNECT_S) -> None:
+        """Connects in the background: a process that is not there shows at the first call.
+
+        connect_s   how long a call waits for that; a caller with other work to do takes less
+        """
+        self.endpoint, self.timeout_s, self.connect_s = endpoint, timeout_s, connect_s
         self.thing = f"datapath at {endpoint}"
         self._shape = border.shape()
         self._lock = threading.Lock()
@@ -158,7 +161,7 @@ class Client:
         return reply.result, data
 
     def _send(self, parts: list[bytes]) -> None:
-        if not self._socket.poll(min(CONNECT_S, self.timeout_s) * 1000, zmq.POLLOUT):
+        if not self._socket.poll(min(self.connect_s, self.timeout_s) * 1000, zmq.POLLOUT):
             why, mend = "nobody listens there", "start it: `pcg datapath --settings FILE`"
             raise BackendError(self.thing, why, mend)
         self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)

@@ -31,6 +31,8 @@ from pcg.wire import messages as m
 
 log = logging.getLogger(__name__)
 
+CONNECT_S = 0.05  # the loop has other work than to wait for a datapath that is away
+
 
 def run(settings: GatewaySettings) -> None:
     """Until SIGTERM or SIGINT, which leave all that forwards as it is.
@@ -82,7 +84,7 @@ class Process:
         judge = Judge(validate)
         held = store.load(judge)
         self.link = ControllerClient(settings, judge, held=held)
-        self.client = Client(settings.datapath)
+        self.client = Client(settings.datapath, connect_s=CONNECT_S)
         self.netlink, self.neighbours = Netlink(), Neighbours()
         self.gateway = Gateway(
             settings.resync_s,
