@@ -57,9 +57,9 @@ test-unit: build ## the tests without root
 test-c: build ## the C packet path, through its border
 	$(PYTEST) tests/c $(ARGS)
 
-test-asan: setup ## the same with AddressSanitizer and UBSan
+test-asan: setup ## the same and 200,000 random frames with AddressSanitizer and UBSan
 	@$(PY) -m pcg.datapath.build --asan
-	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c $(ARGS)
+	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c tests/fuzz $(ARGS)
 
 test-netns: build ## tests on the kernel's network namespaces, as root
 	$(PYTEST) tests/netns $(ARGS)
@@ -76,7 +76,7 @@ format: setup ## put the Python code into its form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-fuzz: setup ## FRAMES random frames (200,000) against the sanitized datapath
+fuzz: setup ## FRAMES random frames (200,000) of SEED against the sanitized datapath
 	@$(PY) -m pcg.datapath.build --asan
 	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/fuzz $(ARGS)
 
