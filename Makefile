@@ -59,7 +59,7 @@ test-c: build ## the C packet path, through its border
 
 test-asan: setup ## the same and 200,000 random frames with AddressSanitizer and UBSan
 	@$(PY) -m pcg.datapath.build --asan
-	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c tests/fuzz $(ARGS)
+	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c tests/fuzz
 
 test-netns: build ## tests on the kernel's network namespaces, as root
 	$(PYTEST) tests/netns $(ARGS)
