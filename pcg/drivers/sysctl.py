@@ -1,9 +1,11 @@
 """Kernel settings of one interface, under /proc/sys/net of the calling thread's namespace."""
 
+import errno
 from pathlib import Path
 
 from pcg.model.errors import BackendError
 
+NOT_ALLOWED = (errno.EPERM, errno.EACCES, errno.EROFS)
 CONF = Path("/proc/sys/net/ipv4/conf")
 
 # Why each: what the kernel would do otherwise.
@@ -28,6 +30,6 @@ def ensure(interface: str, settings: dict[str, int] = INTERFACE) -> bool:
                 path.write_text(str(value))
                 changed = True
         except OSError as e:
-            mend = "run as root, with /proc/sys writable"
+            mend = "run as root, with /proc/sys writable" if e.errno in NOT_ALLOWED else ""
             raise BackendError(f"interface {interface}", f"{path}: {e.strerror}", mend) from None
     return changed

@@ -21,12 +21,12 @@ from pcg.drivers.nft import Nft
 from pcg.gateway.control import ControlServer
 from pcg.gateway.judge import Judge
 from pcg.gateway.link import TICK_S, ControllerClient
-from pcg.gateway.loop import Gateway
+from pcg.gateway.loop import BACKENDS, Gateway
 from pcg.gateway.state import Store
 from pcg.model.errors import BackendError
 from pcg.model.settings import GatewaySettings
 from pcg.model.validate import validate
-from pcg.proto.link_table import Changed, Event, Synced
+from pcg.proto.link_table import Changed, Event, Refused, Synced
 from pcg.wire import messages as m
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class Process:
         self.settings = settings
         self._stopping = False
         self._reported: Any = None
+        self._refused: tuple[m.ObjectError, ...] = ()  # since the last state that was accepted
         store = Store(settings.state, settings.id)
         judge = Judge(validate)
         held = store.load(judge)
@@ -132,7 +133,10 @@ class Process:
     def take(self, events: Iterable[Event], now: float) -> None:
         for event in events:
             if isinstance(event, Synced | Changed):
+                self._refused = ()
                 self.gateway.adopt(event.desired, event.epoch, event.revision, now)
+            elif isinstance(event, Refused):
+                self._refused = event.errors
 
     def report(self) -> None:
         """Tell the controller what became of its state, whenever that changes."""
@@ -147,6 +151,8 @@ class Process:
         if made != self._reported:
             self._reported = made
             self.link.report(m.Realised(epoch=made[0], revision=made[1], errors=errors))
+            failing = {name for name, _ in gateway.errors()}
+            self.link.status({name: name not in failing for name in BACKENDS})
 
     def view_realised(self) -> dict[str, Any]:
         """What pcgctl shows."""
@@ -161,6 +167,7 @@ class Process:
                 "link": self.link.link.state.value,
             },
             "backends": {name: health.view(now) for name, health in gateway.health.items()},
+            "refused": [{"path": e.path, "text": e.text} for e in self._refused],
             "errors": [
                 {"backend": backend, "thing": e.thing, "why": e.why, "mend": e.mend}
                 for backend, e in gateway.errors()
