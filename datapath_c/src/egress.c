@@ -111,8 +111,8 @@ enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p)
 	}
 	s = slot_get(t, p->slot);
 	a = &t->adj[s.adj];
-	if (UNLIKELY(!s.adj))
-		return drop(p, R_PORT_UNKNOWN);
+	if (UNLIKELY(!s.adj)) // removed, and no sweep has been since
+		return drop(p, p->slot < nexthop_slot(&w->dp->arena, 0) ? R_PORT_UNKNOWN : R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!a->resolved))
 		return drop(p, R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!w->dp->nics[a->role].ops))

@@ -91,6 +91,7 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
 	const struct ip_hdr *ip;
 	enum pcgdp_verdict v;
+	bool broadcast = false;
 
 	if (!(p->flags & PF_UPLINK)) {
 		const struct eth_hdr *eh = pkt_pull(p, ETH_HLEN_);
@@ -102,7 +103,8 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		if (eh->type != htons(ETYPE_IPV4))
 			return drop(p, R_ETHERTYPE);
 		// broadcast passes here only to be named for what it is (DHCP, martian)
-		if (memcmp(eh->dst, p->segment->rec.gateway_mac, 6) && !(eh->dst[0] & 1))
+		broadcast = eh->dst[0] & 1;
+		if (memcmp(eh->dst, p->segment->rec.gateway_mac, 6) && !broadcast)
 			return drop(p, R_MAC_NOT_OURS);
 	}
 	p->l3 = p->off;
@@ -121,6 +123,8 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		return drop(p, R_DHCP_NOT_SERVED);
 	if (martian(ip->src, ip->dst))
 		return drop(p, R_IP_MARTIAN);
+	if (broadcast) // never forwarded, nor answered by an error (RFC 1812 section 5.3.4)
+		return drop(p, R_MAC_NOT_OURS);
 	if (ntohs(ip->frag) & (IP_MF | IP_OFFSET))
 		return drop(p, R_IP_FRAGMENT);
 
@@ -131,11 +135,11 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 	p->key.dst = ip->dst;
 	p->key.sport = p->key.dport = 0;
 	p->key.domain_proto = domain << 8 | ip->proto;
-	if (UNLIKELY(p->flags & PF_CSUM_PARTIAL && p->flags & PF_UPLINK))
-		finish_csum(p, ip);
 	v = parse_l4(p, ip, domain);
 	if (v != PCGDP_NEXT)
 		return v;
+	if (UNLIKELY(p->flags & PF_CSUM_PARTIAL && p->flags & PF_UPLINK))
+		finish_csum(p, ip); // the header is whole: parse_l4() looked
 	p->hash = hash_key(&w->dp->arena.head->secret, &p->key);
 	PREFETCH(bucket_of(&w->dp->arena.sessions.index, p->hash));
 	return PCGDP_NEXT;

@@ -53,7 +53,7 @@ static enum pcgdp_verdict too_big(struct worker *w, struct pkt *p, uint16_t mtu)
 	return drop(p, R_TOO_BIG);
 }
 
-// Before   p->entry or PF_STATELESS; a is where it leaves, NULL for a hairpin
+// Before   p->entry or PF_STATELESS; a is where it leaves, NULL when egress has to say
 // After    the IPv4 packet at p->l3 is final
 // Drops    TTL_EXPIRED, TOO_BIG, IP_CHECKSUM (of an ICMP error)
 static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, const struct adj *a)
@@ -90,11 +90,12 @@ void rewrite(struct worker *w, struct burst *b)
 
 	for (uint32_t i = 0; i < b->n; i++) {
 		const struct pkt *p = &b->pkt[i];
+		uint32_t at = p->slot < t->n_slots ? slot_get(t, p->slot).adj : 0;
 
 		adj[i] = NULL;
-		if (p->slot >= t->n_slots)
+		if (!at) // a hairpin, or what it left by is gone: egress says so
 			continue;
-		adj[i] = &t->adj[slot_get(t, p->slot).adj];
+		adj[i] = &t->adj[at];
 		PREFETCH(adj[i]);
 		PREFETCH((const uint8_t *)adj[i] + LINE);
 		PREFETCH_W(p->data + p->l3 - ADJ_TMPL); // where the new header goes
