@@ -35,13 +35,14 @@ class Datapath(Frames):
         workers: int = 1,
         arena: str = "",
         fresh: bool = False,
+        mappings: int = 0,
     ) -> None:
-        """`arena` "": anonymous memory. Raises BackendError when it cannot be had."""
+        """`arena` "": anonymous memory; `mappings` 0: as many as sessions. Raises BackendError."""
         self.ffi, self.lib = border.ffi(), border.lib()
         self._error = self.ffi.new("char[]", ERROR_LEN)
         params = self.ffi.new("struct pcgdp_params *")
         params.sessions, params.ports, params.workers = sessions, workload_addresses, workers
-        params.arena, params.fresh = os.fsencode(arena), fresh
+        params.arena, params.fresh, params.mappings = os.fsencode(arena), fresh, mappings
         out = self.ffi.new("struct pcgdp **")
         rc = self.lib.pcgdp_open(params, out, self._error, ERROR_LEN)
         ensure(rc, f"arena {arena}" if arena else "datapath", self._error)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pcg.datapath.lib import Datapath
+from tests.c.world import World
 
 
 def assert_accounted(dp: Datapath) -> None:
@@ -25,3 +26,9 @@ def dp(built) -> Iterator[Datapath]:
         path.nic_add("down0", "downlink")
         yield path
         assert_accounted(path)
+
+
+@pytest.fixture
+def world(dp):
+    """The datapath `dp`, holding the world of places.py; every frame it sends is checked."""
+    return World(dp)
