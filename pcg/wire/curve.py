@@ -18,7 +18,7 @@ from pcg.model.errors import BackendError, ConfigError, Problem
 log = logging.getLogger(__name__)
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # ZeroMQ RFC 27
-REMEMBERED = 1000  # refused keys that are not logged a second time
+REMEMBERED = 1000  # refusals logged at most, so that a stranger cannot fill the log
 
 
 def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
@@ -74,8 +74,10 @@ class AllowFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.generation = 0  # counts its changes
         self._seen: object = None
         self._names: dict[bytes, str] = {}
+        self._keys: dict[str, bytes] = {}
         self.refresh()
 
     def name(self, key: bytes) -> str | None:
@@ -83,7 +85,8 @@ class AllowFolder:
         return self._names.get(key)
 
     def key(self, name: str) -> bytes | None:
-        return next((k for k, n in self._names.items() if n == name), None)
+        """The key of a name."""
+        return self._keys.get(name)
 
     def refresh(self) -> bool:
         """Look at the folder; True when it has changed. What is no key is logged and skipped."""
@@ -98,10 +101,12 @@ class AllowFolder:
         if found == self._seen:
             return False
         self._seen = found
+        self.generation += 1
         if isinstance(found, str):
             log.error("allow folder %s %s", self.path, found)
         else:
             self._names = self._read([name for name, *_ in found])
+            self._keys = {name: key for key, name in self._names.items()}
         return True
 
     def _read(self, files: list[str]) -> dict[bytes, str]:
@@ -130,16 +135,17 @@ class Zap:
         self.socket = ctx.socket(zmq.REP)
         self.socket.linger = 0
         self.socket.bind(ZAP_ENDPOINT)
-        self._refused: set[bytes] = set()
+        self._refused: set[bytes] = set()  # and logged, since `_generation` of the folder
+        self._generation = allow.generation
 
     def answer(self) -> None:
         """Take one question from the socket, which is readable."""
         version, request, _domain, address, _identity, mechanism, *rest = (
             self.socket.recv_multipart()
         )
-        if self.allow.refresh():
-            self._refused.clear()
         key = z85.encode(rest[0]) if mechanism == b"CURVE" and rest else b""
+        if not self.allow.name(key):
+            self.allow.refresh()
         if self.allow.name(key):
             reply = [b"200", b"OK", key, b""]
         else:
@@ -149,6 +155,9 @@ class Zap:
 
     def _log(self, key: bytes, address: str) -> None:
         """Once for each key and state of the folder: who is refused comes again, and again."""
+        if self._generation != self.allow.generation:
+            self._generation = self.allow.generation
+            self._refused.clear()
         if key in self._refused or len(self._refused) >= REMEMBERED:
             return
         self._refused.add(key)

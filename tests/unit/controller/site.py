@@ -82,8 +82,8 @@ class Gateway:
 
 
 class Site:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, beat_s: float = BEAT_S) -> None:
+        self.folder, self.beat_s = folder, beat_s
         for name in ("keys", "allow", "desired", "realised"):
             (folder / name).mkdir()
         curve.make_keys(folder / "keys", "controller")
@@ -122,7 +122,7 @@ class Site:
             sync=self.endpoints[0],
             publish=self.endpoints[1],
             realised=str(self.folder / "realised"),
-            heartbeat_s=BEAT_S,
+            heartbeat_s=self.beat_s,
         )
 
     def start(self) -> None:
@@ -144,7 +144,7 @@ class Site:
             self.stop()
         path = self.folder / "controller.yaml"
         builtins = {k: getattr(self.settings(), k) for k in ("desired", "allow", "sync", "publish")}
-        builtins |= {"keys": {"secret": "keys/controller.key_secret"}, "heartbeat_s": BEAT_S}
+        builtins |= {"keys": {"secret": "keys/controller.key_secret"}, "heartbeat_s": self.beat_s}
         path.write_text(json.dumps(builtins))
         run = "from pcg.cli.main import main; main()"
         self.process = subprocess.Popen(
@@ -165,7 +165,7 @@ class Site:
             "sync": self.endpoints[0],
             "publish": self.endpoints[1],
             "public_key": str(self.folder / "keys" / "controller.key"),
-            "hold_s": 0.5,
+            "hold_s": 10 * self.beat_s,
         }
         return GatewaySettings(
             id=id_, controller=ControllerLink(**(link | other)), keys=Keys(secret=secret)
