@@ -11,6 +11,7 @@ from pcg.controller.folder import SETTLE_S, Finding, Folder
 from pcg.model.errors import ConfigError
 
 log = logging.getLogger(__name__)
+logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it announces every change; we do
 
 DEBOUNCE_MS, STEP_MS = 100, 20  # a burst of events ends after 20 ms without one
 LOOK_MS = 500  # without an event: mounts and links change in ways that inotify does not tell
