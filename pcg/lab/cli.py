@@ -2,23 +2,35 @@
 
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
 import click
 
-from pcg.lab.lab import Lab, LabInUseError, labs
+from pcg.lab.lab import Lab, LabInUseError, labs, lock
 from pcg.lab.layout import HTTP, INTERNET, PREFIX
 from pcg.lab.ns import CommandError
 from pcg.lab.programs import PLACES
 from pcg.lab.sweep import sweep
 
 
-@click.group()
+class Group(click.Group):
+    """One clear line for what a person can mend; the lab is down by then."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except (LabInUseError, CommandError, RuntimeError, TimeoutError) as wrong:
+            raise click.ClickException(str(wrong)) from None
+
+
+@click.group(cls=Group)
 def main() -> None:
     """A cloud in network namespaces around one gateway."""
     if os.geteuid():
         raise click.ClickException("the lab makes network namespaces: run it as root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was raised comes down
 
 
 def looking_around(lab: Lab, started: bool) -> str:
@@ -45,20 +57,21 @@ def up(prefix: str, programs: bool) -> None:
         lab.up()
         if programs:
             lab.start_programs()
-    except LabInUseError as busy:
-        raise click.ClickException(str(busy)) from None
-    except (CommandError, RuntimeError, TimeoutError) as wrong:
+    except BaseException:
         lab.down()
-        raise click.ClickException(str(wrong)) from None
+        raise
     lab.keep()
     print(looking_around(lab, started=programs))
 
 
 @main.command()
-@click.option("--prefix", default="", help="One lab; without it, every lab.")
+@click.option("--prefix", default="", help="One lab, even in use; without it, all that are not.")
 def down(prefix: str) -> None:
     """Take down what was left up; also what a crash left behind."""
     for one in [prefix] if prefix else labs():
+        if not prefix and not lock(one):
+            print(f"{one}: in use, left alone; `--prefix {one}` takes it down all the same")
+            continue
         print(f"{one}: {sweep(one)} namespaces removed")
 
 

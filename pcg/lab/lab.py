@@ -17,7 +17,7 @@ from typing import TextIO
 import msgspec
 import yaml
 
-from pcg.lab import fabric, ns
+from pcg.lab import fabric
 from pcg.lab.ask import Ask, unsettled
 from pcg.lab.host import Host
 from pcg.lab.layout import CONFIGS, PREFIX, RUNS, Layout
@@ -49,12 +49,14 @@ class Lab:
         self.ask = Ask(self.programs)
         self.effect_limit_s = effect_limit_s  # how soon a change at the controller must show
         self._lock: TextIO | None = None
+        self.mine = False  # we raised it, so we may take it down
 
     # ---- life ----
 
     def up(self) -> None:
         """Fabric, hosts, their flows. What a crash left behind is swept first."""
         self._take()
+        self.mine = True  # what is there from here on is ours, or nobody's any more
         sweep(self.layout.prefix)
         self.layout.run.mkdir(parents=True, exist_ok=True)
         self._take()  # the folder is new, and so is its lock
@@ -71,18 +73,13 @@ class Lab:
 
     def _take(self) -> None:
         folder = self.layout.run
-        if not folder.is_dir():
-            return
-        mend = "take it down with `make lab-down`"
         if (folder / KEPT).exists():
-            raise LabInUseError(f"the lab {self.layout.prefix} was left up; {mend}")
-        self._lock = (folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabInUseError(
-                f"the lab {self.layout.prefix} is in use; wait, or {mend}"
-            ) from None
+            text = f"the lab {self.layout.prefix} was left up; take it down with `make lab-down`"
+            raise LabInUseError(text)
+        if folder.is_dir():
+            self._lock = lock(self.layout.prefix)
+            if not self._lock:
+                raise LabInUseError(f"the lab {self.layout.prefix} is in use; wait for its end")
 
     def start_programs(self) -> None:
         """Controller, datapath, gateway; back when the gateway says that it is what was asked."""
@@ -120,6 +117,9 @@ class Lab:
         (self.layout.run / KEPT).touch()
 
     def down(self) -> None:
+        """What we raised; somebody else's lab of the same name stays."""
+        if not self.mine:
+            return
         self.programs.stop()
         self.services.stop()
         sweep(self.layout.prefix)
@@ -180,7 +180,17 @@ def raised(prefix: str = PREFIX, effect_limit_s: float = 1.0):
         lab.down()
 
 
+def lock(prefix: str) -> TextIO | None:
+    """The lock of a lab whose folder is there; None when its owner lives and holds it."""
+    held = (RUNS / prefix.strip("-") / "lock").open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return None
+    return held
+
+
 def labs() -> list[str]:
     """Prefixes of the labs that are there."""
-    names = {p.name for p in RUNS.iterdir()} if RUNS.is_dir() else set()
-    return sorted({f"{name}-" for name in names if ns.listed(f"{name}-")})
+    return sorted(f"{p.name}-" for p in RUNS.iterdir()) if RUNS.is_dir() else []

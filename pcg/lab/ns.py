@@ -33,15 +33,22 @@ def run(
 ) -> str:
     """Run to its end; what it printed. In the namespace `ns` when one is given."""
     prefix = ("ip", "netns", "exec", ns) if ns else ()
-    done = subprocess.run(
-        prefix + argv,
-        input=stdin,
-        env=env and os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            prefix + argv,
+            input=stdin,
+            env=env and os.environ | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CommandError(
+            f"{argv[0]} is not there; `make setup` installs what is missing"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"{' '.join(argv)}: not done within {timeout_s:.0f} s") from None
     if check and done.returncode:
         what = " ".join(prefix + argv)
         raise CommandError(f"{what}: exit {done.returncode}\n{done.stdout}{done.stderr}".strip())

@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from scapy.layers.l2 import Ether
 
 from pcg.lab import ns
-from pcg.lab.clients import Beat, Ping, Stream, download, upload
-from pcg.lab.lab import Lab, LabInUseError
+from pcg.lab.capture import Capture
+from pcg.lab.checks import kernel
+from pcg.lab.clients import Beat, Ping, Stream, download, ping_once, upload
+from pcg.lab.lab import Lab, LabInUseError, raised
 from pcg.lab.layout import HTTP, RUNS
 from pcg.lab.programs import until
 from pcg.lab.sweep import sweep
@@ -79,9 +82,22 @@ def test_a_broken_stream_is_seen(bare: Lab):
 
 
 def test_a_lab_in_use_is_left_alone(bare: Lab):
-    with pytest.raises(LabInUseError, match="make lab-down"):
-        Lab(bare.layout.prefix).up()
+    with pytest.raises(LabInUseError, match="in use"), raised(bare.layout.prefix):
+        pass
     assert len(ns.listed(bare.layout.prefix)) > 10
+
+
+def test_a_kernel_that_answers_for_the_tunnel_is_seen(bare: Lab):
+    """Without PCG there is nobody at UDP port 6081, and the kernel says so: as it never may."""
+    layout, tep = bare.layout, bare.desired.gateway.tep
+    ns.ip(f"addr add {tep}/24 dev down0", layout.ns("pcg"))
+    try:
+        with Capture(layout.ns("vpc"), "pcg") as wire:
+            assert kernel.provoke_downlink(bare) > 0
+            ping_once(layout.ns("vpc"), tep)
+    finally:
+        ns.ip(f"addr del {tep}/24 dev down0", layout.ns("pcg"))
+    assert any(kernel.is_refusal(Ether(frame)) for _, frame in wire.frames)
 
 
 def test_two_labs_at_once_and_nothing_left(bare: Lab):

@@ -26,6 +26,20 @@ def _others_undisturbed(lab: Lab, stream_of: str) -> Iterator[None]:
     expect(not ping.lost, f"another VRF lost {len(ping.lost)} of {ping.sent} pings")
 
 
+@contextlib.contextmanager
+def _put_back(lab: Lab) -> Iterator[None]:
+    """Also a check that fails leaves the lab as it found it."""
+    found = lab.desired
+    try:
+        yield
+    finally:
+        for was, port in zip(found.ports, lab.desired.ports, strict=True):
+            if port.tep != was.tep:
+                lab.move(port.id, lab.layout.site_of(was).name)
+        if lab.desired != found:
+            lab.publish(lambda _: found)
+
+
 def _in_time(lab: Lab, what: str, took_s: float) -> float:
     limit = lab.effect_limit_s
     expect(took_s <= limit, f"{what} took {took_s * 1000:.0f} ms, more than {limit:.0f} s")
@@ -58,7 +72,7 @@ def nat_rule_changes(lab: Lab) -> str:
         return replace(desired, nat=tuple(n for n in desired.nat if n.id != rule.id))
 
     beat = Beat(lab.layout.workload_ns("web1"), INTERNET, fresh=True)
-    with _others_undisturbed(lab, "app1"), beat:
+    with _put_back(lab), _others_undisturbed(lab, "app1"), beat:
         until("the usual address", lambda: beat.first(0.0, usual))
         added = _seen_as(lab, beat, lab.publish(add), spare)
         removed = _seen_as(lab, beat, lab.publish(remove), usual)
@@ -76,7 +90,7 @@ def route_changes(lab: Lab) -> str:
         return replace(desired, routes=tuple(r for r in desired.routes if r != route))
 
     beat = Beat(lab.layout.workload_ns("web1"), INTERNET_OTHER, fresh=False)
-    with _others_undisturbed(lab, "app1"), beat:
+    with _put_back(lab), _others_undisturbed(lab, "app1"), beat:
         until("an answer", lambda: beat.first(0.0))
         since = lab.publish(add)
         until("silence", lambda: beat.silent_for(0.3), PATIENCE_S)
@@ -93,6 +107,7 @@ def workload_moves(lab: Lab) -> str:
     home = lab.layout.site_of(lab.layout.port("app1")).name
     space = lab.layout.workload_ns("app1")
     with (
+        _put_back(lab),
         _others_undisturbed(lab, "web1"),
         Stream(space, f"http://{INTERNET}:{HTTP}/stream") as stream,
         Beat(space, INTERNET, fresh=False) as beat,

@@ -63,23 +63,23 @@ def _arp_answers(wire: Capture, address: str) -> list[str]:
 def kernel_is_silent(lab: Lab) -> str:
     layout = lab.layout
     with Capture(layout.ns("igw"), "vpc0") as up, Capture(layout.ns("vpc"), "pcg") as down:
-        tried = _provoke_uplink(lab) + _provoke_downlink(lab)
+        tried = provoke_uplink(lab) + provoke_downlink(lab)
         ping_once(layout.ns("igw"), UPLINK_ROUTER[0], count=5)  # time for an answer to come
     ours = set(PCG_MACS.values())
     frames = [Ether(f) for _, f in up.frames + down.frames]
-    bad = [f.summary() for f in frames if f.src in ours and _is_refusal(f)]
+    bad = [f.summary() for f in frames if f.src in ours and is_refusal(f)]
     expect(not bad, f"it said {bad}")
     return f"{tried} provocations, no ICMP unreachable, no RST"
 
 
-def _is_refusal(frame: Ether) -> bool:
+def is_refusal(frame: Ether) -> bool:
     """An ICMP unreachable or a TCP reset, outside of any tunnel."""
     if ICMP in frame:
         return frame[ICMP].type == UNREACHABLE
     return TCP in frame and bool(frame[TCP].flags & RESET)
 
 
-def _provoke_uplink(lab: Lab) -> int:
+def provoke_uplink(lab: Lab) -> int:
     """Closed ports of secondary addresses, and of a routed segment. Not of an address that is a
     workload's own: there the workload answers, rightly."""
     router, mac = UPLINK_ROUTER
@@ -95,7 +95,7 @@ def _provoke_uplink(lab: Lab) -> int:
     return len(frames)
 
 
-def _provoke_downlink(lab: Lab) -> int:
+def provoke_downlink(lab: Lab) -> int:
     """The tunnel port, from a TEP and from a stranger, with and without sense."""
     frames = [
         Ether(dst=PCG_MACS["down0"])
