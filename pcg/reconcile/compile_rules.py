@@ -5,7 +5,7 @@ records of a rule carry its number, so that counters and sessions speak of the r
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pcg.model.desired import (
@@ -52,7 +52,20 @@ FW_MATCHES = {
 FW_ACTIONS = {FirewallAction.ALLOW: 0, FirewallAction.DROP: 1, FirewallAction.REJECT: 2}
 DIRECTIONS = {Direction.IN: 1, Direction.OUT: 2, Direction.IN_OUT: 3}
 ANY_PORTS = (PortRange(0, 65535),)
-ON_SECONDARY = {NatAction.DNAT, NatAction.NO_DNAT}  # match what is on the uplink, before NAT
+
+# By which of its two addresses a rule finds a public address. What comes from the uplink has the
+# secondary one, since the cloud replaced the other before; what workloads dial is the Elastic IP.
+# The firewall meets both.
+Faces = tuple[str, ...]
+ELASTIC, SECONDARY = "address_be", "secondary_be"
+NAT_FACES: dict[NatAction, Faces] = {
+    NatAction.DNAT: (SECONDARY,),
+    NatAction.NO_DNAT: (SECONDARY,),
+    NatAction.SNAT: (ELASTIC,),
+    NatAction.NO_SNAT: (ELASTIC,),
+    NatAction.REFLEXIVE: (ELASTIC,),
+}
+FIREWALL_FACES: Faces = (ELASTIC, SECONDARY)
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Publics:
 
     records: list[r.Publics]
     by_id: dict[str, r.Publics]
-    secondary_of: dict[tuple[int, bytes], bytes]  # VRF, Elastic IP -> secondary address here
+    by_elastic: dict[tuple[int, bytes], r.Publics]  # VRF, Elastic IP
 
     @classmethod
     def of(cls, desired: Desired, numbers: Numbers) -> "Publics":
@@ -71,8 +84,8 @@ class Publics:
             if secondary:  # else it lives on other gateways only
                 vrf, index = numbers.vrfs[p.vrf], numbers.publics[p.id]
                 made[p.id] = r.Publics(index, vrf, address(p.address), address(secondary), p.id)
-        back = {(p.vrf, p.address_be): p.secondary_be for p in made.values()}
-        return cls(list(made.values()), made, back)
+        by_elastic = {(p.vrf, p.address_be): p for p in made.values()}
+        return cls(list(made.values()), made, by_elastic)
 
 
 def nat_records(desired: Desired, numbers: Numbers, publics: Publics) -> list[r.Nat]:
@@ -119,8 +132,7 @@ def _matches_with_ports(
     """Each match beside the ports it becomes; (0, 0): kept, or drawn from the default range."""
     to = rule.translated_ports
     ports = (to.first, to.last) if to else (0, 0)
-    use_secondary = rule.action in ON_SECONDARY
-    for match in matches(rule.match, vrf, publics, use_secondary):
+    for match in matches(rule.match, vrf, publics, NAT_FACES[rule.action]):
         yield match, ports
 
 
@@ -147,16 +159,16 @@ def _firewall_rule(
             source_ports=service.source_ports,
             destination_ports=service.destination_ports,
         )
-        for m in matches(match, vrf, publics, use_secondary=False):
+        for m in matches(match, vrf, publics, FIREWALL_FACES):
             yield r.Firewall(number, vrf, action, direction, int(rule.log), m, rule.id)
 
 
-def matches(match: Match, vrf: int, publics: Publics, use_secondary: bool) -> Iterator[r.Match]:
+def matches(match: Match, vrf: int, publics: Publics, faces: Faces) -> Iterator[r.Match]:
     """One record match for each combination of what the lists name."""
     protocol = PROTOCOLS[match.protocol]
     for source, destination, sports, dports in itertools.product(
-        prefixes(match.source, vrf, publics, use_secondary),
-        prefixes(match.destination, vrf, publics, use_secondary),
+        prefixes(match.source, vrf, publics, faces),
+        prefixes(match.destination, vrf, publics, faces),
         match.source_ports or ANY_PORTS,
         match.destination_ports or ANY_PORTS,
     ):
@@ -174,23 +186,22 @@ def matches(match: Match, vrf: int, publics: Publics, use_secondary: bool) -> It
 
 
 def prefixes(
-    items: Iterable[str], vrf: int, publics: Publics, use_secondary: bool
+    items: Sequence[str], vrf: int, publics: Publics, faces: Faces
 ) -> list[tuple[bytes, int]]:
     """Prefixes, addresses and ids of public addresses -> (bytes, length); none: anything.
 
-    A public address is matched as its Elastic IP, or, where the rule is held against what is on
-    the uplink (DNAT), as the secondary address that the cloud maps to it. That goes for an
-    Elastic IP written out, too: the cloud has replaced it before a packet is here.
+    An Elastic IP written out is the same as the id of its public address. A longer prefix is
+    taken as it stands: it names the Internet, not us.
     """
     made: list[tuple[bytes, int]] = []
     for item in items:
         public = publics.by_id.get(item)
+        if public is None and item[0].isdigit():
+            net = prefix(item)
+            public = publics.by_elastic.get((vrf, net.be)) if net.length == 32 else None
+            if public is None:
+                made.append(net)
         if public:
-            made.append((public.secondary_be if use_secondary else public.address_be, 32))
-        elif item[0].isdigit():
-            be, length = prefix(item)
-            if use_secondary and length == 32:
-                be = publics.secondary_of.get((vrf, be), be)
-            made.append((be, length))
+            made += [(getattr(public, face), 32) for face in faces]
     # A list of which nothing is here matches nothing; only an empty list matches all.
     return made if items else [ANY]

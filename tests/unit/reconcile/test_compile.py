@@ -134,6 +134,23 @@ def test_firewall_in_order_once_per_service():
     assert {r.vrf for r in records} == {1}
 
 
+def test_firewall_meets_a_public_address_by_either_of_its_addresses():
+    for name in ("eip-web", "203.0.113.12"):
+        section = d.FirewallSection(
+            id="s", vrf="t1", rules=(changed(RULE, destination=(name, "192.0.2.0/24")),)
+        )
+        records = compiled(firewall=d.Firewall(sections=(section,)))["firewall"]
+        found = [(text(r.match.dst_be), r.match.dst_len) for r in records]
+        assert found == [("203.0.113.12", 32), ("10.0.1.12", 32), ("192.0.2.0", 24)]
+
+
+def test_rule_on_public_addresses_of_other_gateways_alone_matches_nothing():
+    away = d.PublicAddress(id="away", vrf="t1", address="203.0.113.99", secondary={})
+    rule = changed(SNAT, match=d.Match(destination=("away",)))
+    publics = (*DESIRED.public_addresses, away)
+    assert compiled(nat=(rule,), public_addresses=publics)["nat"] == []
+
+
 def test_teps_and_next_hops_resolved_or_not():
     near, router = address("10.0.2.21"), address("10.0.1.1")
     hops = c.Hops(teps={near: c.Hop(MAC, 1500)}, nexthops={router: c.Hop(MAC, 0)})
