@@ -203,10 +203,13 @@ struct pcgdp_counter {      // of one object: by nic, segment, NAT rule, firewal
 	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
 };
 
+enum pcgdp_tcp_state { PCGDP_TCP_NONE = 0, PCGDP_TCP_OPENING = 1, PCGDP_TCP_ESTABLISHED = 2, PCGDP_TCP_CLOSING = 3 };
+
 struct pcgdp_session {
 	uint32_t index;
 	uint32_t vrf;
-	uint8_t protocol, state, marked, kind; // kind: enum pcgdp_nat_action, or 255: not translated
+	uint8_t protocol, state, marked; // state: enum pcgdp_tcp_state
+	uint8_t kind;           // enum pcgdp_nat_action, or 255: not translated
 	uint32_t fwd_src_be, fwd_dst_be, rev_src_be, rev_dst_be;
 	uint16_t fwd_sport, fwd_dport, rev_sport, rev_dport;
 	uint32_t nat_id, fw_id; // 0: none

@@ -20,27 +20,28 @@ int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const u
 	uint8_t *out, uint32_t out_len, uint32_t *out_lengths, uint32_t *out_roles, uint32_t n_out)
 {
 	struct capture c = {.out = out, .room = out_len, .n_max = n_out, .lengths = out_lengths, .roles = out_roles};
-	uint8_t *buf = malloc(HEADROOM + PCGDP_FRAME_MAX);
 	struct worker *w = dp->inject;
 	struct frame f;
 
-	if (!buf || role > PCGDP_UPLINK) {
-		free(buf);
-		return buf ? -EINVAL : -ENOMEM;
-	}
+	if (role > PCGDP_UPLINK)
+		return -EINVAL;
 	pthread_mutex_lock(&dp->injecting);
 	w->capture = &c;
 	worker_begin(w, now_ns ? now_ns : clock_ns());
 	for (uint32_t i = 0; i < n; frames += lengths[i++]) {
-		if (lengths[i] > PCGDP_FRAME_MAX)
+		uint8_t *buf = malloc(HEADROOM + lengths[i]); // no byte more, so that a sanitizer sees each
+
+		if (!buf || lengths[i] > PCGDP_FRAME_MAX) {
+			free(buf);
 			continue;
+		}
 		stage_frame(buf, frames, lengths[i], &f);
 		run_frames(w, role, &f, 1);
+		free(buf);
 	}
 	worker_end(w);
 	w->capture = NULL;
 	pthread_mutex_unlock(&dp->injecting);
-	free(buf);
 	return (int)c.n;
 }
 

@@ -179,6 +179,7 @@ static struct entry *install_dry(struct worker *w, struct pkt *p, const union ke
 	if (d->draw_port)
 		port = m != NONE ? w->dp->arena.mappings.m[m].out_port : htons((uint16_t)w->cfg->local.port_first);
 	session_fill(w, w->dry_entry, k, p, d, d->new_addr, port);
+	p->flags |= PF_NEW;
 	p->number = NONE;
 	return &w->dry_entry[!key_equal(&p->key, k)];
 }
@@ -194,6 +195,7 @@ static void inherit(struct session_table *t, uint32_t s, uint32_t old)
 
 static void cold_fill(struct cold *c, const struct decision *d, const union key *k, uint32_t mapping, uint32_t now_s)
 {
+	c->published = 0;
 	c->nat_id = d->nat_id;
 	c->fw_id = d->fw_id;
 	c->public_index = d->public_index;
@@ -246,7 +248,10 @@ struct entry *session_install(struct worker *w, struct pkt *p, const union key *
 		p->number = number;
 		return &t->e[number];
 	}
-	STORE(&t->cold[s].state, S_DYING); // it may have been seen: housekeeping takes it apart
+	if (rc == -EADDRINUSE && m == NONE)
+		session_free(t, s); // neither key was ever in the index
+	else
+		STORE(&t->cold[s].state, S_DYING); // housekeeping gives the mapping back, once nobody looks
 	if (rc == -EEXIST) {               // another worker was first with this flow
 		p->number = there;
 		return &t->e[there];

@@ -78,12 +78,14 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 	for (uint32_t i = 0; i < r->n; i++) {
 		uint32_t s = r->session[i], m = t->cold[s].mapping;
 
-		add_totals(dp, s);
+		if (t->cold[s].published) {
+			add_totals(dp, s);
+			dp->sessions_ended++;
+		}
 		if (m != NONE)
 			drop_mapping(dp, r, m);
 		session_free(t, s);
 	}
-	dp->sessions_ended += r->n;
 	if (r->n_mappings)
 		quiesce(dp);
 	for (uint32_t i = 0; i < r->n_mappings; i++)

@@ -174,7 +174,7 @@ static void session_out(const struct pcgdp *dp, uint32_t s, uint32_t now_s, stru
 	uint32_t a = PEEK(&fwd->last_s), b = PEEK(&rev->last_s), last = a > b ? a : b;
 
 	*out = (struct pcgdp_session){.index = s, .vrf = c->vrf, .protocol = (uint8_t)proto_of(&fwd->key),
-		.state = (uint8_t)(fwd->tcp_flags | rev->tcp_flags), .marked = fwd->mark | rev->mark, .kind = c->kind,
+		.state = (uint8_t)session_tcp_state(t, s), .marked = fwd->mark | rev->mark, .kind = c->kind,
 		.fwd_src_be = fwd->key.src, .fwd_dst_be = fwd->key.dst, .rev_src_be = rev->key.src, .rev_dst_be = rev->key.dst,
 		.fwd_sport = ntohs(fwd->key.sport), .fwd_dport = ntohs(fwd->key.dport), .rev_sport = ntohs(rev->key.sport),
 		.rev_dport = ntohs(rev->key.dport), .nat_id = c->nat_id, .fw_id = c->fw_id, .public_index = c->public_index,

@@ -64,6 +64,7 @@ int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
 		sigtab_remove(&t->index, hr, 2 * s + 1);
 		return rc == 1 ? -EEXIST : rc;
 	}
+	t->cold[s].published = 1;
 	STORE(&t->cold[s].state, S_LIVE);
 	return 0;
 }
@@ -79,23 +80,31 @@ bool session_unlink(struct session_table *t, uint32_t s)
 	return true;
 }
 
-static uint32_t tcp_timeout_s(uint8_t fwd, uint8_t rev)
+enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s)
 {
+	uint8_t fwd = PEEK(&t->e[2 * s].tcp_flags), rev = PEEK(&t->e[2 * s + 1].tcp_flags);
+
+	if (proto_of(&t->e[2 * s].key) != IPP_TCP)
+		return PCGDP_TCP_NONE;
 	if ((fwd | rev) & TCP_RST || (fwd & rev & TCP_FIN))
-		return TIMEOUT_TCP_CLOSING;
+		return PCGDP_TCP_CLOSING;
 	// established: SYN and ACK seen from both sides
 	if ((fwd & rev & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		return TIMEOUT_TCP_ESTABLISHED;
-	return TIMEOUT_TCP_OPENING;
+		return PCGDP_TCP_ESTABLISHED;
+	return PCGDP_TCP_OPENING;
 }
 
 uint32_t session_timeout_s(const struct session_table *t, uint32_t s)
 {
-	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+	static const uint32_t tcp[] = {
+		[PCGDP_TCP_OPENING] = TIMEOUT_TCP_OPENING,
+		[PCGDP_TCP_ESTABLISHED] = TIMEOUT_TCP_ESTABLISHED,
+		[PCGDP_TCP_CLOSING] = TIMEOUT_TCP_CLOSING,
+	};
 
-	switch (proto_of(&fwd->key)) {
+	switch (proto_of(&t->e[2 * s].key)) {
 	case IPP_TCP:
-		return tcp_timeout_s(PEEK(&fwd->tcp_flags), PEEK(&rev->tcp_flags));
+		return tcp[session_tcp_state(t, s)];
 	case IPP_UDP:
 		return TIMEOUT_UDP;
 	case IPP_ICMP:

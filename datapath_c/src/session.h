@@ -55,7 +55,8 @@ struct cold {
 	uint32_t public_index, mapping; // NONE: none
 	uint32_t vrf;
 	uint32_t made_s;
-	uint8_t kind, from_uplink, log, reserved;
+	uint8_t kind, from_uplink, log;
+	uint8_t published; // 1: it lived; 0: it was lost before
 	uint32_t pad[7];
 } __attribute__((aligned(LINE)));
 
@@ -107,6 +108,7 @@ void session_free(struct session_table *t, uint32_t s); // after quiescence, or 
 // was lost); -EADDRINUSE: the rev key belongs to another session; -ENOSPC: index full
 int session_publish(struct session_table *t, uint32_t s, uint32_t *there);
 bool session_unlink(struct session_table *t, uint32_t s); // LIVE -> DYING; false: somebody else did
+enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s);
 uint32_t session_timeout_s(const struct session_table *t, uint32_t s);
 void session_attach(struct session_table *t);
 

@@ -71,6 +71,7 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     ("teps", "option"): bool,
     ("nexthops", "resolved"): bool,
     ("session", "kind"): _kind,
+    ("session", "state"): _enum("pcgdp_tcp_state", "PCGDP_TCP_", lower=True),
     ("session", "marked"): bool,
     ("session", "fwd_from_uplink"): bool,
     ("trace_event", "stage"): _stage,
