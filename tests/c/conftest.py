@@ -1,6 +1,7 @@
 """The C packet path in this process, without a NIC. Whatever a test does, no frame may vanish."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,9 @@ def dp(built) -> Iterator[Datapath]:
 def world(dp):
     """The datapath `dp`, holding the world of places.py; every frame it sends is checked."""
     return World(dp)
+
+
+@pytest.fixture
+def captures() -> Path:
+    """The folder of captured frames."""
+    return Path(__file__).parent / "captures"
