@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from pcg.model.document import item_name
-from pcg.model.errors import Problem
+from pcg.model.errors import Problem, shown
 
 
 class _Broken:
@@ -22,7 +22,6 @@ class _Broken:
 
 
 BROKEN = _Broken()
-SHOWN = 60  # characters of a wrong value in its message
 
 
 @dataclass
@@ -56,23 +55,6 @@ def convert(tree: Any, cls: type) -> Conversion:
         return Conversion(walk.document(tree, cls), walk.problems, walk.missing)
 
 
-def shown(value: Any) -> str:
-    """A value as a message quotes it: short, on one line.
-
-    >>> shown("a b"), shown("a\\nb"), shown([1]), shown({}), shown(True), shown("")
-    ('a b', "'a\\\\nb'", 'a list', 'a mapping', 'true', 'empty text')
-    """
-    if isinstance(value, dict | list | tuple):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "nothing"}[value]
-    if value == "":
-        return "empty text"
-    text = str(value)
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
-
-
 def did_you_mean(word: str, known: Any, otherwise: str) -> str:
     """
     >>> did_you_mean("wbe", ["web", "app"], "define it")
@@ -88,8 +70,12 @@ class _Walk:
         self.missing = Missing()
 
     def add(self, path: str, value: Any, mend: str) -> _Broken:
-        self.problems.append(Problem(path, value if value == "" else shown(value), mend))
+        self.problems.append(Problem(path, shown(value), mend))
         return BROKEN
+
+    def tell(self, path: str, mend: str) -> None:
+        """Of something that is not there."""
+        self.problems.append(Problem(path, "", mend))
 
     def document(self, tree: Any, cls: type) -> Any:
         values = self.fields(tree, cls, "")
@@ -137,10 +123,12 @@ class _Walk:
         for name in raw:
             if name not in infos:
                 mend = did_you_mean(name, infos, "it has " + ", ".join(infos))
-                self.add(_join(path, shown(name)), "", f"is not a field here; {mend}")
+                self.tell(_join(path, shown(name)), f"is not a field here; {mend}")
+                if not path:  # what was meant is then in the document, unread
+                    self.missing.fields.update(difflib.get_close_matches(name[:64], infos, n=1))
         for name, info in infos.items():
             if info.required and name not in raw:
-                self.add(_join(path, name), "", f"is missing; {use(info.type)}")
+                self.tell(_join(path, name), f"is missing; {use(info.type)}")
         unknown = {"": BROKEN} if path and raw.keys() - infos.keys() else {}
         return unknown | {
             name: self.value(raw[name], info.type, _join(path, name), name)

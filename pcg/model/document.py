@@ -17,11 +17,13 @@ from typing import Any
 import yaml
 from yaml.cyaml import CParser
 
-from pcg.model.errors import ConfigError, Problem
+from pcg.model.errors import ConfigError, Problem, shown
 
+DEPTH_MAX = 32  # of lists and mappings; libyaml takes quadratic time in it
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
 HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,16}")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+# With a point, and a sign in the exponent: "12e4567" is an id to those who write YAML 1.1 as well.
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*)([eE][-+][0-9]{1,3})?")
 WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -58,6 +60,8 @@ def read_tree(text: str | bytes, source: str = "") -> Any:
             builder.take(event)
     except yaml.YAMLError as error:
         builder.problems.append(syntax_problem(error))
+    except NestingError:
+        pass
     if builder.problems:
         raise ConfigError(builder.problems, source)
     return builder.root
@@ -115,6 +119,10 @@ def scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
+class NestingError(Exception):
+    """Told already, and not worth reading on."""
+
+
 class Level:
     """A list or a mapping that is still open; `key` is the one whose value comes next."""
 
@@ -161,7 +169,7 @@ class Builder:
         if level is not None and type(level.items) is dict and not level.pending:
             level.key, level.pending = text, True
             if text in level.seen:
-                path = ".".join(filter(None, [self.path(len(self.levels) - 1), text]))
+                path = ".".join(filter(None, [self.path(len(self.levels) - 1), shown(text)]))
                 line = event.start_mark.line + 1
                 mend = f"stands there twice, the second time on line {line}; keep one"
                 self.problems.append(Problem(path, "", mend))
@@ -177,6 +185,9 @@ class Builder:
     def open(self, items: dict | list, event: yaml.Event) -> None:
         self.put(items, event)
         self.levels.append(Level(items))
+        if len(self.levels) > DEPTH_MAX:
+            self.add(event, f"is nested deeper than {DEPTH_MAX}; no document here is")
+            raise NestingError
 
     def put(self, value: Any, event: yaml.Event) -> None:
         if not self.levels:
@@ -206,7 +217,7 @@ class Builder:
         path = field = ""
         for level, inner in zip(self.levels[:depth], self.levels[1 : depth + 1], strict=True):
             if type(level.items) is dict:
-                path += f".{level.key}" if path else level.key
+                path += f".{shown(level.key)}" if path else shown(level.key)
                 field = level.key
             else:
                 path += f"[{item_name(field, inner.items, len(level.items) - 1)}]"

@@ -6,9 +6,10 @@ BackendError    the world is wrong: said once, tried again with backoff
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SHOWN_PROBLEMS = 1000  # lines in the text of one ConfigError; `problems` always holds all
+SHOWN = 60  # characters of a wrong value in its message
 
 
 class PcgError(Exception):
@@ -35,6 +36,23 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.mend if self.value == '' else f'{self.value} {self.mend}'}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: short, on one line.
+
+    >>> shown("a b"), shown("a\\nb"), shown([1]), shown({}), shown(True), shown("")
+    ('a b', "'a\\\\nb'", 'a list', 'a mapping', 'true', 'empty text')
+    """
+    if isinstance(value, dict | list | tuple):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nothing"}[value]
+    if value == "":
+        return "empty text"
+    text = str(value)
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 class ConfigError(PcgError):

@@ -13,9 +13,9 @@ from pcg.model.addresses import (
     prefix_text,
     split_prefix,
 )
-from pcg.model.convert import Missing, did_you_mean, shown
+from pcg.model.convert import Missing, did_you_mean
 from pcg.model.desired import Desired, Segment
-from pcg.model.errors import Problem
+from pcg.model.errors import Problem, shown
 
 SUGGESTIONS_MAX = 50  # of the slow search for a similar name, per document
 
@@ -30,6 +30,7 @@ class Link(NamedTuple):
     name: str
     mtu: int
     addresses: dict[int, Prefix]  # ours -> the subnet it stands in
+    whole: bool  # all its addresses could be read
 
     def subnet_of(self, address: int) -> Prefix | None:
         return next((p for p in self.addresses.values() if address in p), None)
@@ -60,10 +61,11 @@ class Context:
         self.by_vrf = _by_vrf(self.subnets.values())
         self.secondaries = _secondaries(desired)  # ours on the uplink -> id of public address
         self.elastic = {p.address: p.id for p in desired.public_addresses}
-        self.tangled: set[str] = set()  # VRFs whose subnets overlap: looking up is in vain
+        self.unsure = missing.any("segments")  # a segment is wrong: not found says nothing
 
     def add(self, path: str, value: Any, mend: str) -> None:
-        self.problems.append(Problem(path, "" if value == "" else shown(value), mend))
+        """`value` None: it is about what is not there."""
+        self.problems.append(Problem(path, "" if value is None else shown(value), mend))
 
     def link(self, role: str) -> Link | None:
         return self.links.get(role)
@@ -88,6 +90,8 @@ class Context:
         """The same, of an object that must belong to that VRF; None when it does not."""
         found = self.refer(path, table, name)
         if found is not None and found.vrf != vrf:
+            if found.vrf not in self.tables["vrfs"] or vrf not in self.tables["vrfs"]:
+                return None  # told where the unknown VRF stands
             self.add(path, name, f"belongs to VRF {found.vrf}, not {vrf}; use one of the same VRF")
             return None
         return found
@@ -110,7 +114,11 @@ class Context:
             elif "/" in text:
                 self.add(path, text, "is not an address; write it without its length")
             else:
-                self.add(path, text, "is not an address; use four numbers from 0 to 255")
+                self.add(
+                    path,
+                    text,
+                    "is not an address; use four numbers from 0 to 255, no leading zeros",
+                )
         elif any(number in block for block in NEVER_HOSTS):
             self.add(path, text, "is no host's address (0/8, 127/8, 224/3); use a unicast one")
             return None
@@ -144,9 +152,6 @@ class Context:
         """The segment of the VRF in whose subnet the address is."""
         return subnet_at(self.by_vrf.get(vrf, []), address)
 
-    def lookup_is_vain(self, vrf: str) -> bool:
-        return vrf in self.tangled or self.missing.any("segments")
-
 
 def subnet_at(ordered: list[Subnet], address: int) -> Subnet | None:
     index = bisect_right(ordered, address, key=lambda s: s.prefix.first) - 1
@@ -174,7 +179,11 @@ def _not_a_prefix(text: str) -> str:
         return "is not an IPv4 prefix; only IPv4 is carried"
     if address_number(address) is None:
         return "is not a prefix; use the form 10.0.0.0/24"
-    return "is not a prefix; use /0 to /32" if slash else f"has no length; write {address}/32"
+    return (
+        "is not a prefix; use /0 to /32"
+        if slash
+        else "has no length; add one, /32 for a single address"
+    )
 
 
 def _by_id(objects: Iterable[Any]) -> dict[str, Any]:
@@ -192,7 +201,7 @@ def _links(desired: Desired) -> dict[str, Link]:
         interface = getattr(desired.gateway.interfaces, role)
         pairs = [split_prefix(text) for text in interface.addresses]
         ours = {pair[0]: make_prefix(*pair) for pair in pairs if pair}
-        links[role] = Link(role, interface.name, interface.mtu, ours)
+        links[role] = Link(role, interface.name, interface.mtu, ours, None not in pairs)
     return links
 
 

@@ -34,7 +34,7 @@ def check(ctx: Context) -> None:
         path = f"dhcp[{scope.id}]"
         ctx.refer(f"{path}.vrf", "vrfs", scope.vrf)
         # A scope that nobody uses serves nobody: where its addresses stand is then no matter.
-        subnets = [] if ctx.missing.any("segments") else users.get(scope.id, [])
+        subnets = [] if ctx.unsure else users.get(scope.id, [])
         check_pools(ctx, path, scope, subnets)
         check_network(ctx, path, scope, subnets)
         check_bindings(ctx, path, scope, subnets, owners)
@@ -47,7 +47,8 @@ def port_addresses(ctx: Context) -> dict[tuple[str, str], Port]:
     for port in ctx.desired.ports:
         segment = ctx.tables["segments"].get(port.segment)
         if segment is not None:
-            owners |= {(segment.vrf, address): port for address in port.addresses}
+            for address in port.addresses:
+                owners.setdefault((segment.vrf, address), port)
     return owners
 
 

@@ -77,9 +77,9 @@ def check_next_hop(ctx: Context, path: str, text: str, link: Link) -> None:
     subnet = link.subnet_of(number)
     if number in link.addresses:
         ctx.add(path, text, "is our own address; name the router's")
-    elif subnet is None:
+    elif subnet is None and link.whole:
         ctx.add(path, text, f"is in no subnet of the {link.role}; use a neighbour's address")
-    elif subnet.edge(number):
+    elif subnet is not None and subnet.edge(number):
         ctx.add(path, text, "is the network's or broadcast address; use a neighbour's")
 
 
@@ -96,7 +96,7 @@ def check_distinct(ctx: Context, gateway: Gateway) -> None:
         spans += [(prefix, role) for prefix in dict.fromkeys(link.addresses.values())]
     for later, earlier in dict.fromkeys(overlaps(spans)):
         if later != earlier:
-            mend = f"share addresses with a subnet of the {earlier}; give each subnets of its own"
+            mend = f"overlaps a subnet of the {earlier}; give each interface its own"
             texts = ", ".join(getattr(gateway.interfaces, later).addresses)
             ctx.add(f"gateway.interfaces.{later}.addresses", texts, mend)
 

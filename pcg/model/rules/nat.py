@@ -63,9 +63,11 @@ def check_destinations(ctx: Context, path: str, rule: Nat) -> None:
 def check_dnat(ctx: Context, path: str, rule: Nat) -> None:
     if not rule.match.destination:
         mend = "is missing; DNAT needs the public addresses it takes, by id"
-        ctx.add(f"{path}.match.destination", "", mend)
+        ctx.add(f"{path}.match.destination", None, mend)
     if not rule.translated:
-        ctx.add(f"{path}.translated", "", "is missing; DNAT needs the overlay address it leads to")
+        ctx.add(
+            f"{path}.translated", None, "is missing; DNAT needs the overlay address it leads to"
+        )
     check_targets(ctx, path, rule)
     if rule.translated_ports is not None:
         check_new_ports(ctx, path, rule, rule.translated_ports)
@@ -94,7 +96,7 @@ def check_targets(ctx: Context, path: str, rule: Nat) -> None:
 
 def check_workload(ctx: Context, path: str, text: str, span: Prefix, vrf: str) -> None:
     """All of them where workloads can be: one subnet of the VRF, less its own addresses."""
-    if ctx.lookup_is_vain(vrf):
+    if ctx.unsure:
         return
     subnet = ctx.segment_at(vrf, span.first)
     if subnet is None or not span.within(subnet.prefix):
@@ -109,13 +111,12 @@ def check_new_ports(ctx: Context, path: str, rule: Nat, to: PortRange) -> None:
     where = f"{path}.translated_ports"
     if rule.match.protocol not in (Protocol.TCP, Protocol.UDP):
         ctx.add(where, rule.match.protocol.value, "has no ports to change; match tcp or udp")
-    if not check_new_range(ctx, where, to) or to.first == to.last:
-        return
-    length = to.last - to.first + 1
-    matched = [r.last - r.first + 1 for r in rule.match.destination_ports]
-    if matched != [length]:
-        mend = f"is a range of {length}; match one range of as many destination_ports"
-        ctx.add(where, f"{to.first} to {to.last}", mend)
+    elif check_new_range(ctx, where, to) and to.first != to.last:
+        length = to.last - to.first + 1
+        matched = [r.last - r.first + 1 for r in rule.match.destination_ports]
+        if matched != [length]:
+            mend = f"is a range of {length}; match one range of as many destination_ports"
+            ctx.add(where, f"{to.first} to {to.last}", mend)
 
 
 def check_new_range(ctx: Context, path: str, to: PortRange) -> bool:
@@ -133,7 +134,7 @@ def check_portless(ctx: Context, path: str, rule: Nat, one_to_one: bool) -> None
 
 def check_snat(ctx: Context, path: str, rule: Nat) -> None:
     if not rule.translated:
-        ctx.add(f"{path}.translated", "", "is missing; SNAT needs public addresses, by id")
+        ctx.add(f"{path}.translated", None, "is missing; SNAT needs public addresses, by id")
     check_pool(ctx, path, rule)
     if rule.translated_ports is not None:
         check_new_range(ctx, f"{path}.translated_ports", rule.translated_ports)
@@ -160,7 +161,7 @@ def check_pool(ctx: Context, path: str, rule: Nat) -> None:
 def check_reflexive(ctx: Context, path: str, rule: Nat) -> None:
     match = rule.match
     if len(match.source) != 1:
-        what = len(match.source) or ""
+        what = len(match.source) or None
         mend = "sources are too many; REFLEXIVE takes one" if what else "is missing; name the one"
         ctx.add(f"{path}.match.source", what, f"{mend} address or prefix that is translated")
     else:
@@ -173,7 +174,7 @@ def check_reflexive(ctx: Context, path: str, rule: Nat) -> None:
         mend = "narrows a rule that carries every protocol and port; remove protocol and ports"
         ctx.add(f"{path}.match.protocol", match.protocol.value, mend)
     if rule.translated_ports is not None:
-        ctx.add(f"{path}.translated_ports", "", "is given; REFLEXIVE keeps ports, remove it")
+        ctx.add(f"{path}.translated_ports", None, "is given; REFLEXIVE keeps ports, remove it")
 
 
 def check_reflexive_source(ctx: Context, path: str, rule: Nat) -> None:
@@ -186,8 +187,8 @@ def check_reflexive_source(ctx: Context, path: str, rule: Nat) -> None:
         mend = f"is {span.size} addresses; REFLEXIVE translates {POOL_MAX} at most, split it"
         ctx.add(f"{path}.match.source[0]", source, mend)
     elif span.size != len(rule.translated):
-        mend = f"public addresses do not fit {source}; REFLEXIVE needs {span.size}, one for each"
-        ctx.add(f"{path}.translated", len(rule.translated), mend)
+        need = f"REFLEXIVE needs {span.size}, one for each address of {source}"
+        ctx.add(f"{path}.translated", None, f"counts {len(rule.translated)}; {need}")
 
 
 def check_exemption(ctx: Context, path: str, rule: Nat) -> None:
@@ -196,7 +197,7 @@ def check_exemption(ctx: Context, path: str, rule: Nat) -> None:
         ctx.add(f"{path}.translated", rule.translated[0], mend)
     if rule.translated_ports is not None:
         mend = f"is given; {rule.action.value} translates nothing, remove it"
-        ctx.add(f"{path}.translated_ports", "", mend)
+        ctx.add(f"{path}.translated_ports", None, mend)
 
 
 CHECKS = {
@@ -260,4 +261,4 @@ def check_present(ctx: Context) -> None:
             if public is not None and ours not in public.secondary and item not in told:
                 told.add(item)
                 mend = f"has no address for gateway {ours}, and nat[{rule.id}] uses it; add one"
-                ctx.add(f"public_addresses[{item}].secondary", "", mend)
+                ctx.add(f"public_addresses[{item}].secondary", None, mend)

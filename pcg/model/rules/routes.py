@@ -43,7 +43,7 @@ def check_target(ctx: Context, path: str, route: Route) -> None:
     targets = [name for name, there in given.items() if there]
     if len(targets) != 1:
         wrong = f"has {' and '.join(targets)}" if targets else "leads nowhere"
-        ctx.add(path, "", f"{wrong}; give it exactly one of {', '.join(given)}")
+        ctx.add(path, None, f"{wrong}; give it exactly one of {', '.join(given)}")
     if route.segment is not None:
         ctx.refer_in_vrf(f"{path}.segment", "segments", route.segment, route.vrf)
     uplink = ctx.link("uplink")
@@ -103,7 +103,8 @@ def check_secondary(ctx: Context, path: str, gateway: str, address: str) -> None
         return
     ours, ha = ctx.desired.gateway.id, ctx.desired.ha
     known = {ours} | ({ha.peer} if ha else set())
-    if gateway not in known and not ctx.missing.any("ha"):
+    told = ctx.missing.any("ha") or (ha is not None and ha.peer == ours)  # the peer is not known
+    if gateway not in known and not told:
         mend = f"is neither this gateway nor its peer; use {' or '.join(sorted(known))}"
         ctx.add(path, gateway, mend)
     number = ctx.address(path, address)
@@ -117,9 +118,9 @@ def check_on_uplink(ctx: Context, path: str, address: str, number: int, uplink: 
     if number in uplink.addresses:
         mend = "is the uplink's own address, which stays with the kernel; use a secondary one"
         ctx.add(path, address, mend)
-    elif subnet is None:
+    elif subnet is None and uplink.whole:
         ctx.add(path, address, "is in no subnet of the uplink; use an address the cloud gave it")
-    elif subnet.edge(number):
+    elif subnet is not None and subnet.edge(number):
         ctx.add(path, address, "is the network's or broadcast address; use one between")
     elif number == router:
         ctx.add(path, address, "is the uplink's gateway; use an address the cloud gave us")

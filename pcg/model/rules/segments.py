@@ -12,6 +12,7 @@ def check(ctx: Context) -> None:
     check_vrfs(ctx)
     check_teps(ctx)
     ctx.unique("segments", ctx.desired.segments)
+    ctx.unsure |= len(ctx.tables["segments"]) != len(ctx.desired.segments)
     for segment in ctx.desired.segments:
         check_segment(ctx, segment, f"segments[{segment.id}]")
     check_vnis(ctx)
@@ -49,8 +50,9 @@ def check_teps(ctx: Context) -> None:
 
 
 def check_segment(ctx: Context, segment: Segment, path: str) -> None:
-    ctx.refer(f"{path}.vrf", "vrfs", segment.vrf)
+    vrf = ctx.refer(f"{path}.vrf", "vrfs", segment.vrf)
     prefix = check_subnet(ctx, f"{path}.subnet", segment.subnet)
+    ctx.unsure |= vrf is None or prefix is None
     gateway = ctx.address(f"{path}.gateway", segment.gateway)
     if prefix is not None and gateway is not None:
         if gateway not in prefix:
@@ -80,6 +82,7 @@ def check_subnet(ctx: Context, path: str, text: str) -> Prefix | None:
     if any(prefix.overlaps(block) for block in NEVER_HOSTS):
         mend = "holds addresses that no host can have (0/8, 127/8, 224/3); use another"
         ctx.add(path, text, mend)
+        return None
     return prefix
 
 
@@ -109,7 +112,7 @@ def check_overlaps(ctx: Context) -> None:
         in_order.setdefault(subnet.segment.vrf, []).append((subnet.prefix, subnet.segment))
     for vrf, spans in in_order.items():
         for later, earlier in overlaps(spans):
-            ctx.tangled.add(vrf)
+            ctx.unsure = True
             mend = f"overlaps {earlier.subnet} of segments[{earlier.id}] in VRF {vrf}; "
             ctx.add(f"segments[{later.id}].subnet", later.subnet, mend + "keep them apart")
 
@@ -132,7 +135,7 @@ def check_routed_apart(ctx: Context, subnet: Subnet, teps: list[tuple[int, str]]
     path = f"segments[{subnet.segment.id}].subnet"
     for link in ctx.links.values():
         if any(subnet.prefix.overlaps(prefix) for prefix in link.addresses.values()):
-            mend = f"is routed and overlaps a subnet of the {link.role}; use another subnet"
+            mend = f"is routed and overlaps the {link.role} interface's; use another subnet"
             ctx.add(path, subnet.segment.subnet, mend)
     inside = next((text for number, text in teps if number in subnet.prefix), None)
     if inside is not None:

@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pcg.model.convert import shown
-from pcg.model.errors import Problem
+from pcg.model.errors import Problem, shown
 from pcg.model.rules.gateway import interface_name_problem
 from pcg.model.settings import ControllerLink, ControllerSettings, DatapathSettings, GatewaySettings
 from pcg.model.sizes import IPC_PATH_MAX, NICS_MAX, PATH_MAX
