@@ -46,3 +46,15 @@ def boots_without_controller(lab: Lab) -> str:
     lab.wait_settled()
     equal("the page", page, "a page\n")
     return "forwards by the last good state"
+
+
+@check(6, "datapath killed (SIGKILL) and started: its sessions are in the arena")
+def datapath_dies(lab: Lab) -> str:
+    space = lab.layout.workload_ns("web1")
+    with Stream(space, f"http://{INTERNET}:{HTTP}/stream") as stream:
+        lab.restart("datapath")
+        expect(stream.goes_on(), f"the download {stream.broken}")
+        lab.wait_settled()
+        held = lab.ask.totals()["sessions"]
+    expect(held, "it holds no session")
+    return f"{held} sessions held, download went on"
