@@ -7,13 +7,17 @@
 
 #include "base.h"
 
+// The upper half of x + (x rotated by half) is both halves added with the carry brought round.
+INLINE uint32_t csum_fold32(uint64_t s)
+{
+	return (uint32_t)((s + (s << 32 | s >> 32)) >> 32);
+}
+
 INLINE uint16_t csum_fold(uint64_t s)
 {
-	s = (s & 0xffffffff) + (s >> 32);
-	s = (s & 0xffffffff) + (s >> 32);
-	s = (s & 0xffff) + (s >> 16);
-	s = (s & 0xffff) + (s >> 16);
-	return (uint16_t)s;
+	uint32_t x = csum_fold32(s);
+
+	return (uint16_t)((x + (x << 16 | x >> 16)) >> 16);
 }
 
 // Sum of any number of bytes; an odd last byte is padded with zero. 128-bit additions become one
@@ -46,7 +50,7 @@ static inline uint64_t csum_add_bytes(uint64_t sum, const uint8_t *p, uint32_t l
 		b += rd16(last);
 	}
 	a += b; // no carry out: far fewer than 2^64 additions
-	return csum_fold((uint64_t)a) + csum_fold((uint64_t)(a >> 64));
+	return (uint64_t)csum_fold32((uint64_t)a) + csum_fold32((uint64_t)(a >> 64));
 }
 
 INLINE uint32_t csum_ip_words(const void *ip)
@@ -76,7 +80,9 @@ INLINE uint16_t delta_add(uint16_t a, uint16_t b)
 // RFC 1624 equation 3: HC' = ~(~HC + ~m + m')
 INLINE uint16_t csum_apply(uint16_t csum, uint16_t delta)
 {
-	return (uint16_t)~csum_fold((uint32_t)(uint16_t)~csum + delta);
+	uint32_t s = (uint32_t)(uint16_t)~csum + delta;
+
+	return (uint16_t)~(s + (s >> 16)); // at most one carry
 }
 
 // Of the pseudo header of TCP and UDP over IPv4, unfolded; l4_len in host order.

@@ -44,7 +44,7 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 	ip_len = ntohs(ip->len);
 	if (ip_len < ihl + UDP_HLEN || ETH_HLEN_ + ip_len > p->len || !pkt_pull(p, ihl - IP_HLEN))
 		return drop(p, R_OUTER_IP_BAD);
-	if (csum_fold(csum_add_bytes(0, (const uint8_t *)ip, ihl)) != 0xffff)
+	if ((LIKELY(ihl == IP_HLEN) ? csum_ip_words(ip) : csum_fold(csum_add_bytes(0, (const uint8_t *)ip, ihl))) != 0xffff)
 		return drop(p, R_OUTER_IP_CHECKSUM);
 	p->len = ETH_HLEN_ + ip_len; // what follows is Ethernet padding
 	if (ip->dst != w->cfg->local.tep_be || ip->proto != IPP_UDP)
