@@ -199,13 +199,47 @@ static bool nat_in(const struct config *c, const struct vrf *v, const struct fiv
 	return false;
 }
 
+uint16_t port_first_of(const struct config *c, const struct pcgdp_nat *r)
+{
+	return r->port_first ? r->port_first : (uint16_t)c->local.port_first;
+}
+
+uint16_t port_last_of(const struct config *c, const struct pcgdp_nat *r)
+{
+	return r->port_first ? r->port_last : (uint16_t)c->local.port_last;
+}
+
+bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struct mapping *m)
+{
+	const struct public_address *pub = public_of_index(c, m->public_index);
+	uint16_t port = ntohs(m->out_port);
+	uint32_t at;
+
+	return r->id == m->nat_id && r->action == PCGDP_SNAT && pub && pub->rec.secondary_be == m->out_addr &&
+		pool_has(r, m->public_index, &at) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
+}
+
+// Whose rule is gone, or whose VRF has lost the address, is open to nobody.
+static bool mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
+{
+	if (m->in.domain_proto >> 8 != domain_of(v->rec.index, false))
+		return false;
+	for (uint32_t i = 0; i < v->n_snat; i++) {
+		const struct pcgdp_nat *r = &c->nat[v->snat[i]];
+
+		if (in_prefix(m->in.src, r->match.src_be, r->match.src_len) && mapping_fits(c, r, m))
+			return true;
+	}
+	return false;
+}
+
 // To a mapping's outside endpoint, from an address its owner has contacted (RFC 4787 REQ-8).
-static void to_mapping(const struct arena *a, const union key *k, struct decision *d)
+static void to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
 {
 	const struct mapping *m;
 
 	d->mapping = mapping_find_out(&a->mappings, k->dst, k->dport, (uint8_t)k->domain_proto);
-	if (d->mapping == NONE) {
+	if (d->mapping == NONE || !mapping_allowed(c, v, &a->mappings.m[d->mapping])) {
 		d->reason = R_NO_DNAT;
 		return;
 	}
@@ -230,7 +264,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 	if (pub) {
 		d->public_index = pub->rec.index;
 		if (!nat_in(c, v, &f, pub->rec.index, d))
-			to_mapping(a, k, d);
+			to_mapping(c, a, v, k, d);
 		else if (d->kind == KIND_PLAIN)
 			d->reason = R_NO_DNAT;
 		else if (proto == IPP_ICMP)

@@ -31,3 +31,8 @@ void decide(const struct config *c, const struct arena *a, const union key *k, s
 // The slot towards an address on the uplink: a next hop, or SLOT_HAIRPIN for an Elastic IP of
 // ours. 0: no such route, or its next hop is unknown.
 uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst);
+// Would this rule still give a mapping its outside endpoint? Not when its pool, a public address's
+// secondary address or its range of ports has changed since.
+bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struct mapping *m);
+uint16_t port_first_of(const struct config *c, const struct pcgdp_nat *r); // host order
+uint16_t port_last_of(const struct config *c, const struct pcgdp_nat *r);

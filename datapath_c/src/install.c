@@ -99,9 +99,7 @@ static union key mapping_key(const union key *k, uint32_t nat_id)
 static bool mapping_draw(struct worker *w, const struct decision *d, uint8_t proto, struct mapping *m)
 {
 	const struct pcgdp_nat *r = d->rule;
-	const struct pcgdp_local *local = &w->cfg->local;
-	uint16_t first = r->port_first ? r->port_first : (uint16_t)local->port_first;
-	uint16_t last = r->port_first ? r->port_last : (uint16_t)local->port_last;
+	uint16_t first = port_first_of(w->cfg, r), last = port_last_of(w->cfg, r);
 	uint32_t start = 0;
 
 	while (start < r->n_pool && r->pool[start] != d->public_index)
@@ -131,7 +129,9 @@ static uint32_t mapping_get(struct worker *w, const union key *k, const struct d
 
 	for (unsigned tries = 0; tries < 4; tries++) {
 		m = mapping_find_in(t, &in);
-		if (m != NONE && mapping_hold(t, m))
+		if (m != NONE && !mapping_fits(w->cfg, d->rule, &t->m[m]))
+			mapping_retire(t, m);
+		else if (m != NONE && mapping_hold(t, m))
 			return m;
 		m = mapping_alloc(t);
 		if (m == NONE) {
@@ -171,13 +171,17 @@ static bool take_mapping(struct worker *w, const union key *k, const struct deci
 static struct entry *install_dry(struct worker *w, struct pkt *p, const union key *k, const struct decision *d)
 {
 	union key in = mapping_key(k, d->nat_id);
-	uint32_t m = d->draw_port ? mapping_find_in(&w->dp->arena.mappings, &in) : NONE;
+	const struct mapping_table *t = &w->dp->arena.mappings;
+	uint32_t m = d->draw_port ? mapping_find_in(t, &in) : NONE;
 	be16 port = d->new_port;
+
+	if (m != NONE && !mapping_fits(w->cfg, d->rule, &t->m[m]))
+		m = NONE;
 
 	if (d->kind == PCGDP_REFLEXIVE || d->kind == PCGDP_DNAT)
 		port = d->kind == PCGDP_DNAT || k->domain_proto >> 8 & 1 ? d->new_port : k->sport;
 	if (d->draw_port)
-		port = m != NONE ? w->dp->arena.mappings.m[m].out_port : htons((uint16_t)w->cfg->local.port_first);
+		port = m != NONE ? t->m[m].out_port : htons(port_first_of(w->cfg, d->rule));
 	session_fill(w, w->dry_entry, k, p, d, d->new_addr, port);
 	p->flags |= PF_NEW;
 	p->number = NONE;

@@ -87,8 +87,9 @@ static enum pcgdp_verdict miss(struct worker *w, struct pkt *p)
 	return PCGDP_NEXT;
 }
 
-static bool same_translation(const struct session_table *t, const struct arena *a, uint32_t s, const struct decision *d)
+static bool same_translation(const struct worker *w, uint32_t s, const struct decision *d)
 {
+	const struct session_table *t = &w->dp->arena.sessions;
 	const struct entry *fwd = &t->e[2 * s];
 	const struct cold *c = &t->cold[s];
 
@@ -98,10 +99,19 @@ static bool same_translation(const struct session_table *t, const struct arena *
 		return true;
 	if (!d->draw_port)
 		return d->new_addr == fwd->new_addr && (d->kind != PCGDP_DNAT || d->new_port == fwd->new_port);
-	for (uint32_t i = 0; i < d->rule->n_pool; i++)
-		if (d->rule->pool[i] == c->public_index)
-			return c->mapping != NONE && a->mappings.m[c->mapping].nat_id == d->nat_id;
-	return false;
+	return c->mapping != NONE && mapping_fits(w->cfg, d->rule, &w->dp->arena.mappings.m[c->mapping]);
+}
+
+// Another answer: the session ends. Nor may its peer come back in by the mapping, which lives until
+// housekeeping has been here.
+static void end_session(struct worker *w, uint32_t s)
+{
+	struct session_table *t = &w->dp->arena.sessions;
+	const struct cold *c = &t->cold[s];
+	const union key *k = &t->e[2 * s].key;
+
+	if (session_unlink(t, s) && c->mapping != NONE)
+		mapping_forget(&w->dp->arena.mappings.m[c->mapping], c->from_uplink ? k->src : k->dst);
 }
 
 // A marked session is decided again by its forward key, whichever direction this packet has.
@@ -115,15 +125,15 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 
 	decide(w->cfg, &w->dp->arena, &fwd->key, &d);
 	BUMP(&w->c.decisions, 1);
-	if (same_translation(t, &w->dp->arena, s, &d)) {
+	if (same_translation(w, s, &d)) {
+		if (w->dry)
+			return e;
 		if (d.slot == fwd->slot && d.back_slot == rev->slot) {
 			fwd->mark = rev->mark = 0;
 			return e;
 		}
 		// Same addresses, another way: nothing but marks is written in place, so a new session
 		// takes over what the old one had.
-		if (w->dry)
-			return e;
 		if (session_unlink(t, s)) {
 			union key k = fwd->key;
 
@@ -131,7 +141,7 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 			return p->entry;
 		}
 	} else if (!w->dry) {
-		session_unlink(t, s);
+		end_session(w, s);
 	}
 	return NULL;
 }

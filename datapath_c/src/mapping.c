@@ -119,6 +119,11 @@ bool mapping_release(struct mapping_table *t, uint32_t m)
 	return true;
 }
 
+void mapping_retire(struct mapping_table *t, uint32_t m)
+{
+	sigtab_remove(&t->by_in, hash_key(t->secret, &t->m[m].in), m);
+}
+
 // Two workers may write the same place: then one of two contacts is forgotten early, no more.
 void mapping_contact(struct mapping *m, be32 remote)
 {
@@ -126,6 +131,13 @@ void mapping_contact(struct mapping *m, be32 remote)
 		return;
 	STORE(&m->contacted[m->next_contact % CONTACTS], remote);
 	m->next_contact++;
+}
+
+void mapping_forget(struct mapping *m, be32 remote)
+{
+	for (unsigned i = 0; i < CONTACTS; i++)
+		if (LOAD(&m->contacted[i]) == remote)
+			STORE(&m->contacted[i], 0);
 }
 
 bool mapping_contacted(const struct mapping *m, be32 remote)

@@ -48,5 +48,8 @@ void mapping_free(struct mapping_table *t, uint32_t m);  // after quiescence, or
 // Publish a filled record that holds one session. 0; -EEXIST: *there has the inside key
 int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there);
 bool mapping_release(struct mapping_table *t, uint32_t m); // true: that was the last; unlinked, to be freed
+// Its inside endpoint may be mapped anew beside it; it lives on for the sessions that use it.
+void mapping_retire(struct mapping_table *t, uint32_t m);
 void mapping_contact(struct mapping *m, be32 remote);
+void mapping_forget(struct mapping *m, be32 remote); // as if it had never been contacted
 bool mapping_contacted(const struct mapping *m, be32 remote);
