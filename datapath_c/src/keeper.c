@@ -109,19 +109,20 @@ static bool touched(const struct pcgdp_touch *t, uint32_t n, uint32_t vrf, const
 	return false;
 }
 
-static bool slot_dead(const struct adj_table *t, uint32_t slot)
+// Of a workload's port. A next hop that is gone ends nothing: the session finds another one when it
+// is decided again, and keeps its addresses and ports.
+static bool slot_dead(const struct arena *a, uint32_t slot)
 {
-	return slot && slot < t->n_slots && !slot_get(t, slot).adj;
+	return slot && slot < nexthop_slot(a, 0) && !slot_get(&a->adjs, slot).adj;
 }
 
 static bool ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
 {
 	const struct session_table *t = &dp->arena.sessions;
-	const struct adj_table *adjs = &dp->arena.adjs;
 	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
 	uint32_t a = PEEK(&fwd->last_s), b = PEEK(&rev->last_s), last = a > b ? a : b;
 
-	if (slot_dead(adjs, fwd->slot) || slot_dead(adjs, rev->slot))
+	if (slot_dead(&dp->arena, fwd->slot) || slot_dead(&dp->arena, rev->slot))
 		return true; // its workload is gone
 	return now_s > last && now_s - last > session_timeout_s(t, s);
 }
