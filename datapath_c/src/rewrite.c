@@ -15,6 +15,8 @@ static inline void session_touch(const struct worker *w, struct pkt *p, struct e
 {
 	BUMP(&e->packets, 1);
 	BUMP(&e->bytes, p->ip_len);
+	if (UNLIKELY(p->tcp_flags & TCP_SYN && e->tcp_flags & (TCP_FIN | TCP_RST)))
+		e->tcp_flags = 0; // a new connection: what the old one ended by is over
 	if (UNLIKELY(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || UNLIKELY(!(e->tcp_flags & TCP_ACK)))
 		e->tcp_flags |= p->tcp_flags;
 	if (LIKELY(!(p->tcp_flags & TCP_RST))) // a RST does not keep a session alive
