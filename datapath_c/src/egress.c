@@ -79,8 +79,11 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	delta = delta_add(delta, delta32(ip->dst, to->rec.secondary_be));
 	ip->dst = to->rec.secondary_be;
 	ip->csum = csum_apply(ip->csum, delta);
-	if ((p->proto == IPP_TCP || p->proto == IPP_UDP) && rd16(l4 + at))
-		wr16(l4 + at, csum_apply(rd16(l4 + at), delta));
+	if (p->proto == IPP_TCP || (p->proto == IPP_UDP && rd16(l4 + at))) {
+		uint16_t sum = csum_apply(rd16(l4 + at), delta);
+
+		wr16(l4 + at, sum || p->proto == IPP_TCP ? sum : 0xffff); // RFC 768: zero says there is none
+	}
 	l = &w->loop.pkt[w->loop.n++];
 	*l = *p;
 	l->off = p->l3;
