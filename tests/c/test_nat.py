@@ -264,10 +264,8 @@ def test_bytes_and_packets_are_counted_by_rule(world):
 
 
 def test_tcp_options_and_data_pass_untouched(world):
-    packet = (
-        tcp("S", options=[("MSS", 8903), ("SAckOK", b""), ("WScale", 7), ("EOL", None)])
-        / b"early data"
-    )
+    options = [("MSS", 8903), ("SAckOK", b""), ("WScale", 7), ("EOL", None)]
+    packet = tcp("S", options=options) / b"early data"
     out = one(world.down(A, packet))
     assert out.ip[TCP].options == packet[TCP].options
     assert bytes(out.ip[TCP].payload) == b"early data"

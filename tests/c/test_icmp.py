@@ -1,0 +1,282 @@
+"""ICMP errors: about sessions, both ways (RFC 5508); made by the gateway (RFC 1812); and RST."""
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP
+
+from tests.c.packets import (
+    answer,
+    complaint,
+    flow,
+    gre,
+    inside,
+    ping,
+    ports,
+    tcp,
+    udp,
+)
+from tests.c.places import (
+    APP,
+    FEW,
+    GATEWAY,
+    LOST,
+    NET,
+    SERVER,
+    THIN,
+    TWIN,
+    WEB,
+    WHOLE,
+    A,
+    B,
+    C,
+    R,
+)
+from tests.c.world import over
+
+ROUTER = "198.51.100.254"  # between us and NET
+OPENERS = {"udp": udp(), "tcp": tcp("S"), "icmp": ping()}
+
+
+def one(sent):
+    (seen,) = sent
+    return seen
+
+
+class TestAboutSessions:
+    @pytest.mark.parametrize("packet", OPENERS.values(), ids=OPENERS)
+    @pytest.mark.parametrize("quote", [28, 40, None])
+    def test_from_outside_about_what_a_workload_sent(self, world, packet, quote):
+        out = one(world.down(A, packet))
+        seen = one(world.up(complaint(out, ROUTER, quote=quote)))
+        assert (seen.ip.src, seen.ip.dst) == (ROUTER, A.address)
+        assert (seen.tep, seen.vni, seen.eth.dst) == (A.tep, A.vni, A.mac)
+        quoted = inside(seen)
+        assert (quoted.src, quoted.dst, *ports(quoted)) == (A.address, NET, *ports(packet))
+
+    def test_from_a_workload_about_what_it_received(self, world):
+        got = one(world.up(tcp("S", NET, SERVER.secondary, sport=5, dport=80)))
+        seen = one(world.down(B, complaint(got, B.address), vni=APP))
+        assert (seen.ip.src, seen.ip.dst) == (SERVER.secondary, NET)
+        quoted = inside(seen)
+        assert (quoted.src, quoted.dst, *ports(quoted)) == (NET, SERVER.secondary, 5, 80)
+
+    def test_from_a_workload_about_a_reply(self, world):
+        out = one(world.down(A, udp()))
+        back = one(world.up(answer(out)))
+        seen = one(world.down(A, complaint(back, A.address)))
+        assert (seen.ip.src, seen.ip.dst) == (out.ip.src, NET)
+        assert ports(inside(seen)) == ports(out.ip)[::-1]
+
+    @pytest.mark.parametrize("vm, public", [(R, TWIN), (C, WHOLE)], ids=["reflexive", "snat"])
+    def test_about_a_protocol_without_ports(self, world, vm, public):
+        out = one(world.down(vm, gre(vm.address)))
+        assert out.ip.src == public.secondary
+        seen = one(world.up(complaint(out, ROUTER)))
+        assert inside(seen).src == vm.address
+
+    def test_path_mtu_reaches_the_sender(self, world):
+        out = one(world.down(A, tcp("S")))
+        seen = one(world.up(complaint(out, ROUTER, code=4, mtu=1400)))
+        assert (seen.ip[ICMP].code, seen.ip[ICMP].nexthopmtu) == (4, 1400)
+
+    def test_udp_without_checksum_inside(self, world):
+        packet = udp()
+        packet[1].chksum = 0
+        out = one(world.down(A, packet))
+        seen = one(world.up(complaint(out, ROUTER)))
+        assert inside(seen).payload.chksum == 0
+
+    def test_neither_refreshes_nor_ends_the_session(self, world):
+        """RFC 5508 REQ-5, RFC 4787 REQ-12."""
+        out = one(world.down(A, udp()))
+        world.now_s = 200
+        assert world.up(complaint(out, ROUTER))
+        assert world.up(answer(out))
+        world.now_s = 400
+        assert world.up(complaint(out, ROUTER))
+        world.sweep(after_s=101)  # 301 s after the last packet of the session itself
+        assert world.dp.totals()["sessions"] == 0
+
+    def test_opens_nothing(self, world):
+        out = one(world.down(A, udp()))
+        world.sweep(after_s=301)
+        assert not world.up(complaint(out, ROUTER))
+        assert sum(world.drops().values()) == 1
+        assert world.dp.totals()["sessions"] == 0
+
+    def test_a_wrong_checksum_is_not_made_right(self, world):
+        out = one(world.down(A, udp()))
+        packet = complaint(out, ROUTER)
+        packet[ICMP].chksum = 1
+        assert not world.up(packet)
+        assert world.drops() == {"IP_CHECKSUM": 1}
+
+    def test_source_is_checked(self, world):
+        """Another workload may not speak about B's session."""
+        got = one(world.up(udp(NET, SERVER.secondary, dport=7000)))
+        assert not world.down(A, complaint(got, A.address))
+        assert world.drops() == {"SOURCE_SPOOFED": 1}
+
+    def test_between_workloads(self, world):
+        got = one(world.down(A, udp(dst=B.address)))
+        seen = one(world.down(B, complaint(got, B.address), vni=APP))
+        assert (seen.ip.src, seen.ip.dst, seen.vni) == (B.address, A.address, WEB)
+        assert inside(seen).src == A.address
+
+
+class TestMadeHere:
+    """Quoted: the packet as it came. Counted as made, and the packet as dropped."""
+
+    def made(self, world, sent, before: int) -> ICMP:
+        seen = one(sent)
+        assert world.dp.totals()["made"] == before + 1
+        return seen
+
+    def test_too_big_outwards(self, world):
+        """The segment's gateway says the uplink's MTU."""
+        packet = udp(flags="DF", data=bytes(1473))
+        seen = self.made(world, world.down(A, packet), 0)
+        assert (seen.ip.src, seen.ip.dst) == (GATEWAY[WEB][0], A.address)
+        assert (seen.ip[ICMP].type, seen.ip[ICMP].code, seen.ip[ICMP].nexthopmtu) == (3, 4, 1500)
+        assert bytes(inside(seen))[:40] == bytes(packet)[:40]
+        assert len(seen.ip) <= 576
+        assert world.drops() == {"TOO_BIG": 1}
+
+    def test_too_big_inwards_says_the_inner_mtu_from_the_public_address(self, world):
+        world.policy.nat["web"] = world.policy.nat["web"]._replace(target_be=THIN.record.address_be)
+        world.commit()
+        packet = tcp("S", NET, SERVER.secondary, dport=80) / bytes(1411)
+        packet.flags = "DF"
+        seen = self.made(world, world.up(packet), 0)
+        assert (seen.role, seen.ip.src, seen.ip.dst) == ("uplink", SERVER.secondary, NET)
+        assert seen.ip[ICMP].nexthopmtu == 1450
+        assert flow_of_quoted(seen) == (NET, SERVER.secondary, 1000, 80)
+
+    def test_too_big_between_segments(self, world):
+        seen = self.made(
+            world, world.down(A, udp(dst=THIN.address, flags="DF", data=bytes(1423))), 0
+        )
+        assert (seen.ip.src, seen.ip[ICMP].nexthopmtu) == (GATEWAY[WEB][0], 1450)
+
+    def test_nothing_is_said_when_it_may_be_fragmented(self, world):
+        assert not world.down(A, udp(data=bytes(1473)))
+        assert world.dp.totals()["made"] == 0
+
+    def test_ttl_outwards(self, world):
+        packet = udp(ttl=1)
+        seen = self.made(world, world.down(A, packet), 0)
+        assert (seen.ip.src, seen.ip[ICMP].type, seen.ip[ICMP].code) == (GATEWAY[WEB][0], 11, 0)
+        assert bytes(inside(seen)) == bytes(packet)  # untranslated, its TTL as it came
+        assert world.dp.totals()["sessions"] == world.dp.totals()["mappings"] == 0
+
+    def test_ttl_of_a_known_session(self, world):
+        world.down(A, udp())
+        packet = udp(ttl=1)
+        seen = self.made(world, world.down(A, packet), 0)
+        assert bytes(inside(seen)) == bytes(packet)
+
+    def test_ttl_inwards(self, world):
+        packet = udp(NET, SERVER.secondary, dport=7000, ttl=1)
+        seen = self.made(world, world.up(packet), 0)
+        assert (seen.role, seen.ip.src, seen.ip.dst) == ("uplink", SERVER.secondary, NET)
+        assert bytes(inside(seen)) == bytes(packet)
+
+    def test_rejected_by_a_rule(self, world):
+        seen = self.made(world, world.down(A, udp(dst="198.51.100.67")), 0)
+        assert (seen.ip.src, seen.ip[ICMP].type, seen.ip[ICMP].code) == (GATEWAY[WEB][0], 3, 13)
+
+    def test_rejected_inwards(self, world):
+        packet = udp("198.51.100.68", SERVER.secondary, dport=7000)
+        seen = self.made(world, world.up(packet), 0)
+        assert (seen.ip.src, seen.ip.dst) == (SERVER.secondary, "198.51.100.68")
+
+    def test_dropped_by_a_rule_in_silence(self, world):
+        assert not world.down(A, udp(dst="198.51.100.66"))
+
+    def test_never_about_an_icmp_error(self, world):
+        """RFC 1812 section 4.3.2.7."""
+        out = one(world.down(A, udp()))
+        packet = complaint(out, ROUTER)
+        packet.ttl = 1
+        assert not world.up(packet)
+        assert world.drops() == {"TTL_EXPIRED": 1}
+
+    @pytest.mark.parametrize(
+        "packet",
+        [
+            udp(ttl=1, frag=5),
+            udp(dst="224.0.0.1", ttl=1),
+            udp(dst="255.255.255.255", ttl=1),
+            udp(src="127.0.0.1", ttl=1),
+        ],
+        ids=["fragment", "multicast", "broadcast", "loopback"],
+    )
+    def test_never_about(self, world, packet):
+        assert not world.down(A, packet)
+        assert world.dp.totals()["made"] == 0
+
+    def test_never_about_a_link_level_broadcast(self, world):
+        assert not world.down(A, udp(ttl=1), inner_dst="ff:ff:ff:ff:ff:ff")
+
+    def test_a_known_workload_only(self, world):
+        """A stranger's packet is not answered, whatever its TTL."""
+        assert not world.down(A, udp(src="192.168.99.250", ttl=1))
+        assert not world.down(LOST, udp(LOST.address, ttl=1), tep=A.tep)
+
+    def test_rate_limit(self, world):
+        """RFC 1812 section 4.3.2.8: a hundred at once, then one a millisecond."""
+        frames = [over(A, udp(ttl=1))] * 250
+        assert len(world.inject("downlink", *frames)) == 100
+        assert world.drops() == {"TTL_EXPIRED": 250}
+        world.now_s += 0.010
+        assert len(world.inject("downlink", *frames)) == 10
+        world.now_s += 60
+        assert len(world.inject("downlink", *frames)) == 100
+
+
+def flow_of_quoted(seen):
+    quoted = inside(seen)
+    return quoted.src, quoted.dst, *ports(quoted)
+
+
+class TestReset:
+    """TCP without a session (RFC 9293 section 3.10.7.1): RST inwards, silence outwards."""
+
+    @pytest.mark.parametrize(
+        "flags, data, seq, ack, answered",
+        [
+            ("A", b"", 100, 777, (777, 0, "R")),
+            ("PA", b"abc", 100, 777, (777, 0, "R")),
+            ("SA", b"", 100, 777, (777, 0, "R")),
+            ("F", b"", 100, 0, (0, 101, "RA")),
+            ("", b"abcd", 100, 0, (0, 104, "RA")),
+            ("SF", b"ab", 100, 0, (0, 104, "RA")),
+        ],
+    )
+    def test_towards_a_workload(self, world, flags, data, seq, ack, answered):
+        seen = one(world.down(A, tcp(flags, seq=seq, ack=ack, sport=5, dport=80) / data))
+        assert flow(seen) == (NET, A.address, 80, 5)
+        assert (seen.tep, seen.eth.dst) == (A.tep, A.mac)
+        got = seen.ip[TCP]
+        assert (got.seq, got.ack, str(got.flags)) == answered
+        assert world.drops() == {"TCP_NO_SESSION": 1}
+
+    def test_never_about_a_reset(self, world):
+        assert not world.down(A, tcp("R"))
+        assert not world.down(A, tcp("RA"))
+
+    def test_silence_outwards(self, world):
+        for flags in ("A", "SA", "F", "R"):
+            assert not world.up(tcp(flags, NET, SERVER.secondary, dport=80))
+        assert world.drops() == {"TCP_NO_SESSION": 4}
+        assert world.dp.totals()["made"] == 0
+
+    def test_silence_about_a_syn_to_no_door(self, world):
+        """RFC 5382 REQ-4."""
+        assert not world.up(tcp("S", NET, FEW.secondary, dport=80))
+
+
+def test_quoted_header_with_options_is_refused(world):
+    out = one(world.down(A, udp()))
+    packet = IP(src=ROUTER, dst=out.ip.src) / ICMP(type=3, code=1) / b"\x46" / bytes(40)
+    assert not world.up(packet)
+    assert world.drops() == {"L4_SHORT": 1}
