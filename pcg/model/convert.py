@@ -102,7 +102,7 @@ class _Walk:
         if get_origin(hint) is tuple and isinstance(raw, list):
             return self.items(raw, get_args(hint)[0], path, name)
         if get_origin(hint) is dict and isinstance(raw, dict):
-            return self.entries(raw, get_args(hint)[1], path, name)
+            return self.entries(raw, *get_args(hint), path)
         return self.add(path, raw, wrong(raw, hint))
 
     def struct(self, raw: Any, cls: type, path: str) -> Any:
@@ -152,9 +152,13 @@ class _Walk:
                 self.missing.names.setdefault(name, set()).add(called)
         return BROKEN if BROKEN in made else tuple(made)
 
-    def entries(self, raw: dict, hint: Any, path: str, name: str) -> Any:
-        made = {key: self.value(raw[key], hint, f"{path}[{shown(key)}]", name) for key in raw}
-        return BROKEN if BROKEN in made.values() else made
+    def entries(self, raw: dict, key_hint: Any, hint: Any, path: str) -> Any:
+        made = {}
+        for key, value in raw.items():
+            where = f"{path}[{shown(key)}]"
+            name = self.value(key, key_hint, where, "")
+            made[name] = self.value(value, hint, where, "")
+        return BROKEN if BROKEN in made or BROKEN in made.values() else made
 
 
 def _join(path: str, name: str) -> str:

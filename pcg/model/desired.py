@@ -113,7 +113,7 @@ class PublicAddress(Value):
     id: Id
     vrf: Id
     address: Address
-    secondary: dict[str, Address]  # gateway id -> address
+    secondary: dict[Id, Address]  # gateway id -> address
 
 
 class Protocol(enum.Enum):

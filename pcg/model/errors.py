@@ -35,7 +35,9 @@ class Problem(NamedTuple):
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.mend if self.value == '' else f'{self.value} {self.mend}'}"
+        line = f"{self.path}: {self.mend if self.value == '' else f'{self.value} {self.mend}'}"
+        # What it quotes is as the document has it; a log must not get its line breaks.
+        return line if line.isprintable() else line.encode("unicode_escape").decode()
 
 
 def shown(value: Any) -> str:

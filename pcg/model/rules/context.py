@@ -103,6 +103,13 @@ class Context:
                 self.add(f"{field}[{obj.id}].id", obj.id, "stands there twice; ids are unique")
             seen.add(obj.id)
 
+    def no_repeats(self, path: str, items: Iterable[str]) -> None:
+        seen: set[str] = set()
+        for index, item in enumerate(items):
+            if item in seen:
+                self.add(f"{path}[{index}]", item, "stands there twice; keep one")
+            seen.add(item)
+
     # ---- values ----
 
     def address(self, path: str, text: str) -> int | None:

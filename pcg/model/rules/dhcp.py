@@ -86,10 +86,9 @@ def misplaced_pool(pool: Prefix, subnets: list[Subnet]) -> str:
 def check_network(ctx: Context, path: str, scope: DhcpScope, subnets: list[Subnet]) -> None:
     if scope.gateway:
         check_inside(ctx, f"{path}.gateway", scope.gateway, subnets)
+    ctx.no_repeats(f"{path}.dns", scope.dns)
     for index, text in enumerate(scope.dns):
         ctx.address(f"{path}.dns[{index}]", text)
-        if text in scope.dns[:index]:
-            ctx.add(f"{path}.dns[{index}]", text, "stands there twice; keep one")
     if len(scope.dns) > DNS_MAX:
         mend = f"servers do not fit one option; use {DNS_MAX} or fewer"
         ctx.add(f"{path}.dns", len(scope.dns), mend)

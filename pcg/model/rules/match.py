@@ -9,22 +9,24 @@ from pcg.model.sizes import RULE_RECORDS_MAX
 
 WITH_PORTS = (Protocol.TCP, Protocol.UDP)
 NO_PORTS_OF = "has no ports that rules can match; use tcp or udp, or leave the ports out"
+NO_SPAN = "is neither a prefix nor an address; use a form like 10.0.0.0/24"
 
 
 def check_items(
     ctx: Context, path: str, items: Sequence[str], vrf: str, ids: str | None = None
 ) -> None:
     """Each item a prefix, an address or, unless `ids` says why not, a public address's id."""
+    ctx.no_repeats(path, items)
     for index, item in enumerate(items):
         where = f"{path}[{index}]"
-        if item in items[:index]:
-            ctx.add(where, item, "stands there twice; keep one")
         if not is_id(item):
             check_span(ctx, where, item)
         elif ids is None:
             ctx.refer_in_vrf(where, "public_addresses", item, vrf)
-        else:
+        elif item in ctx.tables["public_addresses"]:
             ctx.add(where, item, ids)
+        else:
+            ctx.add(where, item, NO_SPAN)
 
 
 def is_id(item: str) -> bool:
@@ -38,8 +40,7 @@ def check_span(ctx: Context, path: str, item: str) -> None:
     elif ":" in item:
         ctx.add(path, item, "is not an IPv4 address; only IPv4 is carried")
     elif address_number(item) is None:
-        mend = "is neither a prefix nor an address nor an id; use a form like 10.0.0.0/24"
-        ctx.add(path, item, mend)
+        ctx.add(path, item, NO_SPAN)
 
 
 def check_ports(

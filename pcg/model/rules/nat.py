@@ -45,6 +45,7 @@ def check_match(ctx: Context, path: str, rule: Nat) -> None:
 
 def check_destinations(ctx: Context, path: str, rule: Nat) -> None:
     """Ids only: the address on our uplink is another one on the HA peer."""
+    ctx.no_repeats(f"{path}.match.destination", rule.match.destination)
     for index, item in enumerate(rule.match.destination):
         where = f"{path}.match.destination[{index}]"
         if span_number(item) is not None:
@@ -53,8 +54,6 @@ def check_destinations(ctx: Context, path: str, rule: Nat) -> None:
             ctx.add(where, item, f"is not the id of a public address; {mend}")
             continue
         ctx.refer_in_vrf(where, "public_addresses", item, rule.vrf)
-        if item in rule.match.destination[:index]:
-            ctx.add(where, item, "stands there twice; keep one")
 
 
 # ---- one per action ----
@@ -77,19 +76,17 @@ def check_dnat(ctx: Context, path: str, rule: Nat) -> None:
 
 def check_targets(ctx: Context, path: str, rule: Nat) -> None:
     """Neighbours, since the path holds the first and how many; each one a workload's place."""
+    ctx.no_repeats(f"{path}.translated", rule.translated)
     numbers = []
     for index, text in enumerate(rule.translated):
         where = f"{path}.translated[{index}]"
-        if text in rule.translated[:index]:
-            ctx.add(where, text, "stands there twice; keep one")
-            continue
         number = ctx.address(where, text)
         if number is not None:
             numbers.append((number, text))
             check_workload(ctx, where, text, Prefix(number, number), rule.vrf)
     numbers.sort()
     for (before, _), (number, text) in pairwise(numbers):
-        if number != before + 1:
+        if number > before + 1:
             mend = "does not follow the address before it; DNAT takes neighbours, one after another"
             ctx.add(f"{path}.translated", text, mend)
 
@@ -147,11 +144,10 @@ def check_pool(ctx: Context, path: str, rule: Nat) -> None:
     if len(rule.translated) > POOL_MAX:
         mend = f"public addresses are too many for one rule; use {POOL_MAX} or fewer"
         ctx.add(f"{path}.translated", len(rule.translated), mend)
+    ctx.no_repeats(f"{path}.translated", rule.translated)
     for index, item in enumerate(rule.translated):
         where = f"{path}.translated[{index}]"
-        if item in rule.translated[:index]:
-            ctx.add(where, item, "stands there twice; keep one")
-        elif span_number(item) is not None:
+        if span_number(item) is not None:
             mend = "is not the id of a public address; define it under public_addresses"
             ctx.add(where, item, mend)
         else:

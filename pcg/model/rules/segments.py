@@ -41,12 +41,11 @@ def check_teps(ctx: Context) -> None:
         if tep.address in seen:
             ctx.add(f"{path}.address", tep.address, "stands there twice; TEPs are unique")
         seen.add(tep.address)
+        ctx.no_repeats(f"{path}.options", tep.options)
         for index, option in enumerate(tep.options):
             if not GENEVE_OPTION.fullmatch(option):
                 mend = "is not class/type of a Geneve option; use the form 0x0104/0x80"
                 ctx.add(f"{path}.options[{index}]", option, mend)
-            elif option in tep.options[:index]:
-                ctx.add(f"{path}.options[{index}]", option, "stands there twice; keep one")
 
 
 def check_segment(ctx: Context, segment: Segment, path: str) -> None:
@@ -65,10 +64,9 @@ def check_segment(ctx: Context, segment: Segment, path: str) -> None:
     check_segment_mtu(ctx, segment, path)
     if segment.dhcp is not None:
         ctx.refer_in_vrf(f"{path}.dhcp", "dhcp", segment.dhcp, segment.vrf)
+    ctx.no_repeats(f"{path}.replication", segment.replication)
     for index, tep in enumerate(segment.replication):
         ctx.refer(f"{path}.replication[{index}]", "teps", tep)
-        if tep in segment.replication[:index]:
-            ctx.add(f"{path}.replication[{index}]", tep, "stands there twice; keep one")
 
 
 def check_subnet(ctx: Context, path: str, text: str) -> Prefix | None:

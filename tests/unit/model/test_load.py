@@ -58,6 +58,13 @@ STRUCTURE = [
     ("owner: h1", 'owner: "h\\e1"',
      ["teps[10.99.2.21].owner: 'h\\x1b1' is not a label; use at most 255 characters, "
       "none of them a control character"]),
+    ("source: [10.1.1.7]", "source: [ten]",
+     ["nat[own].match.source[0]: ten is neither a prefix nor an address; "
+      "use a form like 10.0.0.0/24"]),
+    ("{gw-a: 10.99.1.19}", '{"gw a": 7}',
+     ["public_addresses[eip-b].secondary[gw a]: gw a is not an id; "
+      "use a letter, then at most 46 letters, digits, '.', '_' or '-'",
+      "public_addresses[eip-b].secondary[gw a]: 7 is not text; put it in quotes"]),
     ("vrfs:", "vrfz:",
      ["vrfz: is not a field here; did you mean vrfs?"]),
     ("  tep: 10.99.2.10\n", "",
@@ -184,6 +191,12 @@ def test_json_is_yaml():
     tree = yaml.safe_load(GOOD)
     assert parse_desired(json.dumps(tree)) == parse_desired(GOOD)
     assert parse_desired(msgspec.json.encode(parse_desired(GOOD))) == parse_desired(GOOD)
+
+
+def test_numbers_of_json():
+    assert read_tree('{"a": 1.5, "b": [null], "c": null}') == {"a": 1.5, "b": [None]}
+    for text in ('{"mtu": NaN}', '{"mtu": 1e999}', '{"mtu": Infinity}'):
+        assert problems(text) == problems(text.replace('"mtu": ', '"mtu": "').replace("}", '"}'))
 
 
 def test_files(tmp_path):

@@ -76,6 +76,15 @@ def test_a_pool_that_is_too_large():
     assert len(told) == 18  # and none of them is known
 
 
+def test_what_does_not_fit_a_dhcp_option():
+    servers = ", ".join(f"10.0.0.{i}" for i in range(1, 65))
+    long = edited(("[10.99.0.2]", f"[{servers}]"), ('value: "6162"', f'value: "{"00" * 256}"'))
+    assert problems(long) == [
+        "dhcp[lan].dns: 64 servers do not fit one option; use 63 or fewer",
+        "dhcp[lan].options[0].value: 256 bytes do not fit an option; use 255 or fewer",
+    ]
+
+
 def test_limits(monkeypatch):
     monkeypatch.setattr(segments, "VRFS_MAX", 1)
     monkeypatch.setattr(routes, "PUBLIC_ADDRESSES_MAX", 3)
