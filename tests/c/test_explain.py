@@ -1,0 +1,130 @@
+"""explain and trace: they tell what happens and change nothing."""
+
+import pytest
+
+from pcg.datapath.pack import TraceFilter
+from tests.c import wire
+from tests.c.packets import answer, ping, tcp, udp
+from tests.c.places import GATEWAY, NET, SERVER, WEB, A, B, ip
+from tests.c.world import over
+
+PATH_DOWN = ["parse_outer", "geneve_decap", "parse_inner", "session_lookup", "rewrite", "egress"]
+PATH_UP = ["parse_uplink", "parse_inner", "session_lookup", "rewrite", "egress"]
+
+
+def everything(w) -> tuple:
+    """All that may be read of a datapath."""
+    dp = w.dp
+    counts = dp.totals(), dp.drops(), dp.stages(), dp.nics()
+    return *counts, dp.counters("segments"), dp.counters("nat"), dp.sessions(), dp.read("ports")
+
+
+def stages(events) -> list[str]:
+    return [event["stage"] for event in events]
+
+
+ASKED = {
+    "new session": ("downlink", over(A, tcp("S"))),
+    "between segments": ("downlink", over(A, udp(dst=B.address))),
+    "ping of the gateway": ("downlink", over(A, ping(dst=GATEWAY[WEB][0]))),
+    "spoofed": ("downlink", over(A, udp(src="192.168.99.250"))),
+    "TTL": ("downlink", over(A, udp(ttl=1))),
+    "no session": ("downlink", over(A, tcp("A"))),
+    "too big": ("downlink", over(A, udp(flags="DF", data=bytes(1480)))),
+    "hairpin": ("downlink", over(A, udp(dst=SERVER.elastic, dport=7000))),
+    "DNAT": ("uplink", wire.plain(udp(NET, SERVER.secondary, dport=7000))),
+    "no door": ("uplink", wire.plain(udp(NET, SERVER.secondary, dport=9))),
+    "nonsense": ("uplink", bytes(20)),
+    "nothing": ("downlink", b""),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_explain_changes_nothing_and_tells_the_truth(world, asked):
+    before = everything(world)
+    told, out = world.dp.explain(*asked)
+    assert everything(world) == before
+    world.dp.trace_start(1)
+    sent = world.dp.inject(*asked[:1], [asked[1]], world.now_ns)
+    seen = world.dp.trace_read()
+    assert stages(told) == stages(seen) != []
+    for what in ("verdict", "reason", "nat_id", "fw_id", "src", "dst", "next"):
+        assert [event[what] for event in told] == [event[what] for event in seen], what
+    if told[-1]["verdict"] == "sent":
+        assert len(out) == len(sent[-1].frame)
+
+
+def test_explain_of_a_marked_session(world):
+    (out,) = world.down(A, tcp("S"))
+    world.commit()
+    before = everything(world)
+    world.dp.explain("downlink", over(A, tcp("A")))
+    world.dp.explain("uplink", wire.plain(answer(out)))
+    del world.policy.nat["snat"]
+    world.commit()
+    told, _ = world.dp.explain("downlink", over(A, tcp("A")))
+    assert told[-1]["reason"] == "NO_NAT"
+    assert before[-2] == everything(world)[-2]  # the session is still there, and still marked
+
+
+def test_the_stages_of_a_packet(world):
+    told, _ = world.dp.explain("downlink", over(A, tcp("S")))
+    assert stages(told) == PATH_DOWN
+    assert [event["verdict"] for event in told] == ["next"] * 5 + ["sent"]
+    told, _ = world.dp.explain("uplink", wire.plain(udp(NET, SERVER.secondary, dport=7000)))
+    assert stages(told) == PATH_UP
+    assert told[-1]["nat_id"] == 5
+
+
+def test_stages_count_what_entered_them(world):
+    world.down(A, udp())
+    world.down(A, udp(ttl=1, sport=2))
+    counted = world.dp.stages()
+    assert [counted[stage] for stage in PATH_DOWN] == [2, 2, 2, 2, 1, 1]
+
+
+class TestTrace:
+    def traced(self, w, packets: int = 99, **wanted) -> set[int]:
+        """Which packets (by the order of their sending) a trace with this filter notes."""
+        w.dp.trace_start(packets, TraceFilter(**wanted))
+        w.down(A, udp(sport=1, dport=53))
+        w.down(A, tcp("A", sport=2))  # dropped
+        w.down(B, udp(B.address, A.address, sport=3))
+        w.up(udp(NET, SERVER.secondary, sport=4, dport=7000))
+        return {event["sport"] for event in w.dp.trace_read()}
+
+    @pytest.mark.parametrize(
+        "wanted, noted",
+        [
+            ({}, {1, 2, 3, 4}),
+            ({"packets": 2}, {1, 2}),
+            ({"protocol": 6}, {2}),
+            ({"port": 7000}, {4}),
+            ({"port": 53}, {1, 3}),
+            ({"address_be": ip(B.address)}, {3}),
+            ({"address_be": ip(NET), "peer_be": ip(A.address)}, {1, 2}),
+            ({"vni": 9000}, {1, 2, 3}),
+            ({"only_drops": 1}, {2}),
+            ({"only_drops": 1, "protocol": 17}, set()),
+        ],
+        ids=str,
+    )
+    def test_filter(self, world, wanted, noted):
+        seen = self.traced(world, **wanted)
+        assert seen - {0} == noted
+
+    def test_ends_by_itself(self, world):
+        world.dp.trace_start(1)
+        world.down(A, udp())
+        assert len(world.dp.trace_read()) == len(PATH_DOWN)
+        world.down(A, udp())
+        assert world.dp.trace_read() == []
+
+    def test_nobody_reads(self, world):
+        """The oldest events go; the path does not wait."""
+        world.dp.trace_start(10_000)
+        world.inject("downlink", *[over(A, udp(dst=B.address))] * 1000)
+        events = 0
+        while got := world.dp.trace_read():
+            events += len(got)
+        assert 4000 < events < 6000
