@@ -13,11 +13,11 @@ PIP_COMPILE  := .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe -
 C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/include/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-c test-asan test-netns test-e2e lint format fuzz \
-	soak bench-quick lab-up lab-down lock clean
+.PHONY: help setup build demo figures test test-unit test-c test-asan test-netns test-e2e lint format \
+	fuzz soak bench-quick lab-up lab-down lock clean
 
 help: ## this page
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP_DEBIAN) $(STAMP_VENV) ## install what is missing: Debian packages (as root), .venv
 
@@ -47,6 +47,9 @@ build: setup ## compile the datapath (only what changed)
 
 demo: build ## the lab on real packets, as root; KEEP=1 leaves it up
 	$(PY) -m pcg.lab demo $(if $(KEEP),--keep)
+
+figures: build ## latency, throughput and CPU time beside Open vSwitch in the lab, as root
+	$(PY) -m pcg.lab figures $(ARGS)
 
 test: build test-asan ## every test, as root
 	$(PYTEST) tests/unit tests/c tests/netns tests/e2e $(ARGS)
