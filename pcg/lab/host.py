@@ -4,44 +4,29 @@
     nsx-managed   nsx-switch+ (3, patch)  nsx-eth0-peer (4)  geneve<decimal TEP> ports
     nsx-root      namespace with nsx-eth0, the workload's interface, MTU 8943
 
-Every host has its own ovsdb-server and ovs-vswitchd with a folder of their own; the machine's own
-Open vSwitch, if it has one, never notices.
+The kernel of its namespace hears nothing: it would answer for what is Open vSwitch's.
 """
 
 import contextlib
-from pathlib import Path
 
 from pcg.lab import flows, ns
 from pcg.lab.layout import OVERLAY_MTU, UNDERLAY_MTU, VPC_ROUTER, Layout, Site, underlay_mac
+from pcg.lab.ovs import PROTOCOLS, Ovs, add_port
 from pcg.model.desired import Desired
 
-SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-PROTOCOLS = "protocols=OpenFlow10,OpenFlow13,OpenFlow15"
 
-# The kernel sees the frames of these devices too, and must not answer any of them.
-KERNEL_DEAF = """
-table netdev pcg_lab {{
-  chain in {{ type filter hook ingress devices = {{ {devices} }} priority 0; policy drop; }}
-}}
-"""
-
-
-class Host:
+class Host(Ovs):
     """One host. `start` raises it, `program` writes its flows, `attach` gives it a workload."""
 
     def __init__(self, layout: Layout, site: Site) -> None:
         self.layout, self.site = layout, site
-        self.ns = layout.ns(site.name)
         self.root_ns = layout.ns(f"{site.name}-nsx-root")
-        self.dir: Path = layout.run / site.name
-        self.env = dict.fromkeys(
-            ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"), str(self.dir)
-        )
+        super().__init__(layout.ns(site.name), layout.run / site.name)
 
     def start(self) -> None:
         """Device, daemons, bridges, tunnels. Flows come with `program`."""
         self._wire()
-        self._daemons()
+        self.daemons()
         self._bridges()
         self._tunnels()
         self._address()
@@ -59,36 +44,7 @@ class Host:
         ns.ip("link set eth0 up", self.ns)
         ns.no_offloads(self.ns, "eth0")
         ns.no_offloads(vpc, site.name)
-        deaf = KERNEL_DEAF.format(devices="eth0")
-        ns.run("nft", "-f", "-", ns=self.ns, stdin=deaf)
-
-    def _daemons(self) -> None:
-        self.dir.mkdir(parents=True, exist_ok=True)
-        database = f"{self.dir}/conf.db"
-        ns.run("ovsdb-tool", "create", database, SCHEMA, env=self.env)
-        self._daemon(
-            "ovsdb-server",
-            database,
-            f"--remote=punix:{self.dir}/db.sock",
-            "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
-        )
-        self.vsctl("--no-wait", "init")
-        self._daemon("ovs-vswitchd", f"unix:{self.dir}/db.sock")
-
-    def _daemon(self, name: str, *args: str) -> None:
-        ns.run(
-            name,
-            *args,
-            f"--pidfile={self.dir}/{name}.pid",
-            f"--log-file={self.dir}/{name}.log",
-            f"--unixctl={self.dir}/{name}.ctl",
-            "--detach",
-            "--no-chdir",
-            "-vconsole:off",
-            "-vsyslog:off",
-            ns=self.ns,
-            env=self.env,
-        )
+        self.deaf("eth0")
 
     def _bridges(self) -> None:
         bridge = ("datapath_type=netdev", "fail_mode=secure", PROTOCOLS)
@@ -97,15 +53,11 @@ class Host:
         self.vsctl(
             *("add-br", "nsx-switch", "--", "set", "bridge", "nsx-switch", *bridge, hwaddr),
             *("--", "add-br", "nsx-managed", "--", "set", "bridge", "nsx-managed", *bridge),
-            *self._port("nsx-switch", "eth0", 1),
-            *self._port("nsx-switch", "nsx-vtep0.0", 2, *vtep),
-            *self._port("nsx-switch", "nsx-switch-", 3, "type=patch", "options:peer=nsx-switch+"),
-            *self._port("nsx-managed", "nsx-switch+", 3, "type=patch", "options:peer=nsx-switch-"),
+            *add_port("nsx-switch", "eth0", 1),
+            *add_port("nsx-switch", "nsx-vtep0.0", 2, *vtep),
+            *add_port("nsx-switch", "nsx-switch-", 3, "type=patch", "options:peer=nsx-switch+"),
+            *add_port("nsx-managed", "nsx-switch+", 3, "type=patch", "options:peer=nsx-switch-"),
         )
-
-    def _port(self, bridge: str, name: str, number: int, *settings: str) -> list[str]:
-        request = f"ofport_request={number}"
-        return ["--", "add-port", bridge, name, "--", "set", "interface", name, *settings, request]
 
     def _tunnels(self) -> None:
         """To every TEP that speaks, the gateway's first."""
@@ -118,7 +70,7 @@ class Host:
             options = ("options:key=flow", 'options:csum="true"', "options:tos=inherit")
             remote = f'options:remote_ip="{tep}"'
             name, number = flows.tunnel_name(tep), flows.tunnel_port(tep)
-            words += self._port("nsx-managed", name, number, "type=geneve", remote, *options)
+            words += add_port("nsx-managed", name, number, "type=geneve", remote, *options)
         self.vsctl(*words[1:])
         self.ofctl("add-tlv-map", "nsx-managed", flows.TLV_MAP)
         wires = "in_port=1,actions=output:2\nin_port=2,actions=output:1\n"
@@ -170,9 +122,8 @@ class Host:
         It comes up last: the workload's first ARP request finds everything in place.
         """
         ns.no_offloads(self.ns, "nsx-eth0-peer")
-        deaf = KERNEL_DEAF.format(devices="eth0, nsx-eth0-peer")
-        ns.run("nft", "-f", "-", ns=self.ns, stdin=f"delete table netdev pcg_lab\n{deaf}")
-        self.vsctl(*self._port("nsx-managed", "nsx-eth0-peer", flows.WORKLOAD)[1:])
+        self.deaf("eth0", "nsx-eth0-peer")
+        self.vsctl(*add_port("nsx-managed", "nsx-eth0-peer", flows.WORKLOAD)[1:])
         ns.ip("link set nsx-eth0-peer up", self.ns)
 
     def detach(self, to: "Host") -> None:
@@ -186,14 +137,3 @@ class Host:
         with contextlib.suppress(OSError):
             (self.dir / "flows.txt").write_text(text)
         self.ofctl("--bundle", "replace-flows", "nsx-managed", "-", stdin=text)
-
-    def vsctl(self, *args: str) -> str:
-        return ns.run(
-            "ovs-vsctl", f"--db=unix:{self.dir}/db.sock", "--timeout=20", *args, env=self.env
-        )
-
-    def ofctl(self, *args: str, stdin: str = "") -> str:
-        return ns.run("ovs-ofctl", "-OOpenFlow15", *args, env=self.env, stdin=stdin)
-
-    def appctl(self, *args: str) -> str:
-        return ns.run("ovs-appctl", "-t", f"{self.dir}/ovs-vswitchd.ctl", *args, env=self.env)
