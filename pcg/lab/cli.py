@@ -88,8 +88,10 @@ def demo(prefix: str, keep: bool, only: str) -> None:
 
 @main.command()
 @click.option("--prefix", default=PREFIX, show_default=True)
-def figures(prefix: str) -> None:
-    """Measure latency and throughput through the gateway."""
+@click.option("--rounds", default=3, show_default=True, help="Turns of each gateway.")
+@click.option("--seconds", default=5, show_default=True, help="Of one transfer.")
+def figures(prefix: str, rounds: int, seconds: int) -> None:
+    """Latency and throughput through PCG, beside Open vSwitch in its place."""
     from pcg.lab.figures import run
 
-    sys.exit(run(prefix))
+    sys.exit(run(prefix, rounds, seconds))

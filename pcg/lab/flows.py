@@ -84,12 +84,12 @@ def _arp(desired: Desired, port: Port, segment: Segment) -> list[str]:
         if other.id != port.id:
             known |= dict.fromkeys(other.addresses, other.mac)
     return [
-        f"table=6,priority=20,arp,arp_op=1,arp_tpa={address},actions={_arp_answer(mac, address)}"
+        f"table=6,priority=20,arp,arp_op=1,arp_tpa={address},actions={arp_answer(mac, address)}"
         for address, mac in known.items()
     ] + ["table=6,priority=0,actions=drop"]
 
 
-def _arp_answer(mac: str, address: str) -> str:
+def arp_answer(mac: str, address: str) -> str:
     return (
         f"move:eth_src->eth_dst,set_field:{mac}->eth_src,set_field:2->arp_op,"
         f"move:arp_sha->arp_tha,move:arp_spa->arp_tpa,set_field:{mac}->arp_sha,"
