@@ -11,12 +11,14 @@ from pcg.model.settings import ControllerSettings
 
 
 @click.command()
-@click.option("--settings", "path", required=True, help="File like configs/controller.yaml.")
-def controller(path: str) -> None:
+@click.option(
+    "--settings", default="/etc/pcg/controller.yaml", show_default=True, help="Its settings file."
+)
+def controller(settings: str) -> None:
     """Serve the desired state of gateways and follow changes of their files."""
-    settings = load_settings(path, ControllerSettings)
-    logs.start(settings.log_level)
-    served = Controller(settings)
+    loaded = load_settings(settings, ControllerSettings)
+    logs.start(loaded.log_level)
+    served = Controller(loaded)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: served.stop())
     served.run()

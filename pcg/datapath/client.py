@@ -19,6 +19,7 @@ from pcg.datapath import border, messages, pack, views
 from pcg.datapath.lib import pack_touches
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
+from pcg.wire import local
 
 CONNECT_S = 1.0  # a listening process takes the connection within milliseconds
 RECONNECT_MS = 20
@@ -45,7 +46,11 @@ class Client:
         self._socket.immediate = 1
         self._socket.reconnect_ivl = RECONNECT_MS
         self._socket.maxmsgsize = messages.MESSAGE_MAX
-        self._socket.connect(endpoint)
+        try:
+            local.connect(self._socket, endpoint, self.thing)
+        except BackendError:
+            self.close()
+            raise
 
     def __enter__(self) -> "Client":
         return self
@@ -162,8 +167,9 @@ class Client:
 
     def _send(self, parts: list[bytes]) -> None:
         if not self._socket.poll(min(self.connect_s, self.timeout_s) * 1000, zmq.POLLOUT):
-            why, mend = "nobody listens there", "start it: `pcg datapath --settings FILE`"
-            raise BackendError(self.thing, why, mend)
+            raise local.absent(
+                self.endpoint, self.thing, "start it: `pcg datapath --settings FILE`"
+            )
         self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
 
     def _receive(self, op: str, deadline: float) -> tuple[messages.Reply, list[bytes]]:

@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from pcg.model.errors import BackendError
+from pcg.wire import local
 
 REQUEST_MAX = 4096  # bytes
 PER_STEP = 16  # requests answered before other work gets its turn
@@ -72,16 +73,16 @@ class ControlServer:
 def ask(endpoint: str, op: str, timeout_s: float = 5.0) -> Any:
     """What a running gateway answers to `op`: "realised" or "desired".
 
-    Raises  BackendError   nobody there, no answer in time, or the gateway says why not
+    Raises  BackendError   nobody there or not for us, no answer in time, or the gateway says why
     """
     with zmq.Context() as context, context.socket(zmq.REQ) as sock:
         sock.linger = 0
         sock.immediate = 1
-        sock.connect(endpoint)
         thing = f"gateway at {endpoint}"
+        local.connect(sock, endpoint, thing)
         mend = "is `pcg gateway` running, with this control socket in its settings?"
         if not sock.poll(min(1.0, timeout_s) * 1000, zmq.POLLOUT):
-            raise BackendError(thing, "nobody listens there", mend)
+            raise local.absent(endpoint, thing, mend)
         sock.send(msgspec.msgpack.encode({"op": op}))
         if not sock.poll(timeout_s * 1000, zmq.POLLIN):
             raise BackendError(thing, f"no answer within {timeout_s:g} s", mend)

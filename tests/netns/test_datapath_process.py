@@ -23,6 +23,7 @@ from pcg.datapath.client import Client
 from pcg.datapath.pack import TraceFilter
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
+from tests.netns.test_nft import unprivileged
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("built")
@@ -135,6 +136,19 @@ def test_it_serves_as_an_ordinary_user(place):
         mode = os.stat(settings["control"].removeprefix("ipc://")).st_mode
         assert stat.S_IMODE(mode) == 0o660
         assert mode & stat.S_IRWXO == 0
+
+
+def test_others_are_told_that_they_may_not(place):
+    """An ordinary user of the machine is not told that nobody is there."""
+    settings = place.settings()
+    _, client = place.ready(settings)
+    client.close()
+
+    def ask():
+        with Client(settings["control"], connect_s=0.1) as stranger:
+            stranger.totals()
+
+    assert unprivileged(ask).endswith("no permission; run as root, or as one who may open it")
 
 
 def test_sigterm_is_an_orderly_end(place):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -10,6 +11,7 @@ from pcg.cli.errors import guarded
 from pcg.cli.main import COMMANDS
 from pcg.model.errors import BackendError, ConfigError, Problem, ProtocolError
 
+ROOT = Path(__file__).parents[3]
 SAID = [
     (
         BackendError("interface x", "is gone", "plug it in"),
@@ -45,6 +47,28 @@ def test_nobody_listens(tmp_path):
     assert done.returncode == 1
     assert "nobody listens there" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("--datapath", "bogus", "show", "drops"), ("--gateway", "bogus", "show", "realised")]
+)
+def test_what_is_no_endpoint(words):
+    done = run("pcg.cli.pcgctl", *words)
+    assert done.returncode == 1
+    assert "at bogus: Invalid argument; name it as ipc:///PATH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_judges_every_file(tmp_path):
+    good, none = ROOT / "configs" / "desired" / "gw-a.yaml", tmp_path / "none.yaml"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text().replace("vni: 9100", "vni: 0"))
+    done = run("pcg", "check", str(bad), str(none), str(good))
+    assert done.returncode == 2
+    assert "segments[app].vni: 0 is out of range" in done.stderr
+    assert "none.yaml" in done.stderr
+    assert f"{good}: right" in done.stdout
+    assert run("pcg", "check", str(good)).returncode == 0
 
 
 def test_settings_that_do_not_exist(tmp_path):
