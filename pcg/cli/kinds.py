@@ -1,6 +1,7 @@
 """Kinds of values on the command line."""
 
 import ipaddress
+import math
 
 import click
 
@@ -23,3 +24,18 @@ class Address(click.ParamType):
         except ValueError:
             others = "".join(f", nor {word}" for word in self.words if word)
             self.fail(f"{value} is no IPv4 address{others}", param, ctx)
+
+
+class Seconds(click.ParamType):
+    """A span of time that ends."""
+
+    name = "seconds"
+
+    def convert(self, value, param, ctx) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds

@@ -6,6 +6,7 @@ from typing import Any
 
 from pcg.datapath import views
 from pcg.datapath.client import Client
+from pcg.model.errors import BackendError
 
 
 def address_key(text: str) -> int:
@@ -60,9 +61,12 @@ class Look:
         return self._vrfs.get(index, str(index))
 
     def vrf_index(self, name: str) -> int:
-        """Of a VRF by name, or by number; -1 when there is none."""
+        """Of a VRF by name, or by number. Raises BackendError when there is none of that name."""
         known = {text: index for index, text in self._vrfs.items()}
-        return known.get(name, int(name) if name.isdigit() else -1)
+        if name not in known and not name.isdecimal():
+            there = ", ".join(sorted(known)) or "none"
+            raise BackendError(f"vrf {name}", "does not exist", f"there are: {there}")
+        return known[name] if name in known else int(name)
 
     def segment(self, vni: int) -> str:
         return self._segments.get(vni, str(vni))

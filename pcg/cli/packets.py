@@ -71,6 +71,8 @@ def _port_of(look: Look, wanted: Wanted) -> dict[str, Any] | None:
     found = [
         p for p in look.table("ports") if p["address"] == wanted.source and vrf in (None, p["vrf"])
     ]
+    if len(found) > 1 and wanted.entry:  # the same address of several VRFs, seldom on one host
+        found = [p for p in found if p["tep"] == wanted.entry] or found
     if len(found) > 1:
         names = " or ".join(look.vrf(p["vrf"]) for p in found)
         raise BackendError(f"source {wanted.source}", "is in several VRFs", f"say --vrf {names}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import click
 
 from pcg.cli import show_gateway, show_rows
+from pcg.cli.kinds import Address
 from pcg.cli.look import Look
 from pcg.cli.show_rows import Rows
 from pcg.cli.tables import Column, print_rows
@@ -113,7 +114,12 @@ for _name, _report in REPORTS.items():
 
 
 @show.command()
-@click.option("--address", default="", help="Only sessions with it as one of their addresses.")
+@click.option(
+    "--address",
+    type=Address(""),
+    default="",
+    help="Only sessions with it as one of their addresses; an Elastic IP will do.",
+)
 @click.option("--vrf", default="", help="Only this VRF: name or number.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
 @as_json
@@ -144,5 +150,6 @@ def realised(look: Look, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
-        rows = [{"what": what, "value": value} for what, value in show_gateway.flat(answer)]
+        told = show_gateway.for_people(answer)
+        rows = [{"what": what, "value": value} for what, value in show_gateway.flat(told)]
         print_rows(rows, columns("what", "value"), "realised", as_json)

@@ -1,6 +1,7 @@
 """Rows that the gateway's control loop knows: what is in force, and what was asked for."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from pcg.cli.look import Look
@@ -21,13 +22,35 @@ def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
     return [leaf for name, item in parts for leaf in flat(item, name)]
 
 
+def for_people(answer: dict[str, Any]) -> dict[str, Any]:
+    """ "realised" with moments as text. An epoch is a name, not a number to be grouped."""
+    backends = {
+        name: backend | {"applied_at": _moment(backend.get("applied_at"))}
+        for name, backend in answer.get("backends", {}).items()
+    }
+    names = {key: str(answer[key]) for key in ("epoch", "revision") if key in answer}
+    return answer | names | {"backends": backends}
+
+
+def _moment(wall_s: float | None) -> str:
+    """
+    >>> _moment(None)
+    'never'
+    """
+    if not wall_s:
+        return "never"
+    return datetime.fromtimestamp(wall_s).astimezone().isoformat(" ", "milliseconds")
+
+
 def workloads(look: Look) -> list[dict[str, Any]]:
     """The desired ports; `programmed`: each address is in the datapath behind that TEP."""
     desired = look.ask_gateway("desired") or {}
-    held = {(port["address"], port["tep"]) for port in look.table("ports")}
+    vrfs = {segment["id"]: segment["vrf"] for segment in desired.get("segments", ())}
+    held = {(look.vrf(p["vrf"]), p["address"], p["tep"]) for p in look.table("ports")}
     ends = Counter()
     for session in look.client.sessions():
-        ends.update({session[key] for key in ("fwd_src", "fwd_dst", "rev_src", "rev_dst")})
+        seen = {session[key] for key in ("fwd_src", "fwd_dst", "rev_src", "rev_dst")}
+        ends.update((look.vrf(session["vrf"]), address) for address in seen)
     return [
         {
             "id": port["id"],
@@ -36,8 +59,10 @@ def workloads(look: Look) -> list[dict[str, Any]]:
             "mac": port["mac"],
             "addresses": list(port["addresses"]),
             "tep": port["tep"],
-            "programmed": all((a, port["tep"]) in held for a in port["addresses"]),
-            "sessions": sum(ends[a] for a in port["addresses"]),
+            "programmed": all(
+                (vrfs[port["segment"]], a, port["tep"]) in held for a in port["addresses"]
+            ),
+            "sessions": sum(ends[vrfs[port["segment"]], a] for a in port["addresses"]),
         }
         for port in desired.get("ports", ())
     ]

@@ -124,6 +124,8 @@ def nat(look: Look) -> Rows:
 
 def sessions(look: Look, limit: int | None, address: str, vrf: str) -> Rows:
     index = look.vrf_index(vrf) if vrf else None
+    secondary = {public["address"]: public["secondary"] for public in look.table("publics")}
+    address = secondary.get(address, address)  # which is what a session has
     rows = []
     for s in look.client.sessions(limit=limit, address=address, vrf=index):
         public = look.public(s["public_index"])

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import click
 
 from pcg.cli import story
-from pcg.cli.kinds import PROTOCOLS, Address
+from pcg.cli.kinds import PROTOCOLS, Address, Seconds
 from pcg.cli.look import Look
 from pcg.datapath.pack import TraceFilter
 
@@ -41,7 +41,7 @@ def follow(look: Look, count: int, timeout_s: float) -> Iterator[list[story.Even
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="any")
 @click.option("--vni", type=click.IntRange(0, 0xFFFFFF), default=0)
 @click.option("--drops", is_flag=True, help="Only packets that are dropped.")
-@click.option("--timeout", "timeout_s", type=float, default=10.0, show_default=True)
+@click.option("--timeout", "timeout_s", type=Seconds(), default=10.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one packet a line.")
 @click.pass_obj
 def trace(

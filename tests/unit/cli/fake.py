@@ -102,6 +102,9 @@ class FakeClient:
             nat_id=2,
             public_index=1,
         )
+        ends = {found[end] for end in ("fwd_src", "fwd_dst", "rev_src", "rev_dst")}
+        if vrf not in (None, 0) or (address and address not in ends):
+            return []
         return [found][:limit]
 
     def explain(self, role, frame):

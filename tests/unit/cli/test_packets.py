@@ -40,6 +40,13 @@ def test_a_segment_by_name_says_which_vrf_is_meant(look):
     assert (frame[GENEVE].vni, frame[IP].src) == (1002, "10.99.0.3")
 
 
+def test_a_tep_says_which_vrf_is_meant_too(look):
+    _, frame = build(look, source="10.1.0.10", entry="10.99.0.2")
+    assert (frame[GENEVE].vni, frame[IP].src) == (5000, "10.99.0.2")
+    _, frame = build(look, source="10.1.0.10", entry="10.99.0.3")
+    assert frame[GENEVE].vni == 1002
+
+
 def test_any_other_source_comes_by_the_uplink(look):
     role, frame = build(look, source="8.8.8.8", destination="10.99.1.11", protocol="icmp")
     assert role == "uplink"
@@ -69,6 +76,8 @@ def test_an_unknown_vni_and_tep_are_built_as_asked(look):
 
 REFUSED = [
     ("several VRFs", {"source": "10.1.0.10"}, "say --vrf blue or red"),
+    ("several, of another TEP", {"source": "10.1.0.10", "entry": "10.9.9.9"}, "say --vrf blue"),
+    ("unknown VRF", {"vrf": "pink"}, "vrf pink: does not exist; there are: blue, red"),
     ("unknown segment", {"segment": "nope"}, "segment nope: does not exist"),
     ("a TEP, no network", {"source": "1.2.3.4", "entry": "10.99.0.2"}, "--vni or --segment"),
     ("a network, no TEP", {"source": "1.2.3.4", "vni": 77}, "say --from TEP"),

@@ -1,8 +1,12 @@
 """pcgctl show: tables for people, stable keys for programs."""
 
+from datetime import datetime
+
+import click
 import pytest
 
 from pcg.cli.show import REPORTS, show
+from pcg.model.errors import BackendError
 
 ROWS = {
     "ports": {"vrf", "address", "segment", "vni", "mac", "tep"},
@@ -82,18 +86,52 @@ def test_workloads_say_what_is_programmed(pcgctl, look):
     port = {"segment": "web", "mac": "02:00:00:00:00:05", "instance": "i-1", "tep": "10.99.0.2"}
     there = {**port, "id": "a", "addresses": ["10.1.0.10"]}
     missing = {**port, "id": "b", "addresses": ["10.1.0.77"]}
-    look.answers["desired"] = {"ports": [there, missing]}
+    twin = {**there, "id": "c", "segment": "web-red"}  # behind another TEP, and has no session
+    segments = [{"id": "web", "vrf": "blue"}, {"id": "web-red", "vrf": "red"}]
+    look.answers["desired"] = {"segments": segments, "ports": [there, missing, twin]}
     rows = pcgctl("show", "workloads", as_json=True)
     assert [(r["id"], r["programmed"], r["sessions"]) for r in rows] == [
         ("a", True, 1),
         ("b", False, 0),
+        ("c", False, 0),
     ]
+
+
+def test_workloads_without_a_desired_state(pcgctl, look):
+    look.answers["desired"] = None
+    assert pcgctl("show", "workloads") == "no workloads\n"
+
+
+def test_a_session_is_found_by_any_of_its_addresses(pcgctl, look):
+    for address in ("10.1.0.10", "8.8.8.8", "10.99.1.11", "52.1.1.1"):  # the last: Elastic IP
+        assert len(pcgctl("show", "sessions", "--address", address, as_json=True)) == 1
+    assert pcgctl("show", "sessions", "--address", "9.9.9.9", as_json=True) == []
+
+
+def test_a_vrf_that_does_not_exist_is_named(pcgctl):
+    assert pcgctl("show", "sessions", "--vrf", "red", as_json=True) == []
+    with pytest.raises(BackendError, match="vrf pink: does not exist; there are: blue, red"):
+        pcgctl("show", "sessions", "--vrf", "pink")
+
+
+def test_what_is_no_address_is_refused(pcgctl):
+    with pytest.raises(click.BadParameter, match="10.1.0 is no IPv4 address"):
+        pcgctl("show", "sessions", "--address", "10.1.0")
 
 
 def test_realised_for_programs_is_the_gateways_own_answer(pcgctl, look):
     look.answers["realised"] = {"revision": 5, "errors": [{"path": "x"}]}
     assert pcgctl("show", "realised", as_json=True) == look.answers["realised"]
     assert "errors[0].path" in pcgctl("show", "realised")
+
+
+def test_realised_for_people_names_the_epoch_and_tells_the_time(pcgctl, look):
+    backends = {"nft": {"state": "applied", "applied_at": 1.5}, "state": {"applied_at": None}}
+    look.answers["realised"] = {"epoch": 1795345626118973399, "backends": backends}
+    text = pcgctl("show", "realised")
+    assert " 1795345626118973399 " in text
+    assert datetime.fromtimestamp(1.5).strftime("%Y-%m-%d %H:%M:%S.500") in text
+    assert "never" in text
 
 
 def test_every_command_has_help():

@@ -2,6 +2,9 @@
 
 import json
 
+import click
+import pytest
+
 from pcg.cli import story
 from pcg.datapath.pack import TraceFilter
 from tests.unit.cli.fake import event, ip
@@ -52,6 +55,13 @@ def test_trace_asks_for_what_was_said_and_ends_with_the_count(pcgctl, look):
 
 def test_trace_without_packets_fails_when_time_is_up(pcgctl):
     assert pcgctl("trace", "--timeout", "0", code=1) == ""
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon"])
+def test_trace_wants_a_time_that_ends(pcgctl, look, text):
+    with pytest.raises(click.BadParameter, match=f"{text} is no number of seconds"):
+        pcgctl("trace", "--timeout", text)
+    assert look.client.asked == []
 
 
 def test_trace_shows_a_packet_whose_end_is_missing(pcgctl, look):
