@@ -138,7 +138,7 @@ def _library():
     try:
         import nftables
     except ImportError:
-        mend = "install the Python package pip-nftables (`make install`)"
+        mend = "install the Python package pip-nftables (`make setup`)"
         raise BackendError("nftables", "its Python binding is missing", mend) from None
     try:
         nft = nftables.Nftables()
