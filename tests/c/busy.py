@@ -3,28 +3,19 @@
 python -m tests.c.busy <arena> sessions|ports
 """
 
-import struct
 import sys
 from collections.abc import Callable
 
-from scapy.layers.inet import UDP
-
-from tests.c.packets import udp
 from tests.c.places import WEB, A
 from tests.c.test_restart import Life, program
-from tests.c.world import World, over
+from tests.c.world import World, numbered
 
 SAY = sys.stdout.write
 
 
 def sessions(w: World) -> Callable[[int], None]:
     """Rounds of 512 new sessions; every other round, those of an hour ago end."""
-    packet = udp()
-    packet[UDP].chksum = 0
-    frame = over(A, packet, udp={"chksum": 0})
-    at = frame.rindex(bytes(packet[UDP])[:4])
-    pairs = [struct.pack("!HH", 1 + i, 1 + i % 7) for i in range(2048)]
-    frames = [frame[:at] + pair + frame[at + 4 :] for pair in pairs]
+    frames = numbered((1 + i, 1 + i % 7) for i in range(2048))
 
     def work(round_: int) -> None:
         at = 512 * (round_ % 4)

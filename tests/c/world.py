@@ -1,12 +1,17 @@
 """The world of places.py as a policy, and a datapath that holds it."""
 
 import dataclasses
+import struct
 import time
+from collections.abc import Iterable
 from socket import inet_aton as ip
+
+from scapy.layers.inet import UDP
 
 from pcg.datapath.lib import Datapath
 from pcg.reconcile import records as r
 from tests.c import wire
+from tests.c.packets import udp
 from tests.c.places import (
     APP,
     FEW,
@@ -35,6 +40,7 @@ from tests.c.places import (
     VMS,
     WEB,
     WHOLE,
+    A,
     B,
     C,
     Public,
@@ -196,3 +202,13 @@ def over(vm: Vm, packet, vni: int | None = None, tep: str | None = None, **given
     vni = vni or (RED_TRANSIT if vm.vrf else TRANSIT)
     given.setdefault("inner_dst", GATEWAY.get(vni, GATEWAY[TRANSIT])[1])
     return wire.over(packet, vni=vni, tep=tep or vm.tep, inner_src=vm.mac, **given)
+
+
+def numbered(pairs: Iterable[tuple[int, int]]) -> list[bytes]:
+    """UDP frames of A to NET, one for each pair of ports; without checksums, so that nothing but
+    the ports differs and thousands are made at once."""
+    packet = udp()
+    packet[UDP].chksum = 0
+    frame = over(A, packet, udp={"chksum": 0})
+    at = frame.rindex(bytes(packet[UDP])[:4])
+    return [frame[:at] + struct.pack("!HH", *pair) + frame[at + 4 :] for pair in pairs]

@@ -1,0 +1,66 @@
+"""The session table itself, filled, emptied and overfilled at random, against a dict of times."""
+
+import random
+
+import pytest
+
+from pcg.datapath.lib import Datapath
+from tests.c.conftest import assert_accounted
+from tests.c.packets import udp
+from tests.c.places import NET, A
+from tests.c.world import World, numbered
+
+IDLE_S, ROOM, FLOWS = 300, 1024, 2500
+
+
+class Twin:
+    """Flow -> when it was last seen; what the table must hold."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, float] = {}
+
+    def send(self, flow: int, now_s: float) -> bool:
+        if flow not in self.seen and len(self.seen) == ROOM:
+            return False
+        self.seen[flow] = now_s
+        return True
+
+    def sweep(self, now_s: float) -> None:
+        self.seen = {f: at for f, at in self.seen.items() if int(now_s) - int(at) <= IDLE_S}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_insert_lookup_expire(built, seed):
+    rnd, twin = random.Random(seed), Twin()
+    frames = numbered((1000 + i, 1 + i % 3) for i in range(FLOWS))
+    outside: dict[int, int] = {}  # flow -> its port on the uplink, while its session lives
+    with Datapath(sessions=ROOM, workload_addresses=1024, fresh=True) as dp:
+        dp.nic_add("up0", "uplink")
+        dp.nic_add("down0", "downlink")
+        w = World(dp)
+        w.now_s = 1.0
+        for _ in range(60):
+            w.now_s += rnd.choice((0, 1, 20, 90))
+            flows = rnd.choices(range(FLOWS), k=rnd.choice((1, 50, 400)))
+            passed = [flow for flow in flows if twin.send(flow, w.now_s)]
+            sent = dp.inject("downlink", [frames[flow] for flow in flows], w.now_ns)
+            assert len(sent) == len(passed)
+            for flow, one in zip(passed, sent, strict=True):
+                port = int.from_bytes(one.frame[34:36])
+                assert outside.setdefault(flow, port) == port  # found again, not made anew
+            if rnd.random() < 0.5:
+                twin.sweep(w.now_s)
+                w.sweep()
+                outside = {flow: port for flow, port in outside.items() if flow in twin.seen}
+            assert dp.totals()["sessions"] == dp.totals()["mappings"] == len(twin.seen)
+        rows = {s["fwd_sport"] - 1000: s["rev_dport"] for s in dp.sessions()}
+        assert rows == {flow: outside[flow] for flow in twin.seen}
+        assert len(set(rows.values())) == len(rows)
+        assert dp.drops().keys() <= {"SESSIONS_FULL"}
+        assert_accounted(dp)
+
+
+def test_the_rows_name_both_ends(world):
+    world.down(A, udp(sport=5))
+    (row,) = world.dp.sessions()
+    assert (row["fwd_src"], row["fwd_dst"], row["rev_src"]) == (A.address, NET, NET)
