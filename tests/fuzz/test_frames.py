@@ -13,7 +13,7 @@ from pcg.datapath.lib import Datapath
 from tests.c.conftest import assert_accounted
 from tests.c.places import TEP1, TEP2, A, B
 from tests.c.world import World
-from tests.fuzz.frames import Mutator
+from tests.fuzz.frames import LONGEST, Mutator
 
 FRAMES = int(os.environ.get("FRAMES", "200000"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -49,7 +49,9 @@ def test_no_frame_crashes_the_path_or_vanishes(built):
         dp.nic_add("down0", "downlink")
         w = World(dp)
         for round_, (role, frames) in enumerate(mutator.batches(FRAMES)):
-            sent += len(dp.inject(role, frames, w.now_ns))
+            out = dp.inject(role, frames, w.now_ns)
+            assert all(14 <= len(one.frame) <= LONGEST for one in out)
+            sent += len(out)
             if round_ % 50 == 0:
                 dp.explain(role, frames[0])
             assert_accounted(dp)
