@@ -32,7 +32,11 @@ static inline enum pcgdp_verdict parse_icmp(struct pkt *p, const struct icmp_hdr
 	case ICMP_TIME:
 	case ICMP_PARAM:
 		p->flags |= PF_ICMP_ERROR;
-		return icmp_error_key(p, domain, &p->key) ? PCGDP_NEXT : drop(p, R_L4_SHORT);
+		if (!icmp_error_key(p, domain, &p->key))
+			return drop(p, R_L4_SHORT);
+		// an error goes to whoever sent what it quotes (RFC 1812 section 4.3.2); to any other
+		// address it would ride on a session that has nothing to do with it
+		return pkt_ip(p)->dst == p->key.dst ? PCGDP_NEXT : drop(p, R_ICMP_NO_SESSION);
 	default:
 		return drop(p, R_ICMP_UNSUPPORTED);
 	}

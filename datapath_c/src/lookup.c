@@ -146,11 +146,26 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 	return NULL;
 }
 
+// An ICMP error finds a session by what it quotes, so its own source stands in no key: it is the
+// session's workload, or another one of that TEP (a router) whose address the rewrite replaces.
+static bool error_source_ok(const struct worker *w, const struct pkt *p, const struct entry *e)
+{
+	be32 src = pkt_ip(p)->src;
+	uint32_t port;
+
+	if (src == p->key.src)
+		return true;
+	port = e->op ? port_find(&w->dp->arena, p->vrf, src) : NONE;
+	return port != NONE && source_ok(&w->dp->arena, p, port);
+}
+
 static inline bool source_of_session_ok(const struct worker *w, const struct pkt *p, struct entry *e)
 {
 	struct slot s = slot_get(&w->dp->arena.adjs, e->src_slot);
 
 	if (UNLIKELY(s.tep != p->outer_src))
+		return false;
+	if (UNLIKELY(p->flags & PF_ICMP_ERROR) && !error_source_ok(w, p, e))
 		return false;
 	if (LIKELY(e->in_vni == p->vni))
 		return true;

@@ -20,8 +20,10 @@ from tests.c.places import (
     GATEWAY,
     LOST,
     NET,
+    PLAIN,
     SERVER,
     THIN,
+    TINY,
     TWIN,
     WEB,
     WHOLE,
@@ -115,6 +117,29 @@ class TestAboutSessions:
         got = one(world.up(udp(NET, SERVER.secondary, dport=7000)))
         assert not world.down(A, complaint(got, A.address))
         assert world.drops() == {"SOURCE_SPOOFED": 1}
+
+    @pytest.mark.parametrize("vm", [A, PLAIN], ids=["translated", "routed"])
+    def test_its_own_source_is_checked(self, world, vm):
+        """What it quotes finds the session; who says it is another question."""
+        back = one(world.up(answer(one(world.down(vm, udp(vm.address))))))
+        for liar in ("192.0.2.1", C.address if vm is A else B.address):
+            assert not world.down(vm, complaint(back, liar))
+            assert world.drops() == {"SOURCE_SPOOFED": 1}
+
+    def test_from_a_workload_that_routes(self, world):
+        """Another workload of the same host, in front of A: the peer sees A's public address."""
+        out = one(world.down(A, udp()))
+        seen = one(world.down(A, complaint(one(world.up(answer(out))), TINY.address)))
+        assert (seen.ip.src, seen.ip.dst) == (out.ip.src, NET)
+
+    @pytest.mark.parametrize("vm", [A, PLAIN], ids=["translated", "routed"])
+    def test_goes_to_nobody_but_the_sender_of_what_it_quotes(self, world, vm):
+        out = one(world.down(vm, udp(vm.address)))
+        outwards, inwards = complaint(one(world.up(answer(out))), vm.address), complaint(out, ROUTER)
+        outwards.dst, inwards.dst = "203.0.113.200", SERVER.secondary
+        assert not world.down(vm, outwards)
+        assert not world.up(inwards)
+        assert world.drops() == {"ICMP_NO_SESSION": 2}
 
     def test_between_workloads(self, world):
         got = one(world.down(A, udp(dst=B.address)))
