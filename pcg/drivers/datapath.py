@@ -5,9 +5,10 @@ of changes tells when that is not so (it was restarted, somebody else wrote): th
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from pcg.drivers.netlink import Link
 from pcg.model.errors import BackendError
 from pcg.reconcile.compiler import Tables
 from pcg.reconcile.numbers import Numbers, numbers_of
@@ -34,6 +35,7 @@ class Client(Protocol):
     def delete(self, table: str, rows: Sequence) -> None: ...
     def commit(self, policy: dict[str, list], revision: int, touches: Sequence) -> None: ...
     def totals(self) -> dict[str, int]: ...
+    def nics(self) -> list[dict[str, Any]]: ...
 
 
 class Held(NamedTuple):
@@ -92,6 +94,24 @@ class Datapath:
         self._pending.clear()
         self._whole = False
         return []
+
+    def misplaced(self, links: Mapping[str, Link]) -> list[BackendError]:
+        """What is wrong with the interfaces that it has taken; `links` are those it should have,
+        by role. It opened them when it started, and knows nothing of names or of what came later.
+        """
+        errors = []
+        for nic in self.client.nics():
+            link = links.get(nic["role"])
+            if link is None or nic["driver"] == "mem":
+                continue
+            thing = f"{nic['role']} {link.name}"
+            if nic["name"] != link.name:
+                mend = "name one interface in gateway.interfaces and in the datapath's settings"
+                errors.append(BackendError(thing, f"the datapath has taken {nic['name']}", mend))
+            elif nic["ifindex"] != link.index:
+                why, mend = "was replaced since the datapath opened it", "restart the datapath"
+                errors.append(BackendError(thing, why, mend))
+        return errors
 
     def _write(
         self, plans: dict[str, Plan], policy: dict[str, list] | None, revision: int

@@ -14,11 +14,10 @@ Everything in here runs in one thread. This is the one place where BackendErrors
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from pcg.drivers.datapath import Datapath
 from pcg.drivers.neighbours import Neighbours, Seen
-from pcg.drivers.netlink import Netlink
+from pcg.drivers.netlink import Link, Netlink
 from pcg.drivers.nft import Nft
 from pcg.gateway.health import Health
 from pcg.gateway.nexthops import NextHops
@@ -58,7 +57,7 @@ class Gateway:
         self.health = {name: Health(name) for name in (*BACKENDS, "state")}
         self._compiler = Compiler()
         self._next_hops = NextHops(neighbours)
-        self._links: dict[str, Any] = {}
+        self._links: dict[str, Link] = {}
         self._steering: host.Steering | None = None  # that nft was last seen to hold
         self._ways_due = True
         self._resync_at = self._check_at = 0.0
@@ -136,7 +135,9 @@ class Gateway:
         if now >= self._check_at:
             self._check_at = now + CHECK_S
             self.neighbours.refresh()
-            if not self.health["datapath"].errors:
+            # What could not be written waits longer each time; a datapath that is away, or has
+            # taken another interface, is looked at every second.
+            if self.datapath.held is not None or not self.health["datapath"].errors:
                 self.health["datapath"].want(now)
 
     def _turn(
@@ -177,7 +178,13 @@ class Gateway:
         if differs and may_commit:
             self._commit_at = now + COMMIT_S
         self._policy_waits = differs and not may_commit
-        return failed
+        return failed + self.datapath.misplaced(self._taken_links())
+
+    def _taken_links(self) -> dict[str, Link]:
+        """Those of the datapath's ports, as the kernel has them now."""
+        interfaces = self.desired.gateway.interfaces
+        names = {"uplink": interfaces.uplink.name, "downlink": interfaces.downlink.name}
+        return {role: self._links[name] for role, name in names.items() if name in self._links}
 
     def _steer_first(self) -> None:
         """Before anything else: on a fresh boot everything, later what is no longer kept."""

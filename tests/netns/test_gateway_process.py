@@ -5,6 +5,7 @@ controller has tests of its own (tests/unit/controller), the whole is tests/e2e.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -227,6 +228,23 @@ def test_missing_interface_is_said_and_taken_when_it_comes(place, wires):
     assert place.states()["datapath"] == "applied"
     wires.gw.run("ip link set mgmt0 name mgmt7")
     place.wait_applied()
+
+
+def test_interface_that_was_replaced_is_said(running, wires):
+    """The datapath holds the old one's socket: nothing would come, and nobody would know."""
+    wires.gw.run("ip link del up0")
+    wait_until(lambda: running.states().get("netlink") == "failing", "said that it is gone", 20)
+    peer = f"/proc/{os.getpid()}/fd/{wires.peer.fd}"
+    wires.gw.run(f"ip link add up0 mtu 9001 type veth peer name u1 netns {peer}")
+    wires.peer.run("ip link set u1 mtu 9001 up; ip addr add 10.0.1.1/24 dev u1")
+
+    def said():
+        return [(e["thing"], e["mend"]) for e in running.realised().get("errors", ())]
+
+    wait_until(lambda: said() == [("uplink up0", "restart the datapath")], "said", 20)
+    running.end("datapath", signal.SIGTERM)
+    running.start("datapath")
+    running.wait_applied()
 
 
 def test_second_gateway_is_refused(running):

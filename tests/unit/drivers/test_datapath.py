@@ -1,10 +1,12 @@
 """drivers/datapath.py: from any state to any other, and then nothing is left to do."""
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcg.drivers.datapath import Datapath
+from pcg.drivers.netlink import Link
 from pcg.reconcile.compile import Hop, Hops
 from pcg.reconcile.compiler import Compiler
 from pcg.reconcile.numbers import numbers_for
@@ -86,3 +88,30 @@ def test_number_of_a_going_vrf_is_not_given_away_in_the_same_step():
     renamed = tuple(msgspec.structs.replace(v, id=f"new-{v.id}") for v in DESIRED.vrfs)
     bare = msgspec.structs.replace(DESIRED, vrfs=renamed)
     assert not set(numbers_for(bare, held).vrfs.values()) & set(held.vrfs.values())
+
+
+# fmt: off
+TAKEN = [
+    # what                     the kernel has           what is said
+    ("just so",                ("up0", 2, "down0", 3),  []),
+    ("another name",           ("up1", 2, "down0", 3),  ["uplink up1: the datapath has taken up0"]),
+    ("the two exchanged",      ("down0", 3, "up0", 2),  ["uplink down0: the datapath has",
+                                                         "downlink up0: the datapath has"]),
+    ("made anew since",        ("up0", 9, "down0", 3),  ["uplink up0: was replaced since"]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("what, links, said", TAKEN, ids=[row[0] for row in TAKEN])
+def test_interfaces_that_the_datapath_has_not_taken(what, links, said):
+    up, up_index, down, down_index = links
+    have = {
+        "uplink": Link(up_index, up, 9001, True, True, MAC),
+        "downlink": Link(down_index, down, 9001, True, True, MAC),
+    }
+    errors = Datapath(FakeClient(Script())).misplaced(have)
+    assert [str(e)[: len(text)] for e, text in zip(errors, said, strict=True)] == said
+
+
+def test_an_interface_that_is_not_there_is_the_netlink_backends_to_say():
+    assert Datapath(FakeClient(Script())).misplaced({}) == []

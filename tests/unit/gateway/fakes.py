@@ -66,6 +66,13 @@ class FakeClient:
         self.commits += 1
         self.changes += 1
 
+    def nics(self):
+        names = {"uplink": ("up0", 2), "downlink": ("down0", 3)}
+        return [
+            {"role": role, "name": name, "ifindex": index, "driver": "af_packet"}
+            for role, (name, index) in names.items()
+        ]
+
     def totals(self):
         self.script.do("totals")
         counts = {t: len(self.single[t]) for t in ("ports", "teps")}

@@ -222,6 +222,38 @@ def test_datapath_away_leaves_the_other_backends_their_turn(world):
     assert world.gateway.settled()
 
 
+def test_interface_that_the_datapath_has_not_taken_is_said_until_it_has(world):
+    world.adopt()
+    world.run()
+    link = world.netlink.links["up0"]
+    world.netlink.links["up0"] = link._replace(index=9)  # it was replaced
+    world.gateway.seen(Seen(links=True, kernel=True), world.now)
+    world.run()
+    ((backend, error),) = world.gateway.errors()
+    assert (backend, error.thing, error.mend) == (
+        "datapath", "uplink up0", "restart the datapath",
+    )  # fmt: skip
+    world.run(60)
+    world.netlink.links["up0"] = link
+    world.gateway.seen(Seen(links=True, kernel=True), world.now)
+    world.run(1.1)
+    assert world.gateway.errors() == []
+
+
+def test_datapath_that_was_away_for_long_is_filled_within_a_second(world):
+    world.adopt()
+    world.run()
+    held = world.client.policy
+    world.script.broken["totals"] = 10**6
+    world.run(60)
+    assert [b for b, _ in world.gateway.errors()] == ["datapath"]
+    world.client.restart()
+    world.script.broken.clear()
+    world.run(1.1)
+    assert world.client.policy == held
+    assert world.gateway.errors() == []
+
+
 def test_nothing_is_removed_while_something_fails(world):
     world.netlink.failed = [BackendError("interface up0", "does not exist")]
     world.adopt()
