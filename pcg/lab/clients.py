@@ -4,6 +4,7 @@ All of them are bounded: they end by themselves, or when their `with` does.
 """
 
 import hashlib
+import os
 import re
 import signal
 import socket
@@ -79,6 +80,10 @@ class Ping:
         self.out = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(self.argv, stdout=self.out, stderr=subprocess.STDOUT)
         return self
+
+    def answered(self) -> int:
+        """Replies so far. The file's position stays ping's own."""
+        return os.pread(self.out.fileno(), 1 << 24, 0).count(b" ttl=")
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGINT)

@@ -64,12 +64,29 @@ def test_a_lost_ping_is_seen(bare: Lab):
     """The instrument itself: what is not answered counts as lost, the tail under way does not."""
     space = bare.layout.workload_ns("web1")
     with Ping(space, bare.layout.port("app1").addresses[0]) as ping:
-        time.sleep(0.3)
+        _more_answers(ping, 20)
         bare.hosts["h2"].ofctl("del-flows", "nsx-managed")
-        time.sleep(0.3)
+        _no_answers(ping, 0.3)
         bare.hosts["h2"].program(bare.desired)
-        time.sleep(0.3)
-    assert 5 < len(ping.lost) < ping.sent - 5
+        _more_answers(ping, 20)
+    assert 5 < len(ping.lost) <= ping.sent - 40
+
+
+def _more_answers(ping: Ping, count: int) -> None:
+    goal = ping.answered() + count
+    until(f"{count} answers", lambda: ping.answered() >= goal)
+
+
+def _no_answers(ping: Ping, for_s: float) -> None:
+    seen, since = ping.answered(), time.monotonic()
+
+    def silent() -> bool:
+        nonlocal seen, since
+        if ping.answered() != seen:
+            seen, since = ping.answered(), time.monotonic()
+        return time.monotonic() - since >= for_s
+
+    until("silence", silent)
 
 
 def test_a_broken_stream_is_seen(bare: Lab):
@@ -107,8 +124,7 @@ def test_two_labs_at_once_and_nothing_left(bare: Lab):
         other.up()
         space = other.layout.workload_ns("web1")
         with Ping(space, other.layout.port("app1").addresses[0]) as ping:
-            time.sleep(0.3)
-        assert ping.sent
+            _more_answers(ping, 20)
         assert not ping.lost
     finally:
         other.down()
