@@ -61,11 +61,19 @@ struct config {
 	bool has_local;
 };
 
+// Every bit of the key reaches the low bits: addresses in network order differ in their high ones.
+INLINE uint32_t word_hash(uint32_t x)
+{
+	x = (x ^ x >> 16) * 0x85ebca6bu;
+	x = (x ^ x >> 13) * 0xc2b2ae35u;
+	return x ^ x >> 16;
+}
+
 INLINE uint32_t wordmap_find(const struct wordmap *m, uint32_t key)
 {
 	if (!m->at)
 		return NONE;
-	for (uint32_t i = key * 0x9e3779b1u >> 7 & m->mask;; i = (i + 1) & m->mask) {
+	for (uint32_t i = word_hash(key) & m->mask;; i = (i + 1) & m->mask) {
 		if (!m->at[i].value_plus_1)
 			return NONE;
 		if (m->at[i].key == key)

@@ -22,7 +22,7 @@ static int wordmap_init(struct wordmap *m, uint32_t n)
 
 static int wordmap_put(struct wordmap *m, uint32_t key, uint32_t value)
 {
-	uint32_t i = key * 0x9e3779b1u >> 7 & m->mask;
+	uint32_t i = word_hash(key) & m->mask;
 
 	for (; m->at[i].value_plus_1; i = (i + 1) & m->mask)
 		if (m->at[i].key == key)

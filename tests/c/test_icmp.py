@@ -135,7 +135,10 @@ class TestAboutSessions:
     @pytest.mark.parametrize("vm", [A, PLAIN], ids=["translated", "routed"])
     def test_goes_to_nobody_but_the_sender_of_what_it_quotes(self, world, vm):
         out = one(world.down(vm, udp(vm.address)))
-        outwards, inwards = complaint(one(world.up(answer(out))), vm.address), complaint(out, ROUTER)
+        outwards, inwards = (
+            complaint(one(world.up(answer(out))), vm.address),
+            complaint(out, ROUTER),
+        )
         outwards.dst, inwards.dst = "203.0.113.200", SERVER.secondary
         assert not world.down(vm, outwards)
         assert not world.up(inwards)
