@@ -79,6 +79,11 @@ int tables_attach(struct arena *a)
 
 	sigtab_clear(&a->port_index);
 	sigtab_clear(&a->tep_index);
+	// Adjacencies speak of the old process's MACs, and some may have waited to be freed: all are
+	// made anew once the ports are open.
+	memset(a->adjs.slots, 0, a->adjs.n_slots * sizeof(*a->adjs.slots));
+	*a->adjs.free_head = 0;
+	*a->adjs.high = 1;
 	a->head->ports_live = a->head->teps_live = 0;
 	for (uint32_t i = 0; !rc && i < a->head->ports_high; i++) {
 		const struct pcgdp_ports *r = &a->ports[i].rec;

@@ -16,10 +16,10 @@ static int tep_put(struct pcgdp *dp, const struct pcgdp_teps *r, bool *changed)
 			return 0;
 		a->teps[i].rec = *r;
 	} else {
-		for (i = 0; i < a->head->teps_high && a->teps[i].live;)
+		// a place of a removed one, if there is any
+		i = a->head->teps_live < a->head->teps_high ? 0 : a->head->teps_high;
+		while (i < a->head->teps_high && a->teps[i].live)
 			i++;
-		if (i == TEPS_MAX)
-			return -ENOSPC;
 		if (i == a->head->teps_high)
 			a->head->teps_high++;
 		a->teps[i].rec = *r;
@@ -55,8 +55,14 @@ static void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t 
 
 int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 {
+	uint32_t fresh = 0;
 	bool changed = false;
 	int rc = 0;
+
+	for (uint32_t i = 0; i < n; i++) // whole or not at all
+		fresh += tep_find(&dp->arena, r[i].address_be) == NONE;
+	if (dp->arena.head->teps_live + fresh > TEPS_MAX)
+		return -ENOSPC;
 
 	for (uint32_t i = 0; !rc && i < n; i++)
 		rc = tep_put(dp, &r[i], &changed);
@@ -88,11 +94,22 @@ int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 	return 0;
 }
 
+static bool nexthops_fit(const struct arena *a, const struct pcgdp_nexthops *r, uint32_t n)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < a->head->nexthops_high; i++)
+		used += a->nexthops[i].live;
+	for (uint32_t k = 0; k < n; k++)
+		used += nexthop_find(a, r[k].address_be) == NONE;
+	return used <= NEXTHOPS_MAX;
+}
+
 int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 {
 	struct arena *a = &dp->arena;
 	struct swaps *s = calloc(1, sizeof(*s));
-	int rc = s ? 0 : -ENOMEM;
+	int rc = !s ? -ENOMEM : nexthops_fit(a, r, n) ? 0 : -ENOSPC; // whole or not at all
 
 	for (uint32_t k = 0; !rc && k < n; k++) {
 		uint32_t i = nexthop_find(a, r[k].address_be);
@@ -102,10 +119,6 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 		if (i == NONE)
 			for (i = 0; i < a->head->nexthops_high && a->nexthops[i].live;)
 				i++;
-		if (i == NEXTHOPS_MAX) {
-			rc = -ENOSPC;
-			break;
-		}
 		a->nexthops[i].rec = r[k];
 		nexthop_adjacency(dp, i, s);
 		STORE(&a->nexthops[i].live, 1);
