@@ -228,6 +228,29 @@ def test_the_client_finds_a_restarted_process(place):
         assert client.totals()["ports"] == len(client.read("ports"))
 
 
+def test_more_public_addresses_than_a_socket_filter_holds(place):
+    """Refused whole, with the mend; what was in force stays."""
+    _, client = place.ready(place.settings())
+
+    def policy(n):
+        def be(net, i):
+            return bytes([net, i >> 8, i & 255, 1])
+
+        return {
+            "local": [records.Local(bytes([10, 99, 0, 1]), 1, 1500, 9001, 1024, 65535, 1)],
+            "vrfs": [records.Vrfs(0, 0, 0, "v")],
+            "publics": [
+                records.Publics(i + 1, 0, be(52, i), be(10, i), f"eip-{i}") for i in range(n)
+            ],
+        }
+
+    with client:
+        client.commit(policy(1000))
+        with pytest.raises(BackendError, match=r"up0: 5000 .*; use fewer public addresses"):
+            client.commit(policy(5000))
+        assert len(client.read("publics")) == 1000
+
+
 def test_bad_sizes_are_refused_by_name(place):
     assert "sessions" in place.refused(place.settings(sessions=5), code=2)
 
