@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pcg.lab.lab import Lab, LabInUseError, labs, lock
+from pcg.lab.lab import Lab, LabInUseError, how_to_end, labs, lock
 from pcg.lab.layout import HTTP, INTERNET, PREFIX
 from pcg.lab.ns import CommandError
 from pcg.lab.programs import PLACES
@@ -44,7 +44,7 @@ def looking_around(lab: Lab, started: bool) -> str:
     if not started:
         lines += ["", "start a gateway, each in a terminal of its own:"]
         lines += [f"  {shlex.join(programs.command(p))}" for p in PLACES]
-    return "\n".join([*lines, "", "take it down:", "  make lab-down"])
+    return "\n".join([*lines, "", "take it down:", f"  {how_to_end(lab.layout.prefix)}"])
 
 
 @main.command()

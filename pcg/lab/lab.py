@@ -8,6 +8,7 @@ a later one knows a lab in use from the remains of a crash.
 import contextlib
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,8 +75,8 @@ class Lab:
     def _take(self) -> None:
         folder = self.layout.run
         if (folder / KEPT).exists():
-            text = f"the lab {self.layout.prefix} was left up; take it down with `make lab-down`"
-            raise LabInUseError(text)
+            end = how_to_end(self.layout.prefix)
+            raise LabInUseError(f"the lab {self.layout.prefix} was left up; take it down: {end}")
         if folder.is_dir():
             self._lock = lock(self.layout.prefix)
             if not self._lock:
@@ -178,6 +179,13 @@ def raised(prefix: str = PREFIX, effect_limit_s: float = 1.0):
         yield lab
     finally:
         lab.down()
+
+
+def how_to_end(prefix: str) -> str:
+    """What to type to take down a lab that was left up; the verb takes them all."""
+    if prefix == PREFIX:
+        return "make lab-down"
+    return f"{sys.executable} -m pcg.lab down --prefix {prefix}"
 
 
 def lock(prefix: str) -> TextIO | None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 
 import pytest
 
@@ -208,6 +209,12 @@ def test_no_permission_is_one_clear_message(inside):
     assert unprivileged(lambda: Nft().apply(STEERING)) == (
         "nftables: no permission; run as root or give CAP_NET_ADMIN"
     )
+
+
+def test_missing_binding_names_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nftables", None)  # importing it fails
+    with pytest.raises(BackendError, match="binding is missing; install .* pip-nftables"):
+        Nft().exists()
 
 
 def test_missing_library_names_the_debian_package(monkeypatch):
