@@ -88,8 +88,8 @@ def demo(prefix: str, keep: bool, only: str) -> None:
 
 @main.command()
 @click.option("--prefix", default=PREFIX, show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="Turns of each gateway.")
-@click.option("--seconds", default=5, show_default=True, help="Of one transfer.")
+@click.option("--rounds", default=5, show_default=True, help="Turns of each gateway.")
+@click.option("--seconds", default=4, show_default=True, help="Of one transfer.")
 def figures(prefix: str, rounds: int, seconds: int) -> None:
     """Latency and throughput through PCG, beside Open vSwitch in its place."""
     from pcg.lab.figures import run

@@ -7,12 +7,14 @@ by name, and comes back.
 import contextlib
 import ctypes
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 NETNS = Path("/run/netns")  # where `ip netns` keeps them
 CLONE_NEWNET = 0x40000000
+PIDFD_GETFD = 438  # system call, the same number on every architecture
 TIMEOUT_S = 30
 OFFLOADS_OFF = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 
@@ -76,6 +78,21 @@ def _setns(fd: int) -> None:
     if _libc.setns(fd, CLONE_NEWNET):
         code = ctypes.get_errno()
         raise OSError(code, f"setns: {os.strerror(code)}")
+
+
+@contextlib.contextmanager
+def borrowed(pid: int, fd: int) -> Iterator[socket.socket]:
+    """A socket of another process, to set what its program has no setting for."""
+    process = os.pidfd_open(pid)
+    try:
+        ours = _libc.syscall(PIDFD_GETFD, process, fd, 0)
+    finally:
+        os.close(process)
+    if ours < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"descriptor {fd} of process {pid}: {os.strerror(code)}")
+    with socket.socket(fileno=ours) as found:
+        yield found
 
 
 def make(ns: str, forward: bool = False) -> None:
