@@ -24,6 +24,8 @@ static int params_check(struct pcgdp_params *p, char *error, uint32_t error_len)
 		p->mappings = p->sessions;
 	if (!p->ports)
 		p->ports = 131072;
+	if (p->mappings > 16777216 || p->ports > 16777216) // sums of them are kept in 32 bits
+		return FAIL(-EINVAL, "mappings, ports: %u or %u is above 16777216", p->mappings, p->ports);
 	return 0;
 }
 

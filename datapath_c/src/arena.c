@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,6 +135,18 @@ static void mappings_attach(struct arena *a)
 	}
 }
 
+// A tmpfs gives a sparse file any length, and kills who writes past what it has (SIGBUS).
+static int make_room(int fd, size_t bytes)
+{
+	struct statvfs fs;
+
+	if (ftruncate(fd, 0))
+		return -errno;
+	if (!fstatvfs(fd, &fs) && fs.f_blocks && (uint64_t)fs.f_bavail * fs.f_frsize < bytes)
+		return -ENOSPC;
+	return ftruncate(fd, (off_t)bytes) ? -errno : 0;
+}
+
 static int map_file(const char *path, size_t bytes, bool *had, void **out, char *error, uint32_t error_len)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
@@ -144,9 +157,14 @@ static int map_file(const char *path, size_t bytes, bool *had, void **out, char 
 		snprintf(error, error_len, "arena %s: %s; use a path on a tmpfs that this user may write", path, strerror(-rc));
 		goto out;
 	}
+	if (st.st_uid != geteuid() || !S_ISREG(st.st_mode)) { // its indices would be believed
+		rc = -EPERM;
+		snprintf(error, error_len, "arena %s: is no file of this user; remove it, or use another path", path);
+		goto out;
+	}
 	*had = (size_t)st.st_size == bytes;
-	if (!*had && (ftruncate(fd, 0) || ftruncate(fd, (off_t)bytes))) {
-		rc = -errno;
+	rc = *had ? 0 : make_room(fd, bytes);
+	if (rc) {
 		snprintf(error, error_len, "arena %s: cannot be %zu MiB: %s; use fewer sessions or a larger tmpfs", path, bytes >> 20, strerror(-rc));
 		goto out;
 	}

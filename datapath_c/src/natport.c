@@ -12,7 +12,10 @@ int natports_open(struct natports *n)
 {
 	n->bits = mmap(NULL, (size_t)PUBLICS_MAX * NATPORT_PROTOS * sizeof(*n->bits), PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return n->bits == MAP_FAILED ? -ENOMEM : 0;
+	if (n->bits != MAP_FAILED)
+		return 0;
+	n->bits = NULL;
+	return -ENOMEM;
 }
 
 void natports_close(struct natports *n)

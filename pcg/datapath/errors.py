@@ -18,11 +18,15 @@ MENDS = {
 
 
 def ensure(rc: int, thing: str, error=None) -> int:
-    """`rc` when it is not negative; else BackendError with C's own words, or errno's."""
+    """`rc` when it is not negative; else BackendError with C's own words, or errno's.
+
+    C's words may hold the mend already, behind a semicolon.
+    """
     if rc >= 0:
         return rc
     said = border.ffi().string(error).decode(errors="replace") if error is not None else ""
-    raise BackendError(thing, said or os.strerror(-rc), MENDS.get(-rc, ""))
+    mend = "" if "; " in said else MENDS.get(-rc, "")
+    raise BackendError(thing, said or os.strerror(-rc), mend)
 
 
 def number(kind: str, words: dict[int, str], word: str) -> int:

@@ -1,5 +1,8 @@
 """pcgdp.h from its other side: what goes in comes out, and a refusal changes nothing."""
 
+import os
+import subprocess
+
 import pytest
 
 from pcg.datapath.lib import Datapath
@@ -135,6 +138,8 @@ REFUSED = [
     ("workers", {"workers": 0}),
     ("workers", {"workers": 99}),
     ("arena", {"arena": "/nowhere/at/all"}),
+    ("ports", {"workload_addresses": 2**32 - 1}),
+    ("mappings", {"mappings": 2**32 - 1}),
 ]
 
 
@@ -197,6 +202,29 @@ class TestArena:
             dp.put("ports", [port(10)])
         with self.open(path, fresh=True) as dp:
             assert dp.read("ports") == []
+
+    def test_a_file_of_somebody_else_is_not_believed(self, built, path):
+        with open(path, "wb"):
+            pass
+        try:
+            os.chown(path, 65534, -1)
+        except PermissionError:
+            pytest.skip("only root gives files away")
+        with pytest.raises(BackendError, match="remove it"):
+            self.open(path)
+
+    def test_a_tmpfs_that_is_too_small(self, built, tmp_path):
+        """Else the process is killed by the first page that is not there."""
+        small = tmp_path / "small"
+        small.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)]
+        if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("only root mounts")
+        try:
+            with pytest.raises(BackendError, match="larger tmpfs"):
+                self.open(str(small / "arena"), sessions=65536)
+        finally:
+            subprocess.run(["umount", str(small)], check=True)
 
     @pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(1 << 20)])
     def test_a_file_that_is_no_arena(self, built, path, content):
