@@ -45,16 +45,19 @@ static void swap16(uint8_t *at, uint16_t to, uint8_t *csum)
 {
 	uint16_t from = rd16(at);
 
-	if (csum && rd16(csum))
+	if (csum)
 		wr16(csum, csum_apply(rd16(csum), delta16(from, to)));
 	wr16(at, to);
 }
 
+// NULL: cut off, or UDP without one.
 static uint8_t *l4_csum(uint8_t *q, uint32_t len, const struct entry *e)
 {
 	uint32_t at = IP_HLEN + e->csum_off;
 
-	return e->csum_off != 0xff && len >= at + 2 ? q + at : NULL;
+	if (e->csum_off == 0xff || len < at + 2 || (proto_of(&e->key) == IPP_UDP && !rd16(q + at)))
+		return NULL;
+	return q + at;
 }
 
 // Before   the ICMP error is whole; e is the entry its reversed quoted key found; op is not 0
@@ -77,12 +80,14 @@ enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e)
 	uint8_t *address = q + (dst ? offsetof(struct ip_hdr, src) : offsetof(struct ip_hdr, dst));
 	uint16_t delta = delta32(rd32(address), e->new_addr);
 
-	if (csum && proto != IPP_ICMP && rd16(csum))
+	if (csum && proto != IPP_ICMP)
 		wr16(csum, csum_apply(rd16(csum), delta));
 	inner->csum = csum_apply(inner->csum, delta);
 	wr32(address, e->new_addr);
 	if (e->port_off != 0xff)
 		swap16(q + IP_HLEN + (proto == IPP_ICMP ? 4 : dst ? 0 : 2), e->new_port, csum);
+	if (csum && proto == IPP_UDP && !rd16(csum))
+		wr16(csum, 0xffff); // RFC 768: zero says there is none
 
 	if (dst)
 		outer->dst = e->new_addr;
