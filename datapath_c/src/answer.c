@@ -7,9 +7,9 @@
 #include "csum.h"
 #include "dp.h"
 
-static struct arp_hdr *arp_request(struct pkt *p)
+static struct arp_hdr *arp_request(struct reader *r)
 {
-	struct arp_hdr *ar = pkt_pull(p, sizeof(*ar));
+	struct arp_hdr *ar = pull(r, sizeof(*ar));
 	bool whole = ar && ar->hw == htons(1) && ar->proto == htons(ETYPE_IPV4) && ar->hw_len == 6 && ar->proto_len == 4;
 
 	return whole ? ar : NULL;
@@ -28,10 +28,10 @@ static void arp_turn(struct arp_hdr *ar, const uint8_t *mac)
 
 // From a workload: answered for its segment's gateway only. Other workloads are answered for by
 // their own host from the controller's table, so nothing is flooded and nothing is learnt.
-enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p)
+enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p, struct reader *r)
 {
 	const struct pcgdp_segments *seg = &p->segment->rec;
-	struct arp_hdr *ar = arp_request(p);
+	struct arp_hdr *ar = arp_request(r);
 	const struct pcgdp_ports *from;
 	uint32_t port;
 
@@ -45,6 +45,7 @@ enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p)
 		return drop(p, R_SOURCE_SPOOFED);
 	if (ar->op != htons(1) || seg->kind != PCGDP_SEGMENT || ar->tpa != seg->gateway_be)
 		return drop(p, R_ARP_NOT_OURS);
+	pkt_read_to(p, r);
 	p->l3 = (uint16_t)(p->off - sizeof(*ar));
 	p->ip_len = sizeof(*ar);
 	p->len = p->off;
@@ -55,11 +56,11 @@ enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p)
 }
 
 // From the uplink: the kernel does not know the secondary addresses, so it stays silent.
-enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p)
+enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p, struct reader *r)
 {
 	const uint8_t *mac = w->dp->nics[PCGDP_UPLINK].mac;
 	struct eth_hdr *eh = (struct eth_hdr *)p->data;
-	struct arp_hdr *ar = arp_request(p);
+	struct arp_hdr *ar = arp_request(r);
 
 	if (!ar)
 		return drop(p, R_ARP_BAD);
@@ -68,6 +69,7 @@ enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p)
 	arp_turn(ar, mac);
 	memcpy(eh->dst, eh->src, 6);
 	memcpy(eh->src, mac, 6);
+	pkt_read_to(p, r);
 	p->len = p->off;
 	p->slot = SLOT_RAW;
 	p->flags |= PF_ANSWER | PF_ARP;

@@ -5,8 +5,8 @@
 #include "worker.h"
 
 // The packet itself is turned round (ARP, echo): nothing is made, it leaves as it came.
-enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p);
-enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p);
+enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p, struct reader *r);
+enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p, struct reader *r);
 enum pcgdp_verdict gateway_addressed(const struct worker *w, struct pkt *p, uint32_t port);
 
 // A packet is made about this one, which its caller then drops. The packet must still be as it

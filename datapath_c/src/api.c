@@ -67,6 +67,7 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 	if (!dp)
 		return -ENOMEM;
 	dp->params = *params;
+	dp->tep_epoch = 1;
 	pthread_mutex_init(&dp->control, NULL);
 	pthread_mutex_init(&dp->injecting, NULL);
 	pthread_mutex_init(&dp->sweeping, NULL);

@@ -31,6 +31,7 @@ struct pcgdp {
 	pthread_t keeper;
 	bool keeper_runs;
 	uint32_t sweep_round;
+	uint32_t tep_epoch; // moves with every change of the TEP table; from 1
 	uint64_t sessions_ended, commits;
 
 	uint32_t *counter_vni; // COUNTERS_MAX: VNI of each counter; [0] collects the overflow

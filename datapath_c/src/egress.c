@@ -99,7 +99,7 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 // Before   the packet at p->l3 is final, p->slot says where to
 // After    sent, or turned round inside
 // Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_NO_PORT, HAIRPIN_LOOP
-enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p)
+static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 {
 	const struct adj_table *t = &w->dp->arena.adjs;
 	uint8_t *ip = p->data + p->l3;
@@ -134,9 +134,18 @@ enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p)
 	return PCGDP_SENT;
 }
 
+enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p)
+{
+	return leave_one(w, p);
+}
+
 void egress(struct worker *w, struct burst *b)
 {
-	for (uint32_t i = 0; i < b->n; i++)
-		settle_one(b, &b->pkt[i], egress_one(w, &b->pkt[i]));
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+
+		p->verdict = (uint8_t)leave_one(w, p);
+		b->ended += p->verdict != PCGDP_SENT; // nothing goes on from here: only these are settled
+	}
 	burst_settle(w, b, STAGE_egress);
 }

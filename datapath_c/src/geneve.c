@@ -10,11 +10,27 @@
 
 #include "dp.h"
 
+// The TEPs of a burst are few: those seen last are remembered until the table changes.
+static inline bool tep_known(struct worker *w, be32 address)
+{
+	struct tep_seen *seen = &w->tep_seen[address * 0x9e3779b1u >> (32 - TEP_SEEN_BITS)];
+	uint32_t epoch = LOAD(&w->dp->tep_epoch);
+
+	if (LIKELY(seen->address == address && seen->epoch == epoch))
+		return true;
+	if (tep_find(&w->dp->arena, address) == NONE)
+		return false;
+	*seen = (struct tep_seen){address, epoch};
+	return true;
+}
+
 // 0x80 of an option's type is its critical bit (section 3.5).
 static inline int read_options(const uint8_t *opts, uint32_t len)
 {
 	struct geneve_opt opt;
 
+	if (LIKELY(len == OPTION_LEN && rd32(opts) == htonl(OUR_OPTION_WORD)))
+		return -1; // ours alone, as every agent sends it
 	for (uint32_t at = 0, data; at < len; at += sizeof(opt) + data) {
 		if (at + sizeof(opt) > len)
 			return R_GENEVE_OPTION_BAD;
@@ -36,9 +52,10 @@ static inline int read_options(const uint8_t *opts, uint32_t len)
 // Before   p->off at the Geneve header
 // After    p->vni, p->segment, p->vrf set; p->off at the inner Ethernet header
 // Drops    every GENEVE_* reason, TEP_UNKNOWN, VNI_UNKNOWN
-static inline enum pcgdp_verdict decap_one(const struct worker *w, struct pkt *p)
+static inline enum pcgdp_verdict decap_one(struct worker *w, struct pkt *p)
 {
-	const struct geneve_hdr *gh = pkt_pull(p, GENEVE_HLEN);
+	struct reader r = pkt_read(p);
+	const struct geneve_hdr *gh = pull(&r, GENEVE_HLEN);
 	const uint8_t *opts;
 	uint32_t opts_len;
 	int bad;
@@ -48,13 +65,13 @@ static inline enum pcgdp_verdict decap_one(const struct worker *w, struct pkt *p
 	if (gh->ver_optlen >> 6 != 0)
 		return drop(p, R_GENEVE_VERSION);
 	opts_len = (gh->ver_optlen & 0x3fu) * 4;
-	opts = pkt_pull(p, opts_len);
+	opts = pull(&r, opts_len);
 	if (!opts)
 		return drop(p, R_GENEVE_SHORT);
 
 	// Before any flag is believed: only a TEP we were told about may speak. A VNI is no secret, so
 	// the outer address is all that keeps a stranger in the VPC from writing into a segment.
-	if (tep_find(&w->dp->arena, p->outer_src) == NONE)
+	if (UNLIKELY(!tep_known(w, p->outer_src)))
 		return drop(p, R_TEP_UNKNOWN);
 	if (gh->flags & GENEVE_F_CONTROL)
 		return drop(p, R_GENEVE_CONTROL); // section 3.4: never forward its payload
@@ -69,6 +86,7 @@ static inline enum pcgdp_verdict decap_one(const struct worker *w, struct pkt *p
 	if (!p->segment)
 		return drop(p, R_VNI_UNKNOWN);
 	p->vrf = p->segment->rec.vrf;
+	pkt_read_to(p, &r);
 	return PCGDP_NEXT;
 }
 

@@ -67,6 +67,7 @@ struct geneve_opt {
 
 enum { GENEVE_F_CONTROL = 0x80, GENEVE_F_CRITICAL = 0x40, OPTION_CRITICAL = 0x80 };
 enum { OUR_CLASS = 0x0104, OUR_TYPE = 0x80 };
+#define OUR_OPTION_WORD 0x01048001u // its header: class, type, one word of data
 
 struct arp_hdr {
 	be16 hw, proto;

@@ -15,9 +15,9 @@ static inline bool is_dhcp(const uint8_t *l4, uint32_t n, const struct ip_hdr *i
 // RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
 static inline bool martian(be32 src, be32 dst)
 {
-	uint32_t s = ntohl(src), d = ntohl(dst);
+	static const uint8_t never[256] = {[0] = 1, [127] = 1, [224 ... 255] = 1}; // by the first byte
 
-	return s >> 24 == 0 || s >> 24 == 127 || s >> 28 >= 14 || d >> 24 == 0 || d >> 24 == 127 || d >> 28 >= 14 || src == dst;
+	return never[ntohl(src) >> 24] | never[ntohl(dst) >> 24] | (src == dst);
 }
 
 static inline enum pcgdp_verdict parse_icmp(struct pkt *p, const struct icmp_hdr *ic, uint32_t domain)
@@ -93,17 +93,18 @@ static void finish_csum(const struct pkt *p, const struct ip_hdr *ip)
 // Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_NOT_SERVED
 static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
+	struct reader r = pkt_read(p);
 	const struct ip_hdr *ip;
 	enum pcgdp_verdict v;
 	bool broadcast = false;
 
 	if (!(p->flags & PF_UPLINK)) {
-		const struct eth_hdr *eh = pkt_pull(p, ETH_HLEN_);
+		const struct eth_hdr *eh = pull(&r, ETH_HLEN_);
 
 		if (!eh)
 			return drop(p, R_FRAME_SHORT);
 		if (eh->type == htons(ETYPE_ARP))
-			return arp_overlay(w, p);
+			return arp_overlay(w, p, &r);
 		if (eh->type != htons(ETYPE_IPV4))
 			return drop(p, R_ETHERTYPE);
 		// broadcast passes here only to be named for what it is (DHCP, martian)
@@ -111,19 +112,20 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		if (memcmp(eh->dst, p->segment->rec.gateway_mac, 6) && !broadcast)
 			return drop(p, R_MAC_NOT_OURS);
 	}
+	pkt_read_to(p, &r);
 	p->l3 = p->off;
-	ip = pkt_pull(p, IP_HLEN);
-	if (!ip || ip->ver_ihl >> 4 != 4 || (ip->ver_ihl & 15) < 5)
+	ip = pull(&r, IP_HLEN);
+	if (!ip)
 		return drop(p, R_IP_BAD);
 	if (ip->ver_ihl != 0x45)
-		return drop(p, R_IP_OPTIONS);
+		return drop(p, ip->ver_ihl >> 4 == 4 && (ip->ver_ihl & 15) > 5 ? R_IP_OPTIONS : R_IP_BAD);
 	p->ip_len = ntohs(ip->len);
 	if (p->ip_len < IP_HLEN || (uint32_t)p->l3 + p->ip_len > p->len)
 		return drop(p, R_IP_BAD);
 	p->len = (uint32_t)p->l3 + p->ip_len;
 	if (csum_ip_words(ip) != 0xffff)
 		return drop(p, R_IP_CHECKSUM);
-	if (!(p->flags & PF_UPLINK) && is_dhcp(p->data + p->off, p->len - p->off, ip))
+	if (!(p->flags & PF_UPLINK) && is_dhcp(r.at, p->ip_len - IP_HLEN, ip))
 		return drop(p, R_DHCP_NOT_SERVED);
 	if (martian(ip->src, ip->dst))
 		return drop(p, R_IP_MARTIAN);
@@ -142,7 +144,7 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 	v = parse_l4(p, ip, domain);
 	if (v != PCGDP_NEXT)
 		return v;
-	if (UNLIKELY(p->flags & PF_CSUM_PARTIAL && p->flags & PF_UPLINK))
+	if (UNLIKELY((p->flags & (PF_CSUM_PARTIAL | PF_UPLINK)) == (PF_CSUM_PARTIAL | PF_UPLINK)))
 		finish_csum(p, ip); // the header is whole: parse_l4() looked
 	p->hash = hash_key(&w->dp->arena.head->secret, &p->key);
 	PREFETCH(bucket_of(&w->dp->arena.sessions.index, p->hash));

@@ -23,7 +23,8 @@ static bool udp_sum_wrong(const struct pkt *p, const struct ip_hdr *ip, const st
 // Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, OUTER_*
 static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p)
 {
-	const struct eth_hdr *eh = pkt_pull(p, ETH_HLEN_);
+	struct reader r = pkt_read(p);
+	const struct eth_hdr *eh = pull(&r, ETH_HLEN_);
 	const struct ip_hdr *ip;
 	const struct udp_hdr *uh;
 	uint32_t ip_len, ihl, udp_len;
@@ -37,22 +38,23 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 	if (eh->type != htons(ETYPE_IPV4))
 		return drop(p, R_ETHERTYPE);
 
-	ip = pkt_pull(p, IP_HLEN);
+	ip = pull(&r, IP_HLEN);
 	if (!ip || ip->ver_ihl >> 4 != 4 || (ip->ver_ihl & 15) < 5)
 		return drop(p, R_OUTER_IP_BAD);
 	ihl = (ip->ver_ihl & 15u) * 4;
 	ip_len = ntohs(ip->len);
-	if (ip_len < ihl + UDP_HLEN || ETH_HLEN_ + ip_len > p->len || !pkt_pull(p, ihl - IP_HLEN))
+	if (ip_len < ihl + UDP_HLEN || ETH_HLEN_ + ip_len > p->len || !pull(&r, ihl - IP_HLEN))
 		return drop(p, R_OUTER_IP_BAD);
 	if ((LIKELY(ihl == IP_HLEN) ? csum_ip_words(ip) : csum_fold(csum_add_bytes(0, (const uint8_t *)ip, ihl))) != 0xffff)
 		return drop(p, R_OUTER_IP_CHECKSUM);
 	p->len = ETH_HLEN_ + ip_len; // what follows is Ethernet padding
+	r.end = p->data + p->len;
 	if (ip->dst != w->cfg->local.tep_be || ip->proto != IPP_UDP)
 		return drop(p, R_OUTER_NOT_TUNNEL);
 	if (ntohs(ip->frag) & (IP_MF | IP_OFFSET))
 		return drop(p, R_OUTER_FRAGMENT);
 
-	uh = pkt_pull(p, UDP_HLEN);
+	uh = pull(&r, UDP_HLEN);
 	udp_len = ip_len - ihl;
 	if (!uh || ntohs(uh->len) != udp_len)
 		return drop(p, R_OUTER_UDP_LENGTH);
@@ -61,6 +63,7 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 	if (udp_sum_wrong(p, ip, uh, (uint16_t)udp_len))
 		return drop(p, R_OUTER_UDP_CHECKSUM);
 	p->outer_src = ip->src;
+	pkt_read_to(p, &r);
 	return PCGDP_NEXT;
 }
 

@@ -2,7 +2,7 @@
 // pkt.h - one packet on its way through the stages, and the burst it travels in.
 //
 // A struct pkt lives in the worker's burst (in L1), not beside the frame: no metadata line per
-// packet. The frame's bytes are reached only through pkt_pull(), which checks the length, or at
+// packet. The frame's bytes are reached only through pull(), which checks the length, or at
 // offsets that a pull has covered. A packet ends by exactly one verdict; drop() is the only way to
 // end it early.
 #pragma once
@@ -71,14 +71,33 @@ struct burst {
 	struct pkt pkt[BURST];
 };
 
-INLINE void *pkt_pull(struct pkt *p, uint32_t n)
-{
-	void *at = p->data + p->off;
+// Where a parser stands. A copy in registers: the packet's own fields would be loaded and stored
+// again for each header.
+struct reader {
+	uint8_t *at;
+	const uint8_t *end;
+};
 
-	if (UNLIKELY((uint32_t)p->off + n > p->len))
+INLINE struct reader pkt_read(const struct pkt *p)
+{
+	return (struct reader){p->data + p->off, p->data + p->len};
+}
+
+// The next n bytes, or NULL: there are fewer.
+INLINE void *pull(struct reader *r, uint32_t n)
+{
+	void *at = r->at;
+
+	if (UNLIKELY((size_t)(r->end - r->at) < n))
 		return NULL;
-	p->off = (uint16_t)(p->off + n);
+	r->at += n;
 	return at;
+}
+
+// The next stage reads on from here.
+INLINE void pkt_read_to(struct pkt *p, const struct reader *r)
+{
+	p->off = (uint16_t)(r->at - p->data);
 }
 
 INLINE enum pcgdp_verdict drop(struct pkt *p, enum reason reason)

@@ -66,8 +66,10 @@ int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 
 	for (uint32_t i = 0; !rc && i < n; i++)
 		rc = tep_put(dp, &r[i], &changed);
-	if (changed)
+	if (changed) {
+		STORE(&dp->tep_epoch, dp->tep_epoch + 1);
 		teps_changed(dp, r, n);
+	}
 	return rc;
 }
 
@@ -88,6 +90,7 @@ int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 		changed = true;
 	}
 	if (changed) {
+		STORE(&dp->tep_epoch, dp->tep_epoch + 1);
 		quiesce(dp);
 		teps_changed(dp, r, n);
 	}

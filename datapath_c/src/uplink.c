@@ -33,22 +33,24 @@ static inline bool owner_of(const struct config *c, be32 dst, uint32_t *vrf)
 // Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, IP_BAD, NOT_OWNED, ARP_*
 static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p)
 {
+	struct reader r = pkt_read(p);
 	const struct eth_hdr *eh;
 
 	if (!(p->flags & PF_LOOPED)) {
-		eh = pkt_pull(p, ETH_HLEN_);
+		eh = pull(&r, ETH_HLEN_);
 		if (!eh)
 			return drop(p, R_FRAME_SHORT);
 		if (p->flags & PF_TRUNCATED)
 			return drop(p, R_FRAME_TRUNCATED);
 		if (eh->type == htons(ETYPE_ARP))
-			return arp_uplink(w, p);
+			return arp_uplink(w, p, &r);
 		if (memcmp(eh->dst, w->dp->nics[PCGDP_UPLINK].mac, 6))
 			return drop(p, R_MAC_NOT_OURS);
 		if (eh->type != htons(ETYPE_IPV4))
 			return drop(p, R_ETHERTYPE);
 	}
-	if ((uint32_t)p->off + IP_HLEN > p->len)
+	pkt_read_to(p, &r);
+	if (!pull(&r, IP_HLEN)) // looked at; pulled for good by parse_inner
 		return drop(p, R_IP_BAD);
 	p->flags |= PF_UPLINK;
 	if (!owner_of(w->cfg, ((struct ip_hdr *)(p->data + p->off))->dst, &p->vrf))

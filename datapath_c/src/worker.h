@@ -41,6 +41,13 @@ struct capture {
 
 struct tracer;
 
+enum { TEP_SEEN_BITS = 8 };
+
+struct tep_seen {
+	be32 address;
+	uint32_t epoch; // of the TEP table when it was found
+};
+
 struct worker {
 	uint64_t seq; // see above
 	struct pcgdp *dp;
@@ -53,6 +60,7 @@ struct worker {
 	struct capture *capture;
 	struct tracer *tracer;   // NULL: not traced
 
+	struct tep_seen tep_seen[1 << TEP_SEEN_BITS];
 	struct txq tx[2];
 	struct burst burst, made, loop;
 	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // BURST of them
@@ -94,6 +102,8 @@ INLINE uint64_t worker_random(struct worker *w)
 
 INLINE void settle_one(struct burst *b, struct pkt *p, enum pcgdp_verdict v)
 {
+	if (LIKELY(v == PCGDP_NEXT)) // which it is from the start
+		return;
 	p->verdict = (uint8_t)v;
-	b->ended += v != PCGDP_NEXT;
+	b->ended++;
 }
