@@ -24,8 +24,8 @@ def columns(*pairs: str) -> tuple[Column, ...]:
     return tuple(Column(*p.split("=")) if "=" in p else Column(p.capitalize(), p) for p in pairs)
 
 
-COUNTERS = ("In packets=in_packets", "In bytes=in_bytes")
-COUNTERS += ("Out packets=out_packets", "Out bytes=out_bytes", "sessions")
+CARRIED = ("In packets=in_packets", "In bytes=in_bytes")
+CARRIED += ("Out packets=out_packets", "Out bytes=out_bytes")
 
 REPORTS = {
     "ports": Report(
@@ -37,7 +37,7 @@ REPORTS = {
         show_rows.segments,
         "Networks of the overlay, by VNI.",
         columns("VNI=vni", "name", "VRF=vrf", "kind", "subnet", "gateway", "MAC=gateway_mac")
-        + columns("MTU=mtu", "routed", "DHCP=dhcp", *COUNTERS),
+        + columns("MTU=mtu", "routed", "DHCP=dhcp", *CARRIED),
     ),
     "teps": Report(
         show_rows.teps,
@@ -60,7 +60,7 @@ REPORTS = {
         "NAT rules in the order of evaluation.",
         columns("name", "VRF=vrf", "action", "source", "destination", "protocol")
         + columns("Source ports=source_ports", "Ports=destination_ports", "Becomes=translated")
-        + columns(*COUNTERS),
+        + columns(*CARRIED, "sessions"),
     ),
     "totals": Report(
         show_rows.totals,

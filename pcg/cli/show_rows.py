@@ -10,7 +10,8 @@ from pcg.cli.look import Look, address_key, ports_text
 
 Rows = list[dict[str, Any]]
 ROUTED, DHCP = 1, 2  # enum pcgdp_segment_flags
-COUNTED = ("in_packets", "in_bytes", "out_packets", "out_bytes", "sessions")
+CARRIED = ("in_packets", "in_bytes", "out_packets", "out_bytes")
+COUNTED = {"segments": CARRIED, "nat": (*CARRIED, "sessions")}  # a session is of no one segment
 
 
 def ports(look: Look) -> Rows:
@@ -29,8 +30,9 @@ def ports(look: Look) -> Rows:
 
 
 def _counters(look: Look, table: str) -> dict[int, dict]:
-    zero = dict.fromkeys(COUNTED, 0)
-    found = {c["id"]: {key: c[key] for key in COUNTED} for c in look.client.counters(table)}
+    keys = COUNTED[table]
+    zero = dict.fromkeys(keys, 0)
+    found = {c["id"]: {key: c[key] for key in keys} for c in look.client.counters(table)}
     return {**{r["vni" if table == "segments" else "id"]: zero for r in look.table(table)}, **found}
 
 
