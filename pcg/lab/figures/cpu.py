@@ -7,8 +7,10 @@ veth ends that receive from the gateway a kernel thread each (threaded NAPI, whi
 GRO is on), so that a send ends where a NIC's would: with the frame handed over.
 
 What it does not show, for any gateway: receiving. The frame's way into the gateway's socket runs
-where its sender runs, as it would on a core that serves the NIC's interrupts. With AF_PACKET that
-includes the copy into a ring (PCG), not the copy that recvmmsg makes (Open vSwitch).
+where its sender runs, as it would on a core that serves the NIC's interrupts, and cannot be told
+from the sender's own work without a profiler. perf found, in core-seconds per Gbit at MTU 1500 and
+9001: PCG 0.12 and 0.04, since the copy into its ring is made there; Open vSwitch 0.06 and 0.02,
+whose copy is made by recvmmsg, in its own time.
 """
 
 import os

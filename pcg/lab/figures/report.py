@@ -18,6 +18,10 @@ PATH = ROOT / "build" / "figures.json"
 OURS, PEER = "PCG", "OVS"
 ADDED_MS_MAX = 0.2  # over kernel routing
 RATIO_MAX = 0.5  # of the peer's CPU time per Gbit
+CHARGED = (
+    "CPU time of the gateway's process alone: what it sends is received at the receivers' expense, "
+    "what it receives is delivered at the senders' (pcg/lab/figures/cpu.py)"
+)
 
 
 def conditions() -> dict:
@@ -72,10 +76,8 @@ def print_trips(console: Console, trips: list[Rtt]) -> None:
 def print_transfers(console: Console, transfers: list[Tcp]) -> None:
     """Medians, and a line that compares under each pair."""
     found = medians(transfers)
-    console.print(
-        f"TCP, medians of {found[0].rounds} rounds in turns; core-seconds per Gbit of the gateway's"
-        " process alone (the lab's other hosts pay for themselves)"
-    )
+    title = f"TCP through the gateway, medians of {found[0].rounds} rounds in turns; {CHARGED}"
+    console.print(title)
     columns = ("Gbit/s", "core-s/Gbit", "user", "system", "lowest", "highest", "cores")
     table = _table("", "MTU, way", "gateway", *columns)
     for ours, peer in _pairs(found):
@@ -111,7 +113,7 @@ def write(about: dict, trips: list[Rtt], transfers: list[Tcp]) -> None:
         for ours, peer in _pairs(found)
     ]
     document = {
-        "about": about,
+        "about": about | {"cpu": CHARGED},
         "limits": {"added_ms": ADDED_MS_MAX, "core_s_per_gbit_ratio": RATIO_MAX},
         "rtt_ms": [asdict(trip) | {"added": trip.median - kernel} for trip in trips],
         "tcp": [asdict(t) for t in found],
