@@ -24,7 +24,7 @@ struct port {
 	struct pcgdp_ports rec;
 	uint32_t live;
 	uint32_t next_free;
-	uint32_t dead_round; // sweep round it was removed in; its slot is not reused before the next
+	uint32_t dead_round; // sweep round it was removed in; see limbo_over()
 } __attribute__((aligned(LINE)));
 
 struct nexthop {

@@ -153,13 +153,11 @@ static void visit(struct pcgdp *dp, uint32_t s, const struct round *round, struc
 
 static void walk(struct pcgdp *dp, const struct round *round, uint32_t first, uint32_t last)
 {
-	struct reclaim *r = calloc(1, sizeof(*r));
+	struct reclaim r = {.n = 0};
 
-	for (uint32_t s = first; r && s < last; s++)
-		visit(dp, s, round, r);
-	if (r)
-		reclaim(dp, r);
-	free(r);
+	for (uint32_t s = first; s < last; s++)
+		visit(dp, s, round, &r);
+	reclaim(dp, &r);
 }
 
 int touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
@@ -179,25 +177,27 @@ int touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
 	return 0;
 }
 
-// Sessions first to first + n - 1, wrapping. With touches waiting the whole table is walked: they
-// must reach every session within a second.
+// Sessions first to first + n - 1; the slice that reaches the end completes a round. With touches
+// waiting the whole table is walked: they must reach every session within a second.
 void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n)
 {
 	struct round round = {.now_s = seconds_of(dp, now_ns)};
 	uint32_t high;
+	bool last;
 
 	pthread_mutex_lock(&dp->sweeping);
 	high = LOAD(dp->arena.sessions.high);
 	round.touches = dp->touches;
 	round.n_touches = dp->n_touches;
 	round.all = dp->touch_all;
-	if (round.n_touches || round.all || first + n >= high) {
-		if (round.n_touches || round.all)
-			first = 0;
-		dp->sweep_round++;
-		n = high - MIN(first, high);
+	if (round.n_touches || round.all) {
+		first = 0;
+		n = high;
 	}
+	last = first + n >= high;
 	walk(dp, &round, first, MIN(first + n, high));
+	if (last)
+		STORE(&dp->sweep_round, dp->sweep_round + 1);
 	free(dp->touches);
 	dp->touches = NULL;
 	dp->n_touches = 0;

@@ -54,7 +54,7 @@ uint32_t nexthop_find(const struct arena *a, be32 address)
 	return NONE;
 }
 
-// A removed port's slot stays unused until a whole sweep has ended the sessions that remember it.
+// A removed port's slot stays unused until the sessions that remember it have been ended.
 static void limbo_add(struct arena *a, uint32_t i, uint32_t round)
 {
 	a->ports[i].dead_round = round;
@@ -66,9 +66,11 @@ static void limbo_add(struct arena *a, uint32_t i, uint32_t round)
 	a->limbo_last = i;
 }
 
+// Three walks over the sessions have ended since. Slices and a walk for a commit overlap, so two of
+// them may have begun before the port was gone, or while a worker still opened a session with it.
 static bool limbo_over(const struct pcgdp *dp, uint32_t i)
 {
-	return i != NONE && dp->sweep_round > dp->arena.ports[i].dead_round + 1;
+	return i != NONE && LOAD(&dp->sweep_round) - dp->arena.ports[i].dead_round > 2;
 }
 
 // A process that died may have stopped between a record and its index: the records are the truth.
@@ -198,7 +200,7 @@ int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 		a->ports[i].live = 0;
 		slot_swap(dp, s, port_slot(i), (struct slot){0, 0});
 		a->head->ports_live--;
-		limbo_add(a, i, dp->sweep_round);
+		limbo_add(a, i, LOAD(&dp->sweep_round));
 		a->head->changes++;
 	}
 	swaps_flush(dp, s);

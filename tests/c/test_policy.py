@@ -272,10 +272,10 @@ class TestPorts:
         out = one(w.down(A, udp()))
         dp.delete("ports", [A.record])
         new = C._replace(address="192.168.99.200").record
-        with pytest.raises(BackendError):
-            dp.put("ports", [new])
         assert not w.up(answer(out))
-        for _ in range(2):
+        for _ in range(3):  # the first may have begun before, the second beside a busy worker
+            with pytest.raises(BackendError):
+                dp.put("ports", [new])
             w.sweep()
         dp.put("ports", [new])
         assert not w.up(answer(out))
