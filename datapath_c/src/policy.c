@@ -82,8 +82,11 @@ static void publish(struct pcgdp *dp, struct config *c)
 	struct config *old = dp->cfg;
 	bool rebuild = templates_change(old, c);
 
-	for (uint32_t i = 0; i < c->n_segments; i++)
-		c->segments[i].counter = counter_of_vni(dp, c->segments[i].rec.vni);
+	for (uint32_t i = 0; i < c->n_segments; i++) {
+		const struct segment *was = segment_of_vni(old, c->segments[i].rec.vni);
+
+		c->segments[i].counter = was ? was->counter : counter_of_vni(dp, c->segments[i].rec.vni);
+	}
 	STORE(&dp->cfg, c);
 	quiesce(dp);
 	config_free(old);
