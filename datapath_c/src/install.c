@@ -118,8 +118,9 @@ static bool mapping_draw(struct worker *w, const struct decision *d, uint8_t pro
 	return false;
 }
 
-// Find or make the mapping of this inside endpoint and hold it for one session. NONE: *reason.
-static uint32_t mapping_get(struct worker *w, const union key *k, const struct decision *d, enum reason *reason)
+// Find or make the mapping of this inside endpoint and hold it for one session. False: *reason, and
+// *out, if it is not NONE, must be released all the same.
+static bool mapping_get(struct worker *w, const union key *k, const struct decision *d, uint32_t *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
 	union key in = mapping_key(k, d->nat_id);
@@ -127,45 +128,51 @@ static uint32_t mapping_get(struct worker *w, const union key *k, const struct d
 	uint32_t m, there = NONE;
 	int rc;
 
+	*out = NONE;
 	for (unsigned tries = 0; tries < 4; tries++) {
 		m = mapping_find_in(t, &in);
-		if (m != NONE && !mapping_fits(w->cfg, d->rule, &t->m[m]))
+		if (m != NONE && !mapping_fits(w->cfg, d->rule, &t->m[m])) {
 			mapping_retire(t, m);
-		else if (m != NONE && mapping_hold(t, m))
-			return m;
+		} else if (m != NONE && mapping_hold(t, m)) {
+			*out = m;
+			return true;
+		}
 		m = mapping_alloc(t);
 		if (m == NONE) {
 			*reason = R_NAT_MAPPINGS_FULL;
-			return NONE;
+			return false;
 		}
 		t->m[m].in = in;
 		t->m[m].nat_id = d->nat_id;
 		if (!mapping_draw(w, d, proto, &t->m[m])) {
 			mapping_free(t, m);
 			*reason = R_NAT_PORTS_EXHAUSTED;
-			return NONE;
+			return false;
 		}
 		STORE(&t->m[m].sessions, 1);
 		rc = mapping_publish(t, m, &there);
-		if (!rc)
-			return m;
+		*reason = rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_NAT_MAPPINGS_FULL;
+		if (!rc || rc == -EADDRINUSE) {
+			*out = m;
+			return !rc;
+		}
 		natport_give(&w->dp->natports, t->m[m].public_index, proto, ntohs(t->m[m].out_port));
 		mapping_free(t, m);
-		*reason = R_NAT_MAPPINGS_FULL;
 		if (rc != -EEXIST)
-			return NONE;
+			return false;
 	}
-	return NONE;
+	return false;
 }
 
 static bool take_mapping(struct worker *w, const union key *k, const struct decision *d, uint32_t *m, enum reason *reason)
 {
-	*m = d->mapping;
 	if (d->draw_port)
-		*m = mapping_get(w, k, d, reason);
-	else if (*m != NONE && !mapping_hold(&w->dp->arena.mappings, *m))
-		*m = NONE;
-	return *m != NONE || !(d->draw_port || d->mapping != NONE);
+		return mapping_get(w, k, d, m, reason);
+	*m = d->mapping;
+	if (*m == NONE || mapping_hold(&w->dp->arena.mappings, *m))
+		return true;
+	*m = NONE;
+	return false;
 }
 
 static struct entry *install_dry(struct worker *w, struct pkt *p, const union key *k, const struct decision *d)
@@ -229,7 +236,11 @@ struct entry *session_install(struct worker *w, struct pkt *p, const union key *
 		return NULL;
 	}
 	if (!take_mapping(w, k, d, &m, &reason)) {
-		session_free(t, s);
+		cold_fill(&t->cold[s], d, k, m, w->now_s);
+		if (m == NONE)
+			session_free(t, s);
+		else
+			STORE(&t->cold[s].state, S_DYING);
 		drop(p, reason);
 		return NULL;
 	}

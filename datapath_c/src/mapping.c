@@ -98,13 +98,13 @@ int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there)
 	rc = sigtab_insert(&t->by_in, hi, m, in_is, &qi, there);
 	if (rc)
 		return rc == 1 ? -EEXIST : rc;
-	// The port was allocated to us alone, so nobody can have the outside key.
+	// The port was allocated to us alone, so the outside key is taken only where a public address
+	// has changed its index and still has mappings under the old one.
 	rc = sigtab_insert(&t->by_out, ho, m, out_is, &qo, &other);
-	if (rc) {
-		sigtab_remove(&t->by_in, hi, m);
-		return -ENOSPC;
-	}
-	return 0;
+	if (!rc)
+		return 0;
+	sigtab_remove(&t->by_in, hi, m);
+	return -EADDRINUSE;
 }
 
 bool mapping_release(struct mapping_table *t, uint32_t m)

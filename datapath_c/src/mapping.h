@@ -45,7 +45,8 @@ uint32_t mapping_find_out(const struct mapping_table *t, be32 addr, be16 port, u
 bool mapping_hold(struct mapping_table *t, uint32_t m); // one more session; false: it is dying
 uint32_t mapping_alloc(struct mapping_table *t);        // NONE: full
 void mapping_free(struct mapping_table *t, uint32_t m);  // after quiescence, or never published
-// Publish a filled record that holds one session. 0; -EEXIST: *there has the inside key
+// Publish a filled record that holds one session. 0; -EEXIST: *there has the inside key; -ENOSPC;
+// -EADDRINUSE: not to be found any more, but somebody may have: to be released, not freed
 int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there);
 bool mapping_release(struct mapping_table *t, uint32_t m); // true: that was the last; unlinked, to be freed
 // Its inside endpoint may be mapped anew beside it; it lives on for the sessions that use it.

@@ -11,7 +11,8 @@
 // States of a session (cold.state), and who may move it:
 //   FREE   -> MAKING  a worker takes it from the free list
 //   MAKING -> LIVE    the same worker, when both keys are in the index
-//   MAKING -> FREE    the same worker, when it lost a race or a key was taken
+//   MAKING -> FREE    the same worker, when a key was taken and nobody can have seen the other
+//   MAKING -> DYING   the same worker, when somebody may have, or it holds a mapping
 //   LIVE   -> DYING   whoever ends it (housekeeping, or a worker whose decision changed)
 //   DYING  -> FREE    housekeeping, once every worker has been quiescent
 // A process that attaches to an arena drops what is MAKING or DYING.
