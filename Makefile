@@ -14,7 +14,7 @@ C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/include/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo figures test test-unit test-c test-asan test-netns test-e2e lint format \
-	fuzz soak bench-quick lab-up lab-down lock clean
+	fuzz soak bench lab-up lab-down lock clean
 
 help: ## this page
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,8 +87,8 @@ soak: build ## the scenario ROUNDS times (10), stops at the first failure
 	@for round in $$(seq $(or $(ROUNDS),10)); do \
 		echo "round $$round"; $(PY) -m pcg.lab demo || exit 1; done
 
-bench-quick: build ## figures of the packet path, in a minute
-	$(PY) -m bench.quick
+bench: build ## figures of the packet path; QUICK=1: in a minute; ARGS="--only north --sessions 1000"
+	$(PY) -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
 lab-up: build ## raise the lab and leave it up
 	$(PY) -m pcg.lab up

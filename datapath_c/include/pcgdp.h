@@ -292,7 +292,46 @@ int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const u
 int pcgdp_explain(struct pcgdp *dp, uint32_t role, const uint8_t *frame, uint32_t length,
 	uint8_t *out, uint32_t *out_length, struct pcgdp_trace_event *events, uint32_t n_events); // returns the event count
 
-// The mem driver's bench: `passes` times the same frames, restored before each pass, in bursts.
-// cycles[i]: TSC cycles per packet of pass i, restoring not counted.
-int pcgdp_replay(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const uint32_t *lengths, uint32_t n,
-	uint32_t passes, double *cycles);
+// ---- bench: the path by itself, over mem ports, with no worker running ----
+
+struct pcgdp_flow {         // one direction of a flow, as its frames say it
+	uint32_t src_be, dst_be;
+	uint32_t tep_be;        // the tunnel's source; 0: plain, by the uplink
+	uint16_t sport, dport;
+	uint8_t protocol;       // TCP or UDP
+	uint8_t reserved[3];
+};
+
+enum pcgdp_bench_work { PCGDP_BENCH_PATH = 0, PCGDP_BENCH_TOUCH = 1, PCGDP_BENCH_ENCAP = 2 };
+
+struct pcgdp_bench {
+	uint32_t work;          // PATH; TOUCH: only read and write the header lines; ENCAP: and copy a tunnel header
+	uint32_t frames;        // of one worker in one pass
+	uint32_t passes;
+	uint32_t workers;       // each on its own frames, all on one table
+	uint32_t cpus[16];      // where each worker runs
+	uint32_t burst;         // frames offered at a time, at most 32
+	uint32_t stride;        // bytes from buffer to buffer; 0: as the path likes it
+	uint32_t split;         // flows below it fill even bursts, the others odd ones; 0: all alike
+	uint32_t in_order;      // 1: each flow after the other; 0: each frame any flow
+	uint32_t vni;           // of what comes by a tunnel
+	uint32_t tcp_flags;
+	uint32_t keeper;        // 1: housekeeping runs beside, as in production
+	uint32_t realtime;      // 1: SCHED_FIFO for the timed part, where permitted
+	uint32_t small_pages;   // 1: buffers on 4 KiB pages
+	uint32_t time_bursts;   // 1: note each pass's slowest burst
+	uint32_t n_sizes;
+	uint16_t sizes[12];     // of the packet, from its IP header on; dealt out over the buffers
+	uint8_t gateway_mac[6]; // destination of the inner Ethernet header
+	uint8_t reserved[2];
+};
+
+struct pcgdp_pass {
+	double cycles, ns;      // TSC and time, per packet
+	uint64_t worst;         // TSC of the slowest burst, where asked for
+};
+
+// passes: workers * passes of them, worker by worker. -EBUSY: workers run. Nobody else starts or
+// stops meanwhile; all else may go on.
+int pcgdp_bench(struct pcgdp *dp, const struct pcgdp_bench *what, const struct pcgdp_flow *flows, uint32_t n,
+	struct pcgdp_pass *passes);

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// inject.c - frames through the path without a NIC: tests, fuzzing, bench, `pcgctl explain`.
+// inject.c - frames through the path without a NIC: tests, fuzzing, `pcgctl explain`.
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "dp.h"
 #include "trace.h"
-
-#define HUGE_PAGE (2ul << 20)
-enum { STRIDE = 2112 }; // an odd multiple of 64 bytes: 109 cycles where 4096 gave 168
 
 static void stage_frame(uint8_t *buf, const uint8_t *frame, uint32_t len, struct frame *out)
 {
@@ -78,67 +74,4 @@ int pcgdp_explain(struct pcgdp *dp, uint32_t role, const uint8_t *frame, uint32_
 	free(t);
 	free(buf);
 	return (int)got;
-}
-
-// ---- replay ----
-
-INLINE uint64_t tsc(void)
-{
-#ifdef __x86_64__
-	return __builtin_ia32_rdtsc();
-#else
-	uint64_t v;
-
-	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
-	return v;
-#endif
-}
-
-static void discard(struct worker *w)
-{
-	static struct capture nothing; // room for none: frames are built, then forgotten
-
-	w->capture = &nothing;
-}
-
-int pcgdp_replay(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const uint32_t *lengths, uint32_t n, uint32_t passes, double *cycles)
-{
-	uint32_t stride = STRIDE;
-	struct frame *f = malloc(n * sizeof(*f));
-	struct worker *w = dp->inject;
-	uint8_t *pool;
-	size_t bytes;
-
-	for (uint32_t i = 0; i < n; i++)
-		while (lengths[i] + HEADROOM > stride)
-			stride += 2 * STRIDE; // stays an odd multiple of 64
-	bytes = ((size_t)n * stride + HUGE_PAGE) & ~(HUGE_PAGE - 1);
-	pool = aligned_alloc(HUGE_PAGE, bytes);
-	if (!f || !pool || role > PCGDP_UPLINK) {
-		free(f);
-		free(pool);
-		return -ENOMEM;
-	}
-	madvise(pool, bytes, MADV_HUGEPAGE);
-	pthread_mutex_lock(&dp->injecting);
-	for (uint32_t pass = 0; pass < passes; pass++) {
-		const uint8_t *from = frames;
-		uint64_t start;
-
-		for (uint32_t i = 0; i < n; from += lengths[i++])
-			stage_frame(pool + (size_t)i * stride, from, lengths[i], &f[i]);
-		discard(w);
-		start = tsc();
-		for (uint32_t at = 0; at < n; at += BURST) {
-			worker_begin(w, 1 + pass * 1000000ull + dp->arena.head->born_ns);
-			run_frames(w, role, f + at, MIN(n - at, (uint32_t)BURST));
-			worker_end(w);
-		}
-		cycles[pass] = (double)(tsc() - start) / n;
-	}
-	w->capture = NULL;
-	pthread_mutex_unlock(&dp->injecting);
-	free(f);
-	free(pool);
-	return 0;
 }

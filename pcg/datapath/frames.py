@@ -22,6 +22,14 @@ class Sent(NamedTuple):
     frame: bytes
 
 
+class Pass(NamedTuple):
+    """One pass of the bench over all its frames."""
+
+    cycles: float  # TSC, per packet
+    ns: float  # per packet
+    worst: int  # TSC of the slowest burst; 0: not asked for
+
+
 class Frames:
     """Needs `_dp`, `ffi` and `lib` of the class it is part of."""
 
@@ -77,14 +85,19 @@ class Frames:
         events, out = self.explain_raw(role, frame)
         return views.views("trace_event", events), out or None
 
-    def replay(self, role: str, frames: Sequence[bytes], passes: int) -> list[float]:
-        """TSC cycles per packet of each pass over the same frames."""
-        cycles = self.ffi.new("double[]", passes)
-        data = self.ffi.from_buffer("uint8_t[]", b"".join(frames))
-        sizes = self.ffi.new("uint32_t[]", [len(frame) for frame in frames])
-        args = role_number(role), data, sizes, len(frames), passes, cycles
-        ensure(self.lib.pcgdp_replay(self._dp, *args), "replay")
-        return list(cycles)
+    def bench(self, what: dict, flows: bytes) -> list[list[Pass]]:
+        """The path by itself, over mem ports: what each worker's passes took.
+
+        what   fields of struct pcgdp_bench; the others are zero
+        flows  packed array of struct pcgdp_flow
+        """
+        n, workers = what["passes"], what["workers"]
+        passes = self.ffi.new("struct pcgdp_pass[]", workers * n)
+        data = self.ffi.from_buffer("struct pcgdp_flow[]", flows)
+        spec = self.ffi.new("struct pcgdp_bench *", what)
+        ensure(self.lib.pcgdp_bench(self._dp, spec, data, len(data), passes), "bench")
+        seen = [Pass(one.cycles, one.ns, one.worst) for one in passes]
+        return [seen[i * n : (i + 1) * n] for i in range(workers)]
 
     def trace_start(self, packets: int, wanted: pack.TraceFilter = EVERY_PACKET) -> None:
         """Note the stages of the next `packets` that match; ends a trace that runs."""

@@ -1,0 +1,179 @@
+"""The packet path by itself: north, south, east, mixed and setup, and the floor under each.
+
+Before a workload is measured its sessions are made, in order, each by a first packet; then every
+packet of a pass is of any of them. The lower quartile of the passes is the figure: what disturbs a
+pass only ever makes it slower.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from statistics import mean
+
+from bench import machine, world
+from bench.rows import IMIX, Row, quartiles
+from bench.world import World
+from pcg.datapath.frames import Pass
+from pcg.datapath.lib import Datapath
+
+FRAMES = 65_536
+BURST = 32
+FRAMES_JUMBO = 16_384
+PATH, TOUCH, ENCAP = 0, 1, 2  # enum pcgdp_bench_work
+FLOOR_OF = {"north": TOUCH, "south": ENCAP, "east": ENCAP, "mixed": ENCAP}
+SYN, ACK = 2, 16
+SIZES = {IMIX: (64,) * 7 + (576,) * 4 + (1500,)}  # of the IP packet; simple IMIX, 7 : 4 : 1
+EAST_WORKLOADS = 131_072
+WARM_PASSES = 2
+BYTES_A_SESSION = 700  # with its mapping, indices and flow, and some room
+AGES_S = 100_000  # longer than any session's timeout
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a pass is run; `more` are fields of struct pcgdp_bench."""
+
+    passes: int = 25
+    size: int | str = 64
+    workers: int = 1
+    burst: int = BURST
+    more: dict = field(default_factory=dict)
+
+    def fields(self) -> dict:
+        sizes = SIZES.get(self.size, (self.size,))
+        return {
+            "frames": FRAMES if max(sizes) <= 1500 else FRAMES_JUMBO,
+            "passes": self.passes,
+            "workers": self.workers,
+            "cpus": cpus(self.workers),
+            "burst": self.burst,
+            "vni": world.TRANSIT,
+            "gateway_mac": world.GATEWAY_MAC,
+            "tcp_flags": ACK,
+            "keeper": 1,
+            "realtime": 1,
+            "n_sizes": len(sizes),
+            "sizes": sizes,
+            **self.more,
+        }
+
+
+def cpus(workers: int) -> list[int]:
+    mine = machine.cores()
+    return [mine[i % len(mine)] for i in range(workers)]
+
+
+@contextlib.contextmanager
+def opened(place: World, sessions: int, workers: int = 1, **given) -> Iterator[Datapath]:
+    """A datapath in this world, with room for the sessions."""
+    room = max(4096, sessions * 5 // 4)
+    with Datapath(room, place.workloads + 1024, workers, **given) as dp:
+        dp.nic_add("up0", "uplink")
+        dp.nic_add("down0", "downlink")
+        place.program(dp)
+        yield dp
+
+
+def flows(place: World, workload: str, n: int) -> tuple[bytes, int]:
+    """The array and, for mixed, where its second part begins: no burst lies across."""
+    if workload == "mixed":
+        half = max(BURST, n // 2 // BURST * BURST)
+        return world.array(place.north(half)) + world.array(place.south(half)), half
+    return world.array(getattr(place, workload)(n)), 0
+
+
+def make_sessions(dp: Datapath, array: bytes, shape: Shape) -> list[Pass]:
+    """One for each flow, by a first packet each."""
+    n = len(array) // world.FLOW.size
+    # whole bursts, and no flow twice, where the number allows it
+    fitting = (d for d in range(BURST, FRAMES + 1, BURST) if n % d == 0)
+    frames = max(fitting, default=min(n, FRAMES))
+    fields = replace(shape, size=64, workers=1).fields()
+    fields |= {"in_order": 1, "tcp_flags": SYN, "frames": frames, "passes": -(-n // frames)}
+    return dp.bench(fields, array)[0]
+
+
+def quiet(dp: Datapath, workload: str) -> None:
+    """Raises RuntimeError when packets were dropped: then something else was measured."""
+    if dp.drops():
+        raise RuntimeError(f"{workload}: packets were dropped: {dp.drops()}")
+
+
+def row(workload: str, sessions: int, shape: Shape, lanes: list[list[Pass]], **more) -> Row:
+    """One row of all workers' passes; the first ones are warm-up."""
+    warm = WARM_PASSES if shape.passes > 2 * WARM_PASSES else 0
+    cycles = [one.cycles for lane in lanes for one in lane[warm:]]
+    least, low, middle, high = quartiles(cycles)
+    ns = quartiles([one.ns for lane in lanes for one in lane[warm:]])[1]
+    return Row(
+        *(workload,),
+        packet_size=shape.size,
+        sessions=sessions,
+        workers=shape.workers,
+        mpps=1e3 / ns * shape.workers,
+        cycles_per_packet=low,
+        cycles_min=least,
+        cycles_median=middle,
+        cycles_p75=high,
+        passes=len(cycles),
+        **more,
+    )
+
+
+def forward(
+    workload: str, sessions: int, shapes: list[Shape], place: World | None = None
+) -> Iterator[Row]:
+    """Rows of one workload, one for each shape, and the floor under each."""
+    place = place or World(EAST_WORKLOADS if workload == "east" else 1024)
+    workers = max(shape.workers for shape in shapes)
+    with opened(place, sessions, workers) as dp:
+        array, split = flows(place, workload, sessions)
+        if workload != "east":
+            make_sessions(dp, array, shapes[0])
+        for shape in shapes:
+            fields = shape.fields() | {"split": split}
+            floor = dp.bench(fields | {"work": FLOOR_OF[workload], "keeper": 0}, array)
+            lanes = dp.bench(fields, array)
+            quiet(dp, workload)
+            under = row("floor", sessions, shape, floor).cycles_per_packet
+            yield row(workload, sessions, shape, lanes, floor=under)
+
+
+def setup(sessions: int, rules: bool, rounds: int = 3) -> Row:
+    """New sessions, the whole decision; the table's memory has been used before."""
+    place, shape, seen = World(rules=rules), Shape(), []
+    with opened(place, sessions) as dp:
+        array = shuffled(flows(place, "mixed", sessions)[0])
+        made = len(array) // world.FLOW.size
+        for number in range(rounds + 1):
+            passes = make_sessions(dp, array, shape)
+            seen += [whole(passes)] if number else []
+            quiet(dp, "setup")
+            if dp.totals()["sessions"] != made:
+                raise RuntimeError(f"{dp.totals()['sessions']} of {made} sessions were made")
+            forget(dp)
+    found = row("setup rules" if rules else "setup", sessions, replace(shape, passes=1), [seen])
+    found.note = "1,000 + 1,000 rules, 10,000 routes" if rules else "no rules but those in use"
+    return found
+
+
+def whole(passes: list[Pass]) -> Pass:
+    """A round of passes as one: the table is emptier in its first ones."""
+    return Pass(mean(one.cycles for one in passes), mean(one.ns for one in passes), 0)
+
+
+def forget(dp: Datapath) -> None:
+    """All sessions end, of old age."""
+    dp.sweep(time.monotonic_ns() + AGES_S * 10**9)
+
+
+def shuffled(array: bytes) -> bytes:
+    """North and south in turn, burst by burst, as `mixed` has it."""
+    size, half = world.FLOW.size * BURST, len(array) // 2
+    pairs = ((array[i : i + size], array[half + i : half + i + size]) for i in range(0, half, size))
+    return b"".join(part for pair in pairs for part in pair)
+
+
+def fits(sessions: int) -> bool:
+    return sessions * BYTES_A_SESSION / 2**30 < machine.free_gib() * 0.7

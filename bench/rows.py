@@ -1,0 +1,118 @@
+"""A figure is a row; a row knows its bar, if it has one. Pure."""
+
+from dataclasses import asdict, dataclass, field
+from statistics import quantiles
+from typing import Any
+
+OURS = "PCG"
+IMIX = "IMIX"
+# (workload, sessions) -> cycles per packet at most: one core, 64 bytes, mem.
+CYCLES_MAX = {
+    **{
+        ("north", n): bar
+        for n, bar in zip(
+            (1_000, 10_000, 100_000, 1_000_000, 10_000_000), (110, 110, 150, 210, 380), strict=True
+        )
+    },
+    **{
+        ("south", n): bar
+        for n, bar in zip(
+            (1_000, 10_000, 100_000, 1_000_000, 10_000_000), (110, 110, 150, 220, 380), strict=True
+        )
+    },
+    **{
+        ("east", n): bar
+        for n, bar in zip((1_000, 100_000, 1_000_000), (130, 130, 140), strict=True)
+    },
+    **{("mixed", n): bar for n, bar in zip((100_000, 1_000_000), (160, 230), strict=True)},
+}
+# The others: workload -> (field of the row, the bar, which side of it is good).
+BARS = {
+    "setup": ("mpps", 3.0, "at least"),
+    "setup rules": ("mpps", 2.0, "at least"),
+    "memory hot": ("value", 200, "at most"),
+    "memory cold": ("value", 100, "at most"),
+    "two workers": ("value", 1.7, "at least"),
+    "stall": ("value", 100, "at most"),
+    "churn rules": ("value", 10, "at most"),
+    "churn ports": ("value", 10, "at most"),
+    "program": ("value", 1000, "at most"),
+    "one change": ("value", 5, "at most"),
+}
+
+
+@dataclass
+class Row:
+    """One figure. `value` and `unit` where it is none of packets; `note` says what else matters."""
+
+    workload: str
+    system: str = OURS
+    driver: str = "mem"
+    packet_size: int | str = 64
+    sessions: int = 0
+    workers: int = 1
+    mpps: float | None = None
+    cycles_per_packet: float | None = None
+    cycles_min: float | None = None
+    cycles_median: float | None = None
+    cycles_p75: float | None = None
+    floor: float | None = None  # cycles per packet of the floor, same buffers
+    passes: int = 0
+    value: float | None = None
+    unit: str = ""
+    note: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def bar(self) -> tuple[str, float, str] | None:
+        """Field, bar, which side is good; None: nothing was promised of this."""
+        if self.system != OURS:
+            return None
+        if self.cycles_per_packet is not None and self.plain():
+            bar = CYCLES_MAX.get((self.workload, self.sessions))
+            if bar is not None:
+                return "cycles_per_packet", bar, "at most"
+        return BARS.get(self.workload)
+
+    def plain(self) -> bool:
+        return self.packet_size == 64 and self.workers == 1 and self.driver == "mem"
+
+    def met(self) -> bool | None:
+        """None: there is no bar, or no figure.
+
+        >>> Row("north", sessions=1000, cycles_per_packet=100).met()
+        True
+        >>> Row("setup", mpps=1.0).met()
+        False
+        >>> Row("north", sessions=1000, cycles_per_packet=100, packet_size=1500).met()
+        """
+        bar = self.bar()
+        if bar is None:
+            return None
+        which, limit, side = bar
+        got = getattr(self, which)
+        if got is None:
+            return None
+        return got <= limit if side == "at most" else got >= limit
+
+    def times_floor(self) -> float | None:
+        if self.cycles_per_packet is None or not self.floor:
+            return None
+        return self.cycles_per_packet / self.floor
+
+    def as_json(self) -> dict:
+        bar = self.bar()
+        more = {"bar": bar[1] if bar else None, "bar_is": bar[2] if bar else None}
+        return asdict(self) | more | {"met": self.met(), "times_floor": self.times_floor()}
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float, float]:
+    """Minimum, lower quartile, median, upper quartile.
+
+    >>> quartiles([4.0, 1.0, 2.0, 3.0, 5.0])
+    (1.0, 2.0, 3.0, 4.0)
+    >>> quartiles([7.0])
+    (7.0, 7.0, 7.0, 7.0)
+    """
+    if len(values) == 1:
+        return (values[0],) * 4
+    return (min(values), *quantiles(values, n=4, method="inclusive"))

@@ -1,0 +1,78 @@
+"""The rows as a table for a person: each figure, its bar, and how far above the floor it is."""
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.rows import OURS, Row
+
+
+def show(console: Console, rows: list[Row], machine: dict) -> None:
+    console.print(f"{machine['cpu']}, {machine['cores']} cores, {machine['caches']}")
+    console.print(
+        f"Linux {machine['kernel']}, revision {machine['revision']}, {machine['took_s']} s"
+    )
+    missing = [name for name, got in machine["permitted"].items() if not got]
+    if missing:
+        console.print(f"[yellow]noisier than need be; not permitted: {', '.join(missing)}[/]")
+    console.print(_packets([r for r in rows if r.cycles_per_packet is not None]))
+    others = [r for r in rows if r.cycles_per_packet is None]
+    if others:
+        console.print(_others(others))
+
+
+def _packets(rows: list[Row]) -> Table:
+    table = Table(title="cycles per packet: lower quartile of the passes", title_justify="left")
+    table.add_column("workload")
+    for name in ("sessions", "bytes", "Mpps", "cycles", "bar", "min", "median", "75 %", "x floor"):
+        table.add_column(name, justify="right")
+    for r in rows:
+        numbers = (r.cycles_min, r.cycles_median, r.cycles_p75)
+        table.add_row(
+            label(r),
+            f"{r.sessions:,}",
+            str(r.packet_size),
+            judged(r, "mpps", "5.2f"),
+            judged(r, "cycles_per_packet", ".0f"),
+            bar(r),
+            *(f"{n:.0f}" for n in numbers),
+            f"{r.times_floor():.1f}" if r.times_floor() else "",
+        )
+    return table
+
+
+def _others(rows: list[Row]) -> Table:
+    table = Table(title="the rest", title_justify="left")
+    table.add_column("what")
+    for name in ("sessions", "value", "", "bar"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for r in rows:
+        value = "" if r.value is None else judged(r, "value", ".4g")
+        table.add_row(
+            label(r), f"{r.sessions:,}" if r.sessions else "", value, r.unit, bar(r), r.note
+        )
+    return table
+
+
+def label(r: Row) -> str:
+    parts = [r.workload]
+    parts += [r.system] if r.system != OURS else []
+    parts += [r.driver] if r.driver != "mem" else []
+    parts += [f"{r.workers} workers"] if r.workers > 1 else []
+    return " ".join(parts)
+
+
+def judged(r: Row, which: str, form: str) -> str:
+    text = f"{getattr(r, which):{form}}"
+    of = r.bar()
+    if of is None or of[0] != which:
+        return text
+    return f"[{'green' if r.met() else 'red'}]{text}[/]"
+
+
+def bar(r: Row) -> str:
+    of = r.bar()
+    if of is None or r.met() is None:
+        return ""
+    sign = "<=" if of[2] == "at most" else ">="
+    return f"{sign} {of[1]:g} [{'green]met' if r.met() else 'red]missed'}[/]"
