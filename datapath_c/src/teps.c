@@ -108,6 +108,22 @@ static bool nexthops_fit(const struct arena *a, const struct pcgdp_nexthops *r, 
 	return used <= NEXTHOPS_MAX;
 }
 
+// Sessions remember a slot, so an address that comes back has its old one, and another address takes
+// that only when there is none that was never used.
+static uint32_t nexthop_place(const struct arena *a, be32 address)
+{
+	uint32_t high = a->head->nexthops_high, dead = NONE;
+
+	for (uint32_t i = 0; i < high; i++) {
+		if (a->nexthops[i].live)
+			continue;
+		if (a->nexthops[i].rec.address_be == address)
+			return i;
+		dead = i;
+	}
+	return high < NEXTHOPS_MAX ? high : dead;
+}
+
 int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 {
 	struct arena *a = &dp->arena;
@@ -120,8 +136,7 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 		if (i != NONE && !memcmp(&a->nexthops[i].rec, &r[k], sizeof(*r)))
 			continue;
 		if (i == NONE)
-			for (i = 0; i < a->head->nexthops_high && a->nexthops[i].live;)
-				i++;
+			i = nexthop_place(a, r[k].address_be);
 		a->nexthops[i].rec = r[k];
 		nexthop_adjacency(dp, i, s);
 		STORE(&a->nexthops[i].live, 1);
@@ -135,7 +150,8 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 	return rc;
 }
 
-// The slot stays with its address: sessions that used it end by idling or by a new decision.
+// The slot stays with its address: sessions that used it end by idling, find another way when they
+// are decided again, or go on when the address comes back.
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 {
 	struct arena *a = &dp->arena;

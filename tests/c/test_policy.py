@@ -25,7 +25,7 @@ from tests.c.places import (
     ip,
     mac,
 )
-from tests.c.world import World, nat, over, source, to_public
+from tests.c.world import NEXTHOPS, World, nat, over, source, to_public
 
 
 def one(sent):
@@ -215,6 +215,16 @@ class TestNextHop:
         world.dp.delete("nexthops", [r.Nexthops(ip("10.99.1.1"), bytes(6), 0)])
         assert not world.down(A, tcp("A"))
         assert world.drops() == {"NEIGHBOUR_UNRESOLVED": 1}
+
+    def test_another_one_does_not_take_its_place(self, world):
+        """Sessions remember a slot: their packets would go to a stranger."""
+        out = connect(world)
+        ours = [row for row in NEXTHOPS if row.address_be == ip("10.99.1.1")]
+        world.dp.delete("nexthops", ours)
+        world.dp.put("nexthops", [r.Nexthops(ip("10.99.1.9"), mac("0e:00:00:00:00:77"), 1)])
+        assert not world.down(A, tcp("A"))
+        world.dp.put("nexthops", ours)
+        assert goes_on(world, out)
 
     def test_its_mac_changes_under_the_session(self, world):
         connect(world)
