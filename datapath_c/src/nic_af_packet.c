@@ -80,6 +80,7 @@ static uint32_t af_rx(struct nic *nic, uint32_t queue, struct frame *out, uint32
 }
 
 // A frame that the kernel refuses is skipped and counted by the caller; those behind it still go.
+// A full send buffer refuses too: a worker that slept here would hold up quiesce().
 static uint32_t af_tx(struct nic *nic, uint32_t queue, const struct frame *frames, uint32_t n)
 {
 	struct queue *q = &((struct state *)nic->state)->q[queue];
@@ -88,7 +89,7 @@ static uint32_t af_tx(struct nic *nic, uint32_t queue, const struct frame *frame
 	for (uint32_t i = 0; i < n; i++)
 		q->iov[i] = (struct iovec){.iov_base = frames[i].data, .iov_len = frames[i].len};
 	for (uint32_t at = 0; at < n;) {
-		int rc = sendmmsg(q->tx, q->msg + at, n - at, 0);
+		int rc = sendmmsg(q->tx, q->msg + at, n - at, MSG_DONTWAIT);
 
 		if (rc < 0 && errno == EINTR)
 			continue;
@@ -259,10 +260,13 @@ static int interface_ask(struct nic *nic, unsigned long what, struct ifreq *ifr)
 	return rc;
 }
 
+// An interface that was deleted and made again has the name, but not the sockets.
 static bool af_up(struct nic *nic)
 {
 	struct ifreq ifr;
 
+	if (interface_ask(nic, SIOCGIFINDEX, &ifr) || (uint32_t)ifr.ifr_ifindex != nic->ifindex)
+		return false;
 	return !interface_ask(nic, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
 }
 

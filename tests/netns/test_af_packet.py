@@ -144,6 +144,17 @@ def test_interface_that_is_down(bench):
     first(bench.up)
 
 
+def test_interface_made_again_under_the_same_name(bench):
+    """Its sockets went with the old one: it is not `up` until the datapath opens it anew."""
+    bench.wires.gw.run("ip link del up0")
+    bench.wires.gw.run("ip link add up0 type veth peer name up1")
+    bench.wires.gw.run("ip link set up1 up")
+    bench.wires.gw.run("ip link set up0 up")
+    assert not next(nic["up"] for nic in bench.dp.nics() if nic["role"] == "uplink")
+    bench.down.send(bench.from_vm(A, udp()))
+    bench.dropped("TX_FAILED")
+
+
 REFUSED = [
     ("no such interface", "nothing0", "ip link set up0 up", "no such interface"),
     ("an MTU beyond our frames", "up0", "ip link set up0 mtu 9500 up", "MTU 9500"),
