@@ -291,7 +291,7 @@ static const char *mend(int rc)
 	if (rc == -ENODEV || rc == -ENXIO)
 		return "no such interface; `ip link` lists those of this network namespace";
 	if (rc == -EPERM || rc == -EACCES)
-		return "not permitted; start as root or with CAP_NET_RAW";
+		return "not permitted; run it as root, or with CAP_NET_RAW";
 	return strerror(-rc);
 }
 
