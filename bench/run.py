@@ -5,6 +5,7 @@ python -m bench.run --only north south --sessions 1000 100000 --passes 25
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import machine, path, table
+from bench import ablations, busy, machine, memory, path, table
 from bench.rows import IMIX, Row
 from pcg.datapath import build
 from pcg.model.errors import BackendError
@@ -41,11 +42,22 @@ def setup(args: argparse.Namespace) -> Iterator[Row]:
         yield path.setup(1_000_000, rules, 1 if args.quick else 3)
 
 
+def most(args: argparse.Namespace) -> int:
+    """The largest table that is asked for and fits."""
+    return max((n for n in args.sessions if path.fits(n)), default=1_000)
+
+
 def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
     """Name -> what measures it, in the order of the report."""
     return {
         **{name: lambda args, name=name: forwarding(name, args) for name in FORWARD},
         "setup": setup,
+        "memory": lambda _args: memory.measure(),
+        "workers": lambda args: busy.two_workers(most(args)),
+        "stall": lambda args: busy.stall(most(args)),
+        "churn": lambda args: busy.churn(min(most(args), 1_000_000)),
+        "flood": lambda _args: busy.flood(),
+        "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
     }
 
 
@@ -82,7 +94,8 @@ def measure(args: argparse.Namespace, console: Console) -> list[Row]:
 
 def main(argv: list[str] | None = None) -> int:
     args, console = arguments(argv), Console(highlight=False, width=WIDTH)
-    build.build()
+    if "PCGDP_DIR" not in os.environ:  # else somebody has built what is to be measured
+        build.build()
     begun, report = time.monotonic(), machine.facts()
     report["permitted"] = machine.let_alone()
     rows = measure(args, console)

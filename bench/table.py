@@ -5,6 +5,8 @@ from rich.table import Table
 
 from bench.rows import OURS, Row
 
+ABLATION = "ablation"
+
 
 def show(console: Console, rows: list[Row], machine: dict) -> None:
     console.print(f"{machine['cpu']}, {machine['cores']} cores, {machine['caches']}")
@@ -15,9 +17,11 @@ def show(console: Console, rows: list[Row], machine: dict) -> None:
     if missing:
         console.print(f"[yellow]noisier than need be; not permitted: {', '.join(missing)}[/]")
     console.print(_packets([r for r in rows if r.cycles_per_packet is not None]))
-    others = [r for r in rows if r.cycles_per_packet is None]
+    others = [r for r in rows if r.cycles_per_packet is None and r.workload != ABLATION]
     if others:
         console.print(_others(others))
+    if ablations := [r for r in rows if r.workload == ABLATION and r.value is not None]:
+        console.print(_ablations(ablations))
 
 
 def _packets(rows: list[Row]) -> Table:
@@ -51,6 +55,19 @@ def _others(rows: list[Row]) -> Table:
         table.add_row(
             label(r), f"{r.sessions:,}" if r.sessions else "", value, r.unit, bar(r), r.note
         )
+    return table
+
+
+def _ablations(rows: list[Row]) -> Table:
+    ways = list(dict.fromkeys(r.more["workload"] for r in rows))
+    title = "ablations: per cent slower than the path as it is"
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    for way in ways:
+        table.add_column(way, justify="right")
+    for what in dict.fromkeys(r.more["what"] for r in rows):
+        found = {r.more["workload"]: f"{r.value:+.0f}" for r in rows if r.more["what"] == what}
+        table.add_row(what, *(found.get(way, "") for way in ways))
     return table
 
 

@@ -16,8 +16,13 @@ typedef uint32_t be32;
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#ifdef PCG_NO_PREFETCH // bench/ablations.py asks what they are worth
+#define PREFETCH(p) ((void)(p))
+#define PREFETCH_W(p) ((void)(p))
+#else
 #define PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #define PREFETCH_W(p) __builtin_prefetch((p), 1, 3)
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LINE 64

@@ -10,7 +10,10 @@
 #include "hdr.h"
 #include "hash.h"
 
-enum { BURST = 32, HEADROOM = 128 };
+#ifndef PCG_BURST // bench/ablations.py tries others
+#define PCG_BURST 32
+#endif
+enum { BURST = PCG_BURST, HEADROOM = 128 };
 
 #define X(name, text) R_##name,
 enum reason {

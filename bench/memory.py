@@ -1,0 +1,32 @@
+"""Bytes of a session, from the arena as it is laid out; what it holds is there from the start."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.rows import Row
+from pcg.datapath.lib import Datapath
+
+LEAST = 1024
+COLD_RECORD = 64  # one line a session (datapath_c/src/session.h)
+SESSIONS = 1 << 20  # where the indices, whose sizes are powers of two, are as full as they get
+
+
+def layout(sessions: int, mappings: int) -> int:
+    """Bytes of an arena of these sizes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        file = Path(folder) / "arena"
+        with Datapath(sessions, 1024, arena=str(file), mappings=mappings):
+            return file.stat().st_size
+
+
+def measure() -> Iterator[Row]:
+    least = layout(LEAST, LEAST)
+    session = (layout(SESSIONS, LEAST) - least) / (SESSIONS - LEAST)
+    mapping = (layout(LEAST, SESSIONS) - least) / (SESSIONS - LEAST)
+    hot, cold = session - COLD_RECORD, COLD_RECORD + mapping
+    about = {"sessions": SESSIONS, "unit": "bytes a session"}
+    yield Row("memory hot", value=hot, note="two entries and their index", **about)
+    yield Row(
+        "memory cold", value=cold, note="its record, a mapping and that one's indices", **about
+    )
