@@ -46,8 +46,12 @@ ACCEPT = {"accept": None}
 
 
 def render(steering: Steering) -> list[dict]:
-    """Commands that build both tables from nothing. Equal input gives equal commands."""
-    return [*_ingress(steering), *_input(steering)]
+    """Commands that build both tables from nothing. Equal input gives equal commands.
+
+    Some kernels refuse a netdev chain of an interface that is not there, and with it all the rest.
+    """
+    ingress = _ingress(steering) if steering.ingress else []
+    return [*ingress, *_input(steering)]
 
 
 def _chain(family: str, name: str, **more) -> dict:

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from pcg.gateway.backoff import delay_s
-from pcg.model.errors import BackendError
+from pcg.gateway.backoff import ABSENT_S, LONGEST_S, delay_s
+from pcg.model.errors import AbsentError, BackendError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,10 @@ class Health:
         """Its turn is at `at`, or before when it was already so."""
         self.due = min(self.due, at)
 
+    def wait(self, until: float) -> None:
+        """Its turn, if it has one, is not before `until`."""
+        self.due = max(self.due, until)
+
     def is_due(self, now: float) -> bool:
         return now >= self.due
 
@@ -40,7 +44,8 @@ class Health:
             log.info("%s: as desired", self.name)
         self.errors, self.tried = errors, True
         self.failures = self.failures + 1 if errors else 0
-        self.due = now + delay_s(self.failures) if errors else NEVER
+        longest_s = ABSENT_S if all(isinstance(e, AbsentError) for e in errors) else LONGEST_S
+        self.due = now + delay_s(self.failures, longest_s) if errors else NEVER
         if not errors:
             self.applied_at = wall
 

@@ -7,12 +7,12 @@ when something it depends on changed, when the last try failed (later each time)
 The order of a round never lets the kernel answer for an address that is the datapath's: first
 what nft keeps from the kernel and should no longer, then interfaces, datapath, what nft keeps
 from now on, and last the removal of interface addresses. On a fresh boot nft comes first of all,
-with its default drop, since there is nothing yet that it could take from anybody.
+with its default drop, since there is nothing yet that it could take from anybody. Later it never
+goes ahead of the others: steering.py.
 
 Everything in here runs in one thread. This is the one place where BackendErrors end.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 
 from pcg.drivers.datapath import Datapath
@@ -22,12 +22,11 @@ from pcg.drivers.nft import Nft
 from pcg.gateway.health import Health
 from pcg.gateway.nexthops import NextHops
 from pcg.gateway.state import Store
+from pcg.gateway.steering import Steerer
 from pcg.model.desired import Desired
 from pcg.model.errors import BackendError
 from pcg.reconcile import host
 from pcg.reconcile.compiler import Compiler
-
-log = logging.getLogger(__name__)
 
 BACKENDS = ("netlink", "datapath", "nft")
 CHECK_S = 1.0  # is the datapath still the one we programmed; are next hops still there
@@ -49,7 +48,7 @@ class Gateway:
         wall: Callable[[], float],
     ) -> None:
         self.resync_s, self.wall = resync_s, wall
-        self.datapath, self.nft, self.netlink = datapath, nft, netlink
+        self.datapath, self.netlink = datapath, netlink
         self.neighbours, self.store = neighbours, store
         self.desired: Desired | None = None
         self.epoch = self.revision = 0
@@ -58,7 +57,7 @@ class Gateway:
         self._compiler = Compiler()
         self._next_hops = NextHops(neighbours)
         self._links: dict[str, Link] = {}
-        self._steering: host.Steering | None = None  # that nft was last seen to hold
+        self._steerer = Steerer(nft)
         self._ways_due = True
         self._resync_at = self._check_at = 0.0
         self._commit_at = 0.0
@@ -81,7 +80,9 @@ class Gateway:
             self.health["nft"].want(now)
         if old is None or old.teps is not desired.teps or old.routes is not desired.routes:
             self._ways_due = True
-        if source != "disk":
+        if source == "disk":
+            self.health["state"].done((), now, self.wall())
+        else:
             self.health["state"].want(now + SAVE_S)
 
     def seen(self, seen: Seen, now: float) -> None:
@@ -106,8 +107,7 @@ class Gateway:
         if self.desired is None:
             return
         self._timers(now)
-        steer = self._is_due("nft", now)
-        if steer:
+        if self._is_due("nft", now):
             self._turn("nft", self._steer_first, now, last=False)
         set_up = self._is_due("netlink", now)
         if set_up:
@@ -116,7 +116,8 @@ class Gateway:
             self._turn("datapath", lambda: self._program(now), now)
             if self._policy_waits:
                 self.health["datapath"].want(self._commit_at)
-        if steer:
+                self.health["nft"].wait(self._commit_at)
+        if self._is_due("nft", now) or self._may_steer():
             self._turn("nft", self._steer, now)
         if set_up and not self.errors():
             self._turn("netlink", self._clear, now)
@@ -166,6 +167,7 @@ class Gateway:
         self.netlink.clear(host.setups(self.desired))
 
     def _program(self, now: float) -> list[BackendError]:
+        self._policy_waits = False
         self.datapath.check()
         held = self.datapath.read()
         if self._ways_due:
@@ -187,22 +189,21 @@ class Gateway:
         return {role: self._links[name] for role, name in names.items() if name in self._links}
 
     def _steer_first(self) -> None:
-        """Before anything else: on a fresh boot everything, later what is no longer kept."""
-        new = host.steering(self.desired)
-        old = self._steering
-        if old is None and not self.nft.exists():
-            self.nft.apply(new)
-            self._steering = new
-        elif old is not None and set(old.owned) - set(new.owned):
-            self.nft.apply(host.common(old, new))
+        self._steerer.first(host.steering(self.desired), lambda: self.netlink.read().links)
+
+    def _may_steer(self) -> bool:
+        """What it waited for has come."""
+        return self._steerer.waits and not self._policy_waits and not self._obstacle()
 
     def _steer(self) -> None:
-        new = host.steering(self.desired)
-        if not self.nft.holds(new):
-            if self._steering == new:
-                log.warning("nft: our tables were changed by somebody; replacing them")
-            self.nft.apply(new)
-        self._steering = new
+        self._steerer.follow(host.steering(self.desired), self._obstacle(), self._links)
+
+    def _obstacle(self) -> str:
+        """Why nft may not take what is new from the kernel; "": it may."""
+        missing = [s.name for s in host.setups(self.desired) if s.name not in self._links]
+        if missing:
+            return f"there is no interface {missing[0]}"
+        return "the datapath is not as desired" if self.health["datapath"].errors else ""
 
     def _save(self) -> None:
         self.store.save(self.desired, self.epoch, self.revision)

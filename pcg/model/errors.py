@@ -86,3 +86,7 @@ class BackendError(PcgError):
 
     def __str__(self) -> str:
         return f"{self.thing}: {self.why}" + (f"; {self.mend}" if self.mend else "")
+
+
+class AbsentError(BackendError):
+    """A program of this host that is not there yet: cheap to look again, and soon."""

@@ -31,6 +31,7 @@ class Steering(NamedTuple):
     tep: str
     kept: tuple[str, ...]  # addresses that stay the kernel's, whatever else is owned
     owned: tuple[str, ...]  # prefixes on the uplink, disjoint, sorted; "10.9.0.0/24", "10.1.0.9/32"
+    ingress: bool = True  # False: the firewall of this host alone, while an interface is missing
 
 
 def setups(desired: Desired) -> list[Setup]:
@@ -68,5 +69,25 @@ def disjoint(prefixes: Iterable[str]) -> tuple[str, ...]:
 
 
 def common(old: Steering, new: Steering) -> Steering:
-    """What both keep from the kernel: the state between taking away and adding."""
-    return new._replace(owned=tuple(sorted(set(old.owned) & set(new.owned))))
+    """What both keep from the kernel, where `old` keeps it: between taking away and adding."""
+    kept = tuple(sorted({*old.kept, *new.kept}))
+    return old._replace(kept=kept, owned=shared(old.owned, new.owned))
+
+
+def shared(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
+    """Prefixes of what lies in both, of disjoint sorted ones.
+
+    >>> shared(["10.0.0.0/31", "10.9.0.0/24"], ["10.0.0.1/32", "10.8.0.0/15", "10.20.0.0/16"])
+    ('10.0.0.1/32', '10.9.0.0/24')
+    """
+    left, right = ([ipaddress.IPv4Network(p) for p in side] for side in (one, other))
+    found, i, j = [], 0, 0
+    while i < len(left) and j < len(right):
+        a, b = left[i], right[j]
+        if a.overlaps(b):  # then one holds the other
+            found.append(max(a, b, key=lambda net: net.prefixlen))
+        if a.broadcast_address <= b.broadcast_address:
+            i += 1
+        else:
+            j += 1
+    return tuple(map(str, found))

@@ -4,7 +4,7 @@ import os
 
 import zmq
 
-from pcg.model.errors import BackendError
+from pcg.model.errors import AbsentError, BackendError
 
 
 def connect(socket: zmq.Socket, endpoint: str, thing: str) -> None:
@@ -19,7 +19,7 @@ def absent(endpoint: str, thing: str, mend: str) -> BackendError:
     """Why no connection came about: we may not open the socket, or nobody listens there."""
     if _forbidden(endpoint):
         return BackendError(thing, "no permission", "run as root, or as one who may open it")
-    return BackendError(thing, "nobody listens there", mend)
+    return AbsentError(thing, "nobody listens there", mend)
 
 
 def _forbidden(endpoint: str) -> bool:

@@ -93,6 +93,15 @@ def test_counting_is_no_meddling(nft, inside):
     assert nft.holds(STEERING)
 
 
+def test_host_firewall_alone_needs_no_interface(inside):
+    steering = STEERING._replace(uplink="up9", ingress=False)
+    nft = Nft()
+    nft.apply(steering)
+    assert nft.holds(steering)
+    assert not nft.holds(steering._replace(ingress=True))
+    assert "policy drop" in inside.gw.run("nft list chain inet pcg input")
+
+
 def test_many_owned_addresses(nft):
     owned = tuple(f"10.{100 + i // 65536}.{i // 256 % 256}.{i % 256}/32" for i in range(1, 9000, 2))
     nft.apply(STEERING._replace(owned=owned))

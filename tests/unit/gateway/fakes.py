@@ -24,11 +24,12 @@ class Script:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.broken: dict[str, int] = {}  # action -> how many times it fails
+        self.error = BackendError
 
     def do(self, action: str) -> None:
         if self.broken.get(action, 0) > 0:
             self.broken[action] -= 1
-            raise BackendError(action, "is broken", "wait")
+            raise self.error(action, "is broken", "wait")
         self.done.append(action)
 
 
@@ -37,6 +38,7 @@ class FakeClient:
 
     def __init__(self, script: Script) -> None:
         self.script = script
+        self.taken = {"uplink": ("up0", 2), "downlink": ("down0", 3)}
         self.restart()
 
     def restart(self) -> None:
@@ -67,10 +69,9 @@ class FakeClient:
         self.changes += 1
 
     def nics(self):
-        names = {"uplink": ("up0", 2), "downlink": ("down0", 3)}
         return [
             {"role": role, "name": name, "ifindex": index, "driver": "af_packet"}
-            for role, (name, index) in names.items()
+            for role, (name, index) in self.taken.items()
         ]
 
     def totals(self):
@@ -109,7 +110,7 @@ class FakeNetlink:
         self.script.do("netlink clear")
 
     def read(self):
-        return Kernel(self.links, {}, Objects())
+        return Kernel(dict(self.links), {}, Objects())
 
 
 class FakeNeighbours:

@@ -3,8 +3,9 @@
 import logging
 
 from pcg.gateway.health import NEVER, Health
-from pcg.model.errors import BackendError
+from pcg.model.errors import AbsentError, BackendError
 
+ABSENT = AbsentError("datapath", "nobody listens there", "start it")
 BROKEN = BackendError("interface up0", "does not exist", "create it")
 
 
@@ -27,6 +28,23 @@ def test_backs_off_and_recovers():
     assert waits[-1] == 10.0
     health.done([], 100.0, 2.0)
     assert (health.due, health.failures, health.applied_at) == (NEVER, 0, 2.0)
+
+
+def test_what_is_only_not_there_yet_is_looked_for_every_second():
+    health = Health("datapath")
+    for errors, longest_s in (([ABSENT], 1.0), ([ABSENT, BROKEN], 10.0)):
+        for _ in range(12):
+            health.done(errors, 100.0, 1.0)
+        assert health.due - 100.0 == longest_s
+
+
+def test_wait_puts_off_but_asks_for_no_turn():
+    health = Health("nft")
+    health.wait(7.0)
+    assert health.due == NEVER
+    health.want(5.0)
+    health.wait(7.0)
+    assert health.due == 7.0
 
 
 def test_each_thing_is_said_once(caplog):

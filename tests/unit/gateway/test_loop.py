@@ -3,69 +3,14 @@
 import msgspec
 import pytest
 
-from pcg.drivers import rtnl
-from pcg.drivers.datapath import Datapath
 from pcg.drivers.neighbours import Seen
-from pcg.gateway.loop import COMMIT_S, SAVE_S, Gateway
+from pcg.gateway.loop import COMMIT_S, SAVE_S
 from pcg.model import desired as d
-from pcg.model.errors import BackendError
+from pcg.model.errors import AbsentError, BackendError
 from pcg.reconcile.addresses import address
 from tests.unit.gateway import fakes
+from tests.unit.gateway.world import FAR, NEAR, RESYNC_S, ROUTER
 from tests.unit.reconcile.examples import DESIRED, SNAT, port, public
-
-RESYNC_S = 30.0
-ROUTER = address("10.0.2.1")
-NEAR, FAR = address("10.0.2.21"), address("10.0.3.22")
-
-
-class World:
-    def __init__(self, monkeypatch) -> None:
-        self.script = fakes.Script()
-        self.client = fakes.FakeClient(self.script)
-        self.nft = fakes.FakeNft(self.script)
-        self.netlink = fakes.FakeNetlink(self.script)
-        self.store = fakes.FakeStore(self.script)
-        monkeypatch.setattr(rtnl, "ways", self.ways)
-        self.now = 1000.0
-        self.start()
-
-    @staticmethod
-    def ways(teps, source_be, index):
-        """One TEP is on the link, the others behind its router."""
-        return {t: rtnl.Way(index, t if t == NEAR else ROUTER, 0) for t in teps}
-
-    def start(self) -> None:
-        """A gateway process begins; the world stays what it is."""
-        self.neighbours = fakes.FakeNeighbours()
-        self.gateway = Gateway(
-            RESYNC_S,
-            datapath=Datapath(self.client),
-            nft=self.nft,
-            netlink=self.netlink,
-            neighbours=self.neighbours,
-            store=self.store,
-            wall=lambda: 5.0,
-        )
-
-    def run(self, seconds: float = 0.5) -> list[str]:
-        """Rounds, whenever one is due. What was done, apart from looking."""
-        self.script.done.clear()
-        until = self.now + seconds
-        while self.now <= until:
-            self.gateway.round(self.now)
-            turn = self.gateway.next_turn()
-            self.now = max(turn, self.now + 0.001)
-        self.now = until
-        looks = ("read", "totals", "netlink")
-        return [a for a in self.script.done if not a.startswith(looks)]
-
-    def adopt(self, desired=DESIRED, revision=1) -> None:
-        self.gateway.adopt(desired, 7, revision, self.now)
-
-
-@pytest.fixture
-def world(monkeypatch):
-    return World(monkeypatch)
 
 
 def with_port(number: int, **changes) -> d.Desired:
@@ -254,6 +199,17 @@ def test_datapath_that_was_away_for_long_is_filled_within_a_second(world):
     assert world.gateway.errors() == []
 
 
+def test_datapath_that_nobody_started_yet_is_looked_for_every_second(world):
+    """A boot before the datapath's; what it held is not known, so no look tells that it is back."""
+    world.script.broken["totals"] = 10**6
+    world.script.error = AbsentError
+    world.adopt()
+    world.run(60)
+    world.script.broken.clear()
+    world.run(1.1)
+    assert len(world.client.single["ports"]) == 3
+
+
 def test_nothing_is_removed_while_something_fails(world):
     world.netlink.failed = [BackendError("interface up0", "does not exist")]
     world.adopt()
@@ -298,6 +254,7 @@ def test_state_from_disk_is_not_saved_again(world):
     world.gateway.adopt(DESIRED, 0, 0, world.now, source="disk")
     world.run(3 * SAVE_S)
     assert world.store.saved is None
+    assert world.gateway.health["state"].view(world.now)["state"] == "applied"
     world.adopt(DESIRED, 4)  # the controller wants the same
     assert (world.gateway.source, world.gateway.revision) == ("controller", 4)
     assert world.run() == []

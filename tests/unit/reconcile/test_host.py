@@ -1,6 +1,10 @@
 """host.py and kernel.py: what the kernel beside the datapath should be."""
 
+import ipaddress
+
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pcg.reconcile import host, kernel
 from tests.unit.reconcile.examples import DESIRED, GATEWAY, public
@@ -21,6 +25,30 @@ def test_common_is_what_both_keep():
     old = host.steering(DESIRED)
     new = host.steering(msgspec.structs.replace(DESIRED, public_addresses=(public("x", "t1", 11),)))
     assert host.common(old, new).owned == ("10.0.1.11/32", "192.168.2.0/24")
+
+
+def test_common_hooks_where_the_old_one_does_and_gives_both_their_own_addresses():
+    old = host.steering(DESIRED)
+    new = old._replace(uplink="up9", kept=("10.0.1.99",), owned=("10.0.0.0/16",))
+    both = host.common(old, new)
+    assert (both.uplink, both.kept) == ("up0", ("10.0.0.10", "10.0.1.10", "10.0.1.99", "10.0.2.10"))
+    assert both.owned == ("10.0.1.11/32", "10.0.1.12/31")
+    assert host.common(both, new) == both
+
+
+NETS = [ipaddress.IPv4Network((10 << 24 | i << 4, 28)) for i in range(4)]
+PREFIXES = [n for net in NETS for length in range(28, 33) for n in net.subnets(new_prefix=length)]
+SOME = st.lists(st.sampled_from([*map(str, PREFIXES), "10.0.0.0/26"]), max_size=12)
+
+
+@given(SOME, SOME)
+def test_shared_is_every_address_of_both(one, other):
+    def addresses(prefixes):
+        return {a for p in prefixes for a in ipaddress.IPv4Network(p)}
+
+    found = host.shared(host.disjoint(one), host.disjoint(other))
+    assert addresses(found) == addresses(one) & addresses(other)
+    assert host.disjoint(found) == found
 
 
 def test_the_datapath_takes_uplink_and_downlink():
