@@ -7,8 +7,11 @@ import click
 @click.option(
     "--settings", default="/etc/pcg/datapath.yaml", show_default=True, help="Its settings file."
 )
-def datapath(settings: str) -> None:
-    """Run the datapath; SIGTERM ends it, and its sessions wait in the arena for the next one."""
+def datapath(settings: str) -> int:
+    """Run the datapath; SIGTERM ends it, and its sessions wait in the arena for the next one.
+
+    It ends with exit code 3 when one of its interfaces was replaced: it wants to be started again.
+    """
     from pcg.cli import logs
     from pcg.datapath.process import run
     from pcg.model.load import load_settings
@@ -16,4 +19,4 @@ def datapath(settings: str) -> None:
 
     loaded = load_settings(settings, DatapathSettings)
     logs.start(loaded.log_level)
-    run(loaded)
+    return run(loaded)

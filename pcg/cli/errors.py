@@ -2,6 +2,7 @@
 
 2  what was asked for is wrong (ConfigError, and click's own usage errors)
 1  the world is wrong (BackendError, ProtocolError)
+3  of `pcg datapath`: one of its interfaces was replaced, start it again
 """
 
 import sys

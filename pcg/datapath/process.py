@@ -1,7 +1,8 @@
 """The datapath process: claims, opens, drops its privileges, starts the workers, answers clients.
 
 It holds no policy of its own and knows no controller: the gateway's control loop may die and come
-back, packets go on. SIGTERM and SIGINT end it; sessions stay in the arena for the next one.
+back, packets go on. SIGTERM and SIGINT end it, and so does an interface that was replaced by
+another of its name; sessions stay in the arena for the next one.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ import resource
 import signal
 import socket
 import stat
+import time
 
 import zmq
 
 from pcg.datapath.claims import claim_all
 from pcg.datapath.lib import Datapath
 from pcg.datapath.server import Server
+from pcg.datapath.watch import Watch
 from pcg.model.errors import BackendError
 from pcg.model.settings import DatapathSettings
 
@@ -26,6 +29,8 @@ log = logging.getLogger("pcg.datapath")
 
 PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 SOCKET_MODE = 0o660
+WATCH_S = 0.5  # how often interfaces are looked at
+REPLACED = 3  # exit code: an interface was replaced, start me again
 
 
 def socket_path(endpoint: str) -> str:
@@ -101,20 +106,26 @@ def stop_signals() -> socket.socket:
     return ours
 
 
-def serve(server: Server, stop: socket.socket) -> None:
-    """Answer until `stop` has something to read."""
+def serve(server: Server, stop: socket.socket, watch: Watch) -> str:
+    """Answer until `stop` has something to read ("") or an interface was replaced (its name)."""
     poller = zmq.Poller()
     poller.register(server.socket, zmq.POLLIN)
     poller.register(stop, zmq.POLLIN)
+    look_at = time.monotonic()
     while True:
-        ready = dict(poller.poll())
+        ready = dict(poller.poll(max(0.0, look_at - time.monotonic()) * 1000))
         if stop.fileno() in ready:
-            return
-        server.answer_one()
+            return ""
+        if server.socket in ready:
+            server.answer_one()
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + WATCH_S
+            if name := watch.replaced():
+                return name
 
 
-def run(settings: DatapathSettings) -> None:
-    """The whole life of the process. Raises BackendError when it cannot begin."""
+def run(settings: DatapathSettings) -> int:
+    """The whole life of the process; its exit code. Raises BackendError when it cannot begin."""
     path = socket_path(settings.control)
     prepare_folder(path)
     kernel_ports = [p.interface for p in settings.ports if p.driver != "mem"]
@@ -132,5 +143,13 @@ def run(settings: DatapathSettings) -> None:
         dp.start()
         names = ", ".join(f"{p.interface} ({p.role}, {p.driver})" for p in settings.ports)
         log.info("ready: %s; %d sessions held", names, dp.totals()["sessions"])
-        serve(server, stop)
+        replaced = serve(server, stop, _watch(dp))
+        if replaced:
+            text = "interface %s: another one of its name has come; ending, to be started again"
+            log.error(text, replaced)
         log.info("stopping: %d sessions stay in %s", dp.totals()["sessions"], settings.arena)
+    return REPLACED if replaced else 0
+
+
+def _watch(dp: Datapath) -> Watch:
+    return Watch({nic["name"]: nic["ifindex"] for nic in dp.nics() if nic["driver"] != "mem"})

@@ -159,6 +159,43 @@ def test_sigterm_is_an_orderly_end(place):
     assert "stopping" in process.stdout.read()
 
 
+def test_an_interface_that_was_replaced_ends_it(place):
+    """Only a new process can open the new one, and the supervisor's work is to start it."""
+    settings = place.settings()
+    process, client = place.ready(settings)
+    with client:
+        ip("-n", place.space, "link", "del", "up0")
+        wait_until(lambda: gone(place), "up0 is gone")
+        assert place.answers(client, process)  # down0 is there still
+        net = place.space.removesuffix("-gw") + "-net"
+        ip(
+            "-n",
+            place.space,
+            "link",
+            "add",
+            "up0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "pu",
+            "netns",
+            net,
+        )
+        ip("-n", place.space, "link", "set", "up0", "up")
+        assert process.wait(20) == 3
+        assert "interface up0: another one of its name has come" in process.stdout.read()
+        again = place.start(settings)
+        assert place.answers(client, again)
+
+
+def gone(place) -> bool:
+    with contextlib.suppress(subprocess.CalledProcessError):
+        ip("-n", place.space, "link", "show", "up0")
+        return False
+    return True
+
+
 def test_an_interface_that_does_not_exist(place):
     settings = place.settings(uplink="nope0")
     assert "interface nope0: does not exist; create it" in place.refused(settings)

@@ -230,21 +230,51 @@ def test_missing_interface_is_said_and_taken_when_it_comes(place, wires):
     place.wait_applied()
 
 
-def test_interface_that_was_replaced_is_said(running, wires):
-    """The datapath holds the old one's socket: nothing would come, and nobody would know."""
+def test_interface_that_was_replaced_is_taken_by_the_next_datapath(running, wires):
+    """The datapath holds the old one's socket: nothing would come. It ends, to be started again."""
     wires.gw.run("ip link del up0")
     wait_until(lambda: running.states().get("netlink") == "failing", "said that it is gone", 20)
     peer = f"/proc/{os.getpid()}/fd/{wires.peer.fd}"
     wires.gw.run(f"ip link add up0 mtu 9001 type veth peer name u1 netns {peer}")
     wires.peer.run("ip link set u1 mtu 9001 up; ip addr add 10.0.1.1/24 dev u1")
-
-    def said():
-        return [(e["thing"], e["mend"]) for e in running.realised().get("errors", ())]
-
-    wait_until(lambda: said() == [("uplink up0", "restart the datapath")], "said", 20)
-    running.end("datapath", signal.SIGTERM)
+    assert running.running["datapath"].wait(20) == 3
     running.start("datapath")
     running.wait_applied()
+    assert 'hook ingress device "up0"' in wires.gw.run("nft list table netdev pcg")
+
+
+def uplink_named(name: str):
+    interfaces = DESIRED.gateway.interfaces
+    other = msgspec.structs.replace(interfaces.uplink, name=name)
+    interfaces = msgspec.structs.replace(interfaces, uplink=other)
+    gateway = msgspec.structs.replace(DESIRED.gateway, interfaces=interfaces)
+    return msgspec.structs.replace(DESIRED, gateway=gateway)
+
+
+def nft_failing(place) -> bool:
+    return place.states().get("nft") == "failing"
+
+
+def test_steering_does_not_follow_a_name_that_is_not_there(running, wires):
+    before = drop_counters(wires.gw.run("nft -a list ruleset"))
+    running.end("gateway", signal.SIGTERM)
+    running.save(uplink_named("up9"))
+    running.start("gateway")
+    wait_until(lambda: nft_failing(running), "said", 20)
+    assert drop_counters(wires.gw.run("nft -a list ruleset")) == before
+
+
+def test_fresh_boot_without_the_uplink_drops_by_default_and_gets_the_rest_later(place, wires):
+    place.save()
+    wires.gw.run("ip link set up0 down; ip link set up0 name other")
+    place.start("gateway")
+    wait_until(lambda: nft_failing(place), "said", 20)
+    assert "policy drop" in wires.gw.run("nft list table inet pcg")
+    assert "ingress" not in wires.gw.run("nft list table netdev pcg")
+    wires.gw.run("ip link set other name up0; ip link set up0 up")
+    place.start("datapath")
+    place.wait_applied()
+    assert wires.gw.run("nft list table netdev pcg").count("ingress") == 2
 
 
 def test_second_gateway_is_refused(running):
