@@ -110,9 +110,7 @@ INLINE uint16_t csum_apply(uint16_t csum, uint16_t delta)
 }
 
 // Of the pseudo header of TCP and UDP over IPv4, unfolded; l4_len in host order.
-INLINE uint32_t csum_pseudo(be32 src, be32 dst, uint8_t proto, uint16_t l4_len)
+INLINE uint64_t csum_pseudo(be32 src, be32 dst, uint8_t proto, uint16_t l4_len)
 {
-	uint64_t s = (uint64_t)src + dst + htons(proto) + htons(l4_len);
-
-	return csum_fold(s);
+	return (uint64_t)src + dst + htons(proto) + htons(l4_len);
 }

@@ -19,7 +19,9 @@ static inline uint64_t inner_sum(const struct pkt *p, const struct ip_hdr *ip)
 		return csum_add_bytes(0, (const uint8_t *)ip, p->ip_len);
 	if (p->proto == IPP_ICMP)
 		return 0;
-	return (uint16_t)~csum_pseudo(ip->src, ip->dst, p->proto, (uint16_t)(p->ip_len - IP_HLEN));
+	// minus each word is its complement: 0xffff and 0xffffffff are zero in this arithmetic
+	return (uint64_t)(uint32_t)~ip->src + (uint32_t)~ip->dst + (uint16_t)~htons(p->proto) +
+		(uint16_t)~htons((uint16_t)(p->ip_len - IP_HLEN));
 }
 
 static inline void finish_tunnel(const struct pkt *p, const struct adj *a, uint8_t *ip)

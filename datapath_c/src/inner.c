@@ -157,8 +157,10 @@ void parse_inner(struct worker *w, struct burst *b)
 		struct pkt *p = &b->pkt[i];
 
 		if (p->segment) {
-			BUMP(&w->seg[p->segment->counter].in_packets, 1);
-			BUMP(&w->seg[p->segment->counter].in_bytes, p->len - p->off);
+			struct seg_counter *c = &w->seg[p->segment->counter];
+
+			BUMP(&c->in_packets, 1);
+			BUMP(&c->in_bytes, p->len - p->off);
 		}
 		// an ARP answer has its verdict NEXT and PF_ANSWER; the rest of the path lets it pass
 		settle_one(b, p, p->flags & PF_ANSWER ? PCGDP_NEXT : parse_one(w, p));
