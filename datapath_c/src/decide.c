@@ -25,6 +25,13 @@ uint32_t slot_outwards(const struct config *c, const struct arena *a, const stru
 	return hop == NONE ? 0 : nexthop_slot(a, hop);
 }
 
+static bool leaves_by_uplink(const struct config *c, const struct vrf *v, be32 dst)
+{
+	const struct pcgdp_routes *r = route_find(c, v, dst);
+
+	return r && r->kind == PCGDP_VIA_UPLINK;
+}
+
 struct five {
 	be32 src, dst;
 	uint8_t proto;
@@ -91,10 +98,6 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	const struct pcgdp_nat *r = nat_out(c, v, &f);
 
 	d->slot = slot_outwards(c, a, v, k->dst);
-	if (!d->slot) {
-		d->reason = R_NEIGHBOUR_UNRESOLVED;
-		return;
-	}
 	d->back_slot = port_slot(d->src_port);
 	d->rule = r;
 	if (r) {
@@ -110,6 +113,8 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)
 		f.src = d->new_addr;
 	firewall(c, v, PCGDP_OUT, &f, d);
+	if (d->reason == R_OK && !d->slot)
+		d->reason = R_NEIGHBOUR_UNRESOLVED;
 }
 
 // To a segment: the destination must be a port, or the gateway itself.
@@ -233,7 +238,7 @@ static bool mapping_allowed(const struct config *c, const struct vrf *v, const s
 	return false;
 }
 
-// To a mapping's outside endpoint, from an address its owner has contacted (RFC 4787 REQ-8).
+// To a mapping's outside endpoint; whether its owner has contacted the sender is asked last.
 static void to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
 {
 	const struct mapping *m;
@@ -244,10 +249,6 @@ static void to_mapping(const struct config *c, const struct arena *a, const stru
 		return;
 	}
 	m = &a->mappings.m[d->mapping];
-	if (!mapping_contacted(m, k->src)) {
-		d->reason = R_NAT_FILTERED;
-		return;
-	}
 	d->kind = PCGDP_SNAT;
 	d->nat_id = m->nat_id;
 	d->new_addr = m->in.src;
@@ -277,7 +278,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 	if (d->reason != R_OK)
 		return;
 	d->back_slot = slot_outwards(c, a, v, k->src);
-	if (!d->back_slot) {
+	if (!d->back_slot && !leaves_by_uplink(c, v, k->src)) {
 		d->reason = R_NO_ROUTE;
 		return;
 	}
@@ -286,6 +287,12 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 		f.dport = match_port(proto, d->new_port);
 	}
 	firewall(c, v, PCGDP_IN, &f, d);
+	if (d->reason != R_OK)
+		return;
+	if (!d->back_slot)
+		d->reason = R_NEIGHBOUR_UNRESOLVED;
+	if (d->mapping != NONE && !mapping_contacted(&a->mappings.m[d->mapping], k->src)) // RFC 4787 REQ-8
+		d->reason = R_NAT_FILTERED;
 }
 
 void decide(const struct config *c, const struct arena *a, const union key *k, struct decision *d)

@@ -9,7 +9,7 @@
 enum { R_OK = 255 };
 
 struct decision {
-	uint8_t reason;         // R_OK, or why not
+	uint8_t reason;         // R_OK, or why not; NAT_FILTERED, NEIGHBOUR_UNRESOLVED: all else is decided
 	uint8_t kind;           // enum pcgdp_nat_action, or KIND_PLAIN
 	uint8_t log;
 	bool reject;            // FIREWALL_DENIED: say so to the sender

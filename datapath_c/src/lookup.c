@@ -93,7 +93,10 @@ static bool same_translation(const struct worker *w, uint32_t s, const struct de
 	const struct entry *fwd = &t->e[2 * s];
 	const struct cold *c = &t->cold[s];
 
-	if (d->reason != R_OK || d->stateless || d->to_gateway || d->kind != c->kind)
+	// whoever was let in stays, though the mapping has forgotten the address since
+	bool allowed = d->reason == R_OK || d->reason == R_NEIGHBOUR_UNRESOLVED || (d->reason == R_NAT_FILTERED && d->mapping == c->mapping);
+
+	if (!allowed || d->stateless || d->to_gateway || d->kind != c->kind)
 		return false;
 	if (d->kind == KIND_PLAIN)
 		return true;
@@ -114,6 +117,15 @@ static void end_session(struct worker *w, uint32_t s)
 		mapping_forget(&w->dp->arena.mappings.m[c->mapping], c->from_uplink ? k->src : k->dst);
 }
 
+// For explain: the session as it would be made anew.
+static struct entry *other_way(struct worker *w, const struct pkt *p, const struct decision *d)
+{
+	memcpy(w->dry_entry, &w->dp->arena.sessions.e[p->number & ~1u], sizeof(w->dry_entry));
+	w->dry_entry[0].slot = d->slot;
+	w->dry_entry[1].slot = d->back_slot;
+	return &w->dry_entry[p->number & 1];
+}
+
 // A marked session is decided again by its forward key, whichever direction this packet has.
 // Returns the entry to use, or NULL: the session has ended, treat the packet as a first one.
 static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry *e)
@@ -126,8 +138,10 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 	decide(w->cfg, &w->dp->arena, &fwd->key, &d);
 	BUMP(&w->c.decisions, 1);
 	if (same_translation(w, s, &d)) {
-		if (w->dry)
+		if (!d.slot || !d.back_slot) // it keeps its way, and its mark, until the new one is known
 			return e;
+		if (w->dry)
+			return other_way(w, p, &d);
 		if (d.slot == fwd->slot && d.back_slot == rev->slot) {
 			fwd->mark = rev->mark = 0;
 			return e;

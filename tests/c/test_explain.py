@@ -3,6 +3,7 @@
 import pytest
 
 from pcg.datapath.pack import TraceFilter
+from pcg.reconcile import records as r
 from tests.c import wire
 from tests.c.packets import answer, ping, tcp, udp
 from tests.c.places import GATEWAY, NET, SERVER, WEB, A, B, ip
@@ -65,6 +66,18 @@ def test_explain_of_a_marked_session(world):
     told, _ = world.dp.explain("downlink", over(A, tcp("A")))
     assert told[-1]["reason"] == "NO_NAT"
     assert before[-2] == everything(world)[-2]  # the session is still there, and still marked
+
+
+def test_explain_of_a_session_that_will_go_another_way(world):
+    (out,) = world.down(A, tcp("S"))
+    world.dp.put("nexthops", [r.Nexthops(ip("10.99.1.9"), bytes(6), 1)])
+    world.policy.routes["default"] = r.Routes(0, bytes(4), 0, 0, ip("10.99.1.9"), 0)
+    world.commit()
+    told, _ = world.dp.explain("downlink", over(A, tcp("A")))
+    assert told[-1]["next"] == "10.99.1.9"
+    told, _ = world.dp.explain("uplink", wire.plain(answer(out)))
+    assert (told[-1]["verdict"], told[-1]["next"]) == ("sent", A.tep)
+    assert [s["marked"] for s in world.dp.sessions()] == [1]
 
 
 def test_the_stages_of_a_packet(world):

@@ -185,6 +185,18 @@ class TestMarks:
         world.commit([touch])
         assert [s["marked"] for s in world.dp.sessions()] == [1]
 
+    def test_who_was_let_in_stays(self, world):
+        """A mapping remembers a few addresses; a session opened from an older one goes on."""
+        out = one(world.down(A, udp()))
+        inbound = udp(NET, out.ip.src, sport=4242, dport=out.ip.sport)
+        assert world.up(inbound)
+        for i in range(6):
+            world.down(A, udp(dst=f"198.51.100.{120 + i}"))
+        world.commit()
+        assert world.up(inbound)
+        assert not world.up(udp(NET, out.ip.src, sport=4343, dport=out.ip.sport))
+        assert world.drops() == {"NAT_FILTERED": 1}
+
 
 class TestNextHop:
     def moved(self, world) -> None:
@@ -225,6 +237,24 @@ class TestNextHop:
         assert not world.down(A, tcp("A"))
         world.dp.put("nexthops", ours)
         assert goes_on(world, out)
+
+    @pytest.mark.parametrize("opener", ["workload", "outside"])
+    def test_missing_while_it_is_decided_again(self, world, opener):
+        """That a next hop is not known yet is no answer: the session waits for one."""
+        if opener == "workload":
+            out = connect(world)
+        else:
+            got = one(world.up(tcp("S", NET, SERVER.secondary, sport=5, dport=80)))
+            out = one(world.down(B, answer(got, "SA", b"")))
+        ours = [row for row in NEXTHOPS if row.address_be == ip("10.99.1.1")]
+        world.dp.delete("nexthops", ours)
+        world.commit()
+        again = (A, tcp("A")) if opener == "workload" else (B, answer(got, "A"))
+        assert not world.down(*again)
+        assert world.drops() == {"NEIGHBOUR_UNRESOLVED": 1}
+        world.dp.put("nexthops", ours)
+        assert flow(one(world.down(*again))) == flow(out)
+        assert [s["marked"] for s in world.dp.sessions()] == [0]
 
     def test_its_mac_changes_under_the_session(self, world):
         connect(world)
