@@ -19,6 +19,8 @@ from pcg.reconcile import records
 
 log = logging.getLogger("pcg.datapath")
 
+SESSIONS_MAX = 65_536  # records of one answer: 6 MiB that this process has to spare
+
 
 class Answer(NamedTuple):
     """`arrays` follow the reply as frames of their own."""
@@ -38,6 +40,8 @@ def _commit(dp: Datapath, args: dict, arrays: list[bytes]) -> Answer:
 
 
 def _sessions(dp: Datapath, args: dict, _arrays: list[bytes]) -> Answer:
+    if not 0 < args["n"] <= SESSIONS_MAX:
+        raise ValueError(f"n is 1 to {SESSIONS_MAX}, not {args['n']}")
     data, cursor = dp.sessions_raw(args["cursor"], args["n"])
     return Answer(cursor, (data,))
 
@@ -66,6 +70,10 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+# What an operation raises for arguments that are not what it takes.
+WRONG = (KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error)
+
+
 class Server:
     """The ROUTER socket and what it does; the owner polls it and calls `answer_one`."""
 
@@ -89,7 +97,7 @@ class Server:
         client, *parts = self.socket.recv_multipart()
         try:
             request = messages.decode_request(parts[0])
-        except (msgspec.MsgspecError, IndexError) as error:
+        except (msgspec.MsgspecError, IndexError, RecursionError) as error:
             log.warning("a message on the control socket is no request: %s", error)
             return
         reply, arrays = self._reply(request, parts[1:])
@@ -101,9 +109,13 @@ class Server:
             answer = self._carry_out(request, arrays)
         except BackendError as error:
             reply.error = messages.Failure(error.thing, error.why, error.mend)
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error) as error:
+        except WRONG as error:
             why = f"its arguments are wrong ({type(error).__name__}: {error})"
             reply.error = messages.Failure(f"datapath request {request.op}", why, "")
+        except Exception as error:  # no request is worth the end of the path
+            log.exception("%s", request.op)
+            why = f"it failed ({type(error).__name__}: {error})"
+            reply.error = messages.Failure(f"datapath request {request.op}", why, "report this")
         else:
             reply.result = answer.result
             return reply, answer.arrays

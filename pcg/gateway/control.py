@@ -62,7 +62,7 @@ class ControlServer:
     def _answer(self, data: bytes) -> dict[str, Any]:
         try:
             request = msgspec.msgpack.decode(data)
-        except msgspec.MsgspecError as e:
+        except (msgspec.MsgspecError, RecursionError) as e:
             return {"error": f"not a request: {e}"}
         op = request.get("op") if isinstance(request, dict) else None
         if not isinstance(op, str) or op not in self._answers:

@@ -15,6 +15,9 @@ from pcg.reconcile import records
 PORTS = [records.Ports(1, bytes([10, 0, 0, i]), 7, bytes(4), bytes(6)) for i in range(5)]
 
 
+DEEP = b"\x84\xa2id\x01\xa5shape\xa0\xa2op\xa0\xa4args\x81\xa1x" + b"\x91" * 100_000 + b"\x01"
+
+
 class PretendedPath:
     """Keeps what it is told."""
 
@@ -35,7 +38,11 @@ class PretendedPath:
     def totals(self):
         return {"rx": 1}
 
+    def drops(self):
+        raise MemoryError("as a path may run into")
+
     def sessions_raw(self, cursor, n):
+        bytearray(n)
         return (bytes(2 * pack.size("session")), cursor + 1) if cursor < 3 else (b"", cursor)
 
 
@@ -112,9 +119,24 @@ def test_wrong_arguments_harm_nobody(endpoint, client):
         assert client.totals() == {"rx": 1}
 
 
+@pytest.mark.parametrize("n", [-1, 0, 65_537, 1 << 40, 1 << 62])
+def test_no_more_sessions_at_once_than_there_is_room_for(endpoint, client, n):
+    with serving(endpoint, PretendedPath()):
+        with pytest.raises(BackendError, match="its arguments are wrong .*n is 1 to 65536, not"):
+            client._call("sessions", cursor=0, n=n)
+        assert client.totals() == {"rx": 1}
+
+
+def test_whatever_goes_wrong_is_an_answer(endpoint, client):
+    with serving(endpoint, PretendedPath()):
+        with pytest.raises(BackendError, match="drops: it failed .MemoryError: as a path may"):
+            client.drops()
+        assert client.totals() == {"rx": 1}
+
+
 def test_what_is_no_request_harms_nobody(endpoint, client):
     with serving(endpoint, PretendedPath()):
-        for parts in ([b""], [b"\xff" * 30], [b"\x80"], [messages.encode(1), b"x"]):
+        for parts in ([b""], [b"\xff" * 30], [b"\x80"], [messages.encode(1), b"x"], [DEEP]):
             client._socket.send_multipart(parts)
         assert client.totals() == {"rx": 1}
 

@@ -11,6 +11,8 @@ import zmq
 from pcg.gateway.control import ControlServer, ask
 from pcg.model.errors import BackendError
 
+DEEP = b"\x91" * 4000 + b"\x01"  # lists in lists
+
 
 @pytest.fixture
 def endpoint(tmp_path):
@@ -51,7 +53,7 @@ def test_unknown_question_says_which_there_are(served, endpoint):
         ask(endpoint, "reboot")
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", msgspec.msgpack.encode({"op": [1]})])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", msgspec.msgpack.encode({"op": [1]}), DEEP])
 def test_rubbish_gets_an_error_and_the_next_client_its_answer(served, endpoint, data):
     with zmq.Context() as context, context.socket(zmq.REQ) as sock:
         sock.linger = 0
