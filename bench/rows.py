@@ -1,5 +1,6 @@
 """A figure is a row; a row knows its bar, if it has one. Pure."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from statistics import quantiles
 from typing import Any
@@ -116,3 +117,13 @@ def quartiles(values: list[float]) -> tuple[float, float, float, float]:
     if len(values) == 1:
         return (values[0],) * 4
     return (min(values), *quantiles(values, n=4, method="inclusive"))
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The smallest value that so many per cent of all do not exceed.
+
+    >>> percentile([3.0, 1.0, 2.0, 4.0], 50), percentile([3.0, 1.0], 99)
+    (2.0, 3.0)
+    """
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ablations, busy, machine, memory, path, table
+from bench import ablations, busy, control, machine, memory, path, table
 from bench.rows import IMIX, Row
 from pcg.datapath import build
 from pcg.model.errors import BackendError
@@ -57,6 +57,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "stall": lambda args: busy.stall(most(args)),
         "churn": lambda args: busy.churn(min(most(args), 1_000_000)),
         "flood": lambda _args: busy.flood(),
+        "control": lambda _args: control.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
     }
 
