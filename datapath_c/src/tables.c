@@ -3,8 +3,9 @@
 //
 // Records that change one by one, at once, and lie in the arena beside the adjacencies made from
 // them. Writers are the control thread alone; workers find records through the indices and never
-// see a half-made one, because a record's key is written before it is indexed, and what moves
-// (MAC, TEP) is read by the path only from the slot.
+// see a half-made one, because a record's key is written before it is indexed. What a packet leaves
+// by is read from the slot alone; the check of a first packet's source reads TEP and VNI from the
+// record, and may for an instant see one of them old and the other new.
 
 #include <stdlib.h>
 
