@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from pcg.drivers.netlink import Link
+from pcg.drivers.objects import named
 from pcg.model.errors import BackendError
 from pcg.reconcile.compiler import Tables
 from pcg.reconcile.numbers import Numbers, numbers_of
@@ -141,7 +142,10 @@ class Datapath:
 
     def _commit(self, policy: dict[str, list], revision: int) -> None:
         concerned = touches(self.held.policy, policy)
-        self.client.commit(policy, revision, concerned)
+        try:
+            self.client.commit(policy, revision, concerned)
+        except BackendError as e:
+            raise named(e, policy) from None
         self.held = self.held._replace(policy=policy, numbers=numbers_of(policy))
         log.info("policy of revision %d is in force", revision)
 
