@@ -80,6 +80,10 @@ class Look:
     def public(self, index: int | None) -> dict[str, Any] | None:
         return self._publics.get(index)
 
+    def public_at(self, vrf: int, address: str) -> dict[str, Any] | None:
+        """By its Elastic IP or by its secondary address."""
+        return self._public_ends.get((vrf, address))
+
     @functools.cached_property
     def _vrfs(self) -> dict[int, str]:
         return self._names("vrfs", "index")
@@ -99,3 +103,8 @@ class Look:
     @functools.cached_property
     def _publics(self) -> dict[int, dict]:
         return {record["index"]: record for record in self.table("publics")}
+
+    @functools.cached_property
+    def _public_ends(self) -> dict[tuple[int, str], dict]:
+        ends = ("secondary", "address")
+        return {(p["vrf"], p[end]): p for end in ends for p in self.table("publics")}

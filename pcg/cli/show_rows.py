@@ -83,8 +83,17 @@ def routes(look: Look) -> Rows:
     return sorted(rows, key=lambda r: (r["vrf"], address_key(r["prefix"].split("/")[0])))
 
 
-def _prefix(be: str, length: int) -> str:
-    return f"{be}/{length}" if length else "any"
+def _side(look: Look, rule: dict[str, Any], side: str) -> str:
+    """`src` or `dst` of a rule's match, as the operator named it where it has a name."""
+    text, length = rule["match"][side], rule["match"][f"{side}_len"]
+    public = look.public_at(rule["vrf"], text) if length == 32 else None
+    if public:
+        return _named(public)
+    return f"{text}/{length}" if length else "any"
+
+
+def _named(public: dict[str, Any] | None) -> str:
+    return f"{public['name']} ({public['address']})" if public else "unknown"
 
 
 def _translated(look: Look, rule: dict[str, Any]) -> str:
@@ -93,8 +102,7 @@ def _translated(look: Look, rule: dict[str, Any]) -> str:
         target, n = rule["target"], rule["n_targets"]
         text = target if n == 1 else f"{target} +{n - 1}"
     else:
-        known = [look.public(index) for index in rule["pool"][: rule["n_pool"]]]
-        text = ", ".join(f"{p['name']} ({p['address']})" if p else "unknown" for p in known)
+        text = ", ".join(_named(look.public(i)) for i in rule["pool"][: rule["n_pool"]])
     if rule["port_first"]:
         text += f" port {ports_text(rule['port_first'], rule['port_last'])}"
     return text
@@ -109,8 +117,8 @@ def nat(look: Look) -> Rows:
             "name": rule["name"],
             "vrf": look.vrf(rule["vrf"]),
             "action": rule["action"],
-            "source": _prefix(rule["match"]["src"], rule["match"]["src_len"]),
-            "destination": _prefix(rule["match"]["dst"], rule["match"]["dst_len"]),
+            "source": _side(look, rule, "src"),
+            "destination": _side(look, rule, "dst"),
             "protocol": rule["match"]["protocol"],
             "source_ports": ports_text(rule["match"]["sport_first"], rule["match"]["sport_last"]),
             "destination_ports": ports_text(

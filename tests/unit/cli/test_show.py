@@ -53,6 +53,7 @@ def test_nat_reads_as_the_operator_wrote_it(pcgctl):
     dnat, snat = pcgctl("show", "nat", as_json=True)
     assert dnat["translated"] == "10.1.0.10 port 8080"
     assert dnat["destination_ports"] == "80"
+    assert dnat["destination"] == "eip-1 (52.1.1.1)"  # and not the secondary address 10.99.1.11
     assert (dnat["in_packets"], snat["in_packets"]) == (5, 0)
     assert snat["translated"] == "eip-1 (52.1.1.1)"
     assert snat["source"] == "any"
