@@ -234,4 +234,6 @@ class Controller:
             log.error("gateway %s refused revision %d", gateway, said.refused)
         log.info("gateway %s: revision %d in force", gateway, said.revision)
         for e in said.errors:
-            log.error("gateway %s: %s %s: %s", gateway, e.backend, e.path, e.text)
+            # "datapath at ipc:..." and "nftables" say themselves which backend it is.
+            thing = e.path if e.path.startswith(e.backend) else f"{e.backend} {e.path}"
+            log.error("gateway %s: %s: %s", gateway, thing, e.text)

@@ -47,17 +47,23 @@ def test_change_too_large_for_a_delta_comes_as_a_snapshot(site):
     assert isinstance(gateway.until_ports(10_000), Synced)
 
 
-def test_report_arrives_and_lies_there_for_people(site):
+def test_report_arrives_and_lies_there_for_people(site, caplog):
     site.write(document())
     site.start()
     gateway = site.gateway("gw-a", site.key("gw-a", "gw-a"))
     event = gateway.until_ports(0)
-    errors = (m.ObjectError("ports[vm-1]", "no room", "datapath"),)
+    errors = (
+        m.ObjectError("ports[vm-1]", "no room", "datapath"),
+        m.ObjectError("datapath at ipc:///x", "nobody listens there", "datapath"),
+    )
     gateway.client.report(m.Realised(epoch=event.epoch, revision=event.revision, errors=errors))
     path = site.folder / "realised" / "gw-a.json"
     gateway.until(path.exists, "the report")
     said = json.loads(path.read_text())
     assert (said["revision"], said["errors"][0]["text"]) == (1, "no room")
+    gateway.until(lambda: "nobody listens" in caplog.text, "both are in the log")
+    assert "gateway gw-a: datapath ports[vm-1]: no room" in caplog.text
+    assert "gateway gw-a: datapath at ipc:///x: nobody listens there" in caplog.text
     gateway.until(lambda: not gateway.client.link.reports.unheard(_heard(site)), "it is heard")
 
 
