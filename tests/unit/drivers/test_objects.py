@@ -27,7 +27,7 @@ SAID = [
     ("routes[99]: prefix length 33",               "routes[99]: prefix length 33"),
     ("segments[5]: the VNI is given twice",        "segments[5]: the VNI is given twice"),
     ("pears[5]: no such table",                    "pears[5]: no such table"),
-    ("up0: 5000 are too many; use less",           "policy revision 7: up0: 5000 are too many; use less"),
+    ("up0: 5000 are too many",                     "policy revision 7: up0: 5000 are too many"),
     ("no memory for 3 routes",                     "policy revision 7: no memory for 3 routes"),
 ]
 # fmt: on
