@@ -96,7 +96,7 @@ lab-up: build ## raise the lab and leave it up
 lab-down: setup ## take down a lab that was left up
 	$(PY) -m pcg.lab down
 
-lock: ## pin the Python packages of pyproject.toml; UPGRADE=1 moves to the newest
+lock: setup ## pin the Python packages of pyproject.toml; UPGRADE=1 moves to the newest
 	$(PIP_COMPILE) -o images/python.lock pyproject.toml
 	$(PIP_COMPILE) --extra dev -c images/python.lock -o $(LOCK) pyproject.toml
 

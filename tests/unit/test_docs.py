@@ -64,6 +64,15 @@ def test_make_help_names_every_verb():
     assert set(re.findall(r"^  make (\S+)", said, re.M)) == set(verbs.replace("\\", "").split())
 
 
+def test_every_verb_sets_up_what_it_runs():
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    recipes = re.findall(r"^([a-z-]+):(.*?)## .*\n((?:\t.*\n)*)", makefile, re.M)
+    ours = re.compile(r"\$\((PY|PYTEST|PIP_COMPILE)\)|\.venv/bin")
+    runs = {verb: needs.split() for verb, needs, recipe in recipes if ours.search(recipe)}
+    assert {"lock", "lint", "test", "demo"} <= runs.keys()
+    assert [verb for verb, needs in runs.items() if not {"setup", "build"} & {*needs}] == []
+
+
 EXAMPLES = {
     "controller": settings.ControllerSettings,
     "datapath": settings.DatapathSettings,
