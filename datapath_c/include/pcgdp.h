@@ -197,7 +197,7 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held, at res
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
 };
 
-struct pcgdp_counter {      // of one object: by nic, segment, NAT rule, firewall rule
+struct pcgdp_counter {      // of one object: by segment or NAT rule
 	uint32_t id;            // segment: VNI; NAT: rule id
 	uint32_t reserved;
 	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
@@ -286,7 +286,7 @@ int pcgdp_trace_read(struct pcgdp *dp, struct pcgdp_trace_event *out, uint32_t n
 // Run frames through the path as if `role`'s port had received them. frames: n frames behind each
 // other, lengths[i] bytes each. What would be sent is copied to out (out_len bytes) with
 // out_lengths and out_roles (n_out each). Returns the number of frames sent.
-// now_ns 0: the clock. dry 1: nothing is counted, made, installed or sent; events are filled instead.
+// now_ns 0: the clock. explain runs one frame, and nothing is counted, made, installed or sent.
 int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const uint32_t *lengths, uint32_t n,
 	uint64_t now_ns, uint8_t *out, uint32_t out_len, uint32_t *out_lengths, uint32_t *out_roles, uint32_t n_out);
 int pcgdp_explain(struct pcgdp *dp, uint32_t role, const uint8_t *frame, uint32_t length,

@@ -7,9 +7,29 @@
 #include "csum.h"
 #include "dp.h"
 
-static inline bool is_dhcp(const uint8_t *l4, uint32_t n, const struct ip_hdr *ip)
+// A client to its server: by broadcast, or to the segment's gateway when it renews.
+static inline bool is_dhcp(const struct pkt *p, const struct ip_hdr *ip)
 {
-	return ip->proto == IPP_UDP && n >= UDP_HLEN && ((const struct udp_hdr *)l4)->dport == htons(67);
+	const struct udp_hdr *uh = (const void *)((const uint8_t *)ip + IP_HLEN);
+
+	return ip->proto == IPP_UDP && p->ip_len >= IP_HLEN + UDP_HLEN && uh->dport == htons(67) &&
+		(ip->dst == 0xffffffff || ip->dst == p->segment->rec.gateway_be) && !(ntohs(ip->frag) & IP_OFFSET);
+}
+
+// RFC 6040 section 4.2: what the underlay said about congestion must reach the receiver, who can
+// be told only if it speaks ECN.
+static enum pcgdp_verdict ecn_merge(struct pkt *p, struct ip_hdr *ip)
+{
+	uint16_t before = rd16(ip);
+	uint8_t inner = ip->tos & ECN_MASK;
+
+	if (p->ecn == ECN_CE && !inner)
+		return drop(p, R_ECN_CONGESTED);
+	if (p->ecn == ECN_ECT1 && inner != ECN_ECT0)
+		return PCGDP_NEXT;
+	ip->tos = (uint8_t)((ip->tos & ~ECN_MASK) | p->ecn);
+	ip->csum = csum_apply(ip->csum, delta16(before, rd16(ip)));
+	return PCGDP_NEXT;
 }
 
 // RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
@@ -56,12 +76,16 @@ static inline enum pcgdp_verdict parse_l4(struct pkt *p, const struct ip_hdr *ip
 		p->tcp_flags = th->flags;
 		break;
 	}
-	case IPP_UDP:
-		if (l4_len < UDP_HLEN || ntohs(((const struct udp_hdr *)l4)->len) != l4_len)
+	case IPP_UDP: {
+		const struct udp_hdr *uh = (const void *)l4;
+		uint32_t udp_len = l4_len < UDP_HLEN ? 0 : ntohs(uh->len);
+
+		if (udp_len < UDP_HLEN || udp_len > l4_len)
 			return drop(p, R_L4_SHORT);
-		if (!((const struct udp_hdr *)l4)->csum)
+		if (!uh->csum || udp_len != l4_len) // no sum, or bytes behind that it does not cover
 			p->flags |= PF_HAS_UDP_SUM0;
 		break;
+	}
 	case IPP_ICMP:
 		if (l4_len < sizeof(struct icmp_hdr))
 			return drop(p, R_L4_SHORT);
@@ -94,7 +118,7 @@ static void finish_csum(const struct pkt *p, const struct ip_hdr *ip)
 static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
 	struct reader r = pkt_read(p);
-	const struct ip_hdr *ip;
+	struct ip_hdr *ip;
 	enum pcgdp_verdict v;
 	bool broadcast = false;
 
@@ -125,7 +149,9 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 	p->len = (uint32_t)p->l3 + p->ip_len;
 	if (csum_ip_words(ip) != 0xffff)
 		return drop(p, R_IP_CHECKSUM);
-	if (!(p->flags & PF_UPLINK) && is_dhcp(r.at, p->ip_len - IP_HLEN, ip))
+	if (UNLIKELY(p->ecn & 1) && ecn_merge(p, ip) != PCGDP_NEXT)
+		return PCGDP_DROPPED;
+	if (!(p->flags & PF_UPLINK) && is_dhcp(p, ip))
 		return drop(p, R_DHCP_NOT_SERVED);
 	if (martian(ip->src, ip->dst))
 		return drop(p, R_IP_MARTIAN);

@@ -117,6 +117,11 @@ static void end_session(struct worker *w, uint32_t s)
 		mapping_forget(&w->dp->arena.mappings.m[c->mapping], c->from_uplink ? k->src : k->dst);
 }
 
+static bool same_rules(const struct cold *c, const struct decision *d)
+{
+	return d->reason != R_OK || (d->nat_id == c->nat_id && d->fw_id == c->fw_id && d->log == c->log);
+}
+
 // For explain: the session as it would be made anew.
 static struct entry *other_way(struct worker *w, const struct pkt *p, const struct decision *d)
 {
@@ -142,12 +147,13 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 			return e;
 		if (w->dry)
 			return other_way(w, p, &d);
-		if (d.slot == fwd->slot && d.back_slot == rev->slot) {
+		if (d.slot == fwd->slot && d.back_slot == rev->slot && same_rules(&t->cold[s], &d)) {
 			fwd->mark = rev->mark = 0;
+			fwd->in_vni = rev->in_vni = 0; // the source, too, is checked again in full
 			return e;
 		}
-		// Same addresses, another way: nothing but marks is written in place, so a new session
-		// takes over what the old one had.
+		// Same addresses, another way or in another rule's name: nothing but marks is written in
+		// place, so a new session takes over what the old one had.
 		if (session_unlink(t, s)) {
 			union key k = fwd->key;
 

@@ -63,6 +63,7 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 	if (udp_sum_wrong(p, ip, uh, (uint16_t)udp_len))
 		return drop(p, R_OUTER_UDP_CHECKSUM);
 	p->outer_src = ip->src;
+	p->ecn = ip->tos & ECN_MASK;
 	pkt_read_to(p, &r);
 	return PCGDP_NEXT;
 }

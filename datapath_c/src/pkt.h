@@ -57,6 +57,7 @@ struct pkt {
 	uint8_t verdict;   // enum pcgdp_verdict
 	uint8_t reason;
 	uint8_t proto, tcp_flags, trace;
+	uint8_t ecn;       // of the outer header
 	be32 outer_src;    // TEP it came from; 0: by the uplink
 	uint32_t vni, vrf;
 	union key key;

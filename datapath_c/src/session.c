@@ -53,9 +53,10 @@ int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
 	// answered on another worker at once.
 	rc = sigtab_insert(&t->index, hr, 2 * s + 1, session_key_is, &qr, &other);
 	if (rc == 1) {
-		// Two first packets of one flow on two workers share a mapping, hence the reply's key.
-		*there = sigtab_find(&t->index, hf, session_key_is, &qf);
-		return *there == NONE ? -EADDRINUSE : -EEXIST;
+		// Two first packets of one flow on two workers share a mapping, hence the reply's key; the
+		// other's entries were filled before their keys could be found.
+		*there = other ^ 1;
+		return key_equal(&t->e[other ^ 1].key, &fwd->key) ? -EEXIST : -EADDRINUSE;
 	}
 	if (rc)
 		return rc;

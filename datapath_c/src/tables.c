@@ -140,6 +140,17 @@ static bool room_for(const struct pcgdp *dp, const struct pcgdp_ports *r, uint32
 	return room >= fresh;
 }
 
+// A port in another segment: what its sessions may do is decided again.
+static void touch_address(struct pcgdp *dp, uint32_t vrf, be32 address)
+{
+	struct pcgdp_touch t[2] = {
+		{.vrf = vrf, .src_be = address, .src_len = 32},
+		{.vrf = vrf, .dst_be = address, .dst_len = 32},
+	};
+
+	touch_add(dp, t, 2);
+}
+
 static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps *s)
 {
 	struct arena *a = &dp->arena;
@@ -154,6 +165,8 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 	} else if (!memcmp(&a->ports[i].rec, r, sizeof(*r))) {
 		return 0;
 	}
+	if (!is_new && a->ports[i].rec.vni != r->vni)
+		touch_address(dp, r->vrf, r->address_be);
 	a->ports[i].rec = *r;
 	a->head->changes++;
 	if (!is_new) {

@@ -210,8 +210,9 @@ void worker_free(struct worker *w)
 
 void worker_begin(struct worker *w, uint64_t now_ns)
 {
-	// odd: from here on we may hold references; the fence keeps the loads behind it
-	__atomic_store_n(&w->seq, w->seq + 1, __ATOMIC_SEQ_CST);
+	// odd: from here on we may hold references; the fence keeps every load behind it
+	__atomic_store_n(&w->seq, w->seq + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	w->cfg = LOAD(&w->dp->cfg);
 	w->now_ns = now_ns;
 	w->now_s = seconds_of(w->dp, now_ns);
@@ -220,7 +221,7 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 
 void worker_end(struct worker *w)
 {
-	__atomic_store_n(&w->seq, w->seq + 1, __ATOMIC_SEQ_CST);
+	STORE(&w->seq, w->seq + 1);
 }
 
 // How a worker waits. Idle, it sleeps in poll and the first frame wakes it at once. Under way, it

@@ -196,6 +196,7 @@ ROWS = [
     Row("IP_BAD", "uplink, header cut", raw("uplink", wire.plain(inwards())[:33])),
     Row("IP_CHECKSUM", "wrong", down(udp(chksum=1))),
     Row("IP_CHECKSUM", "uplink", up(inwards(chksum=1))),
+    Row("ECN_CONGESTED", "CE outside, no ECN inside", down(udp(), outer={"tos": 3})),
     Row("IP_OPTIONS", "record route", down(udp(options=[b"\7\7\4\0\0\0\0"]))),
     Row("IP_FRAGMENT", "the first", down(udp(flags="MF"))),
     Row("IP_FRAGMENT", "a later one", up(inwards(frag=3))),

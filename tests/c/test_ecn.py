@@ -1,0 +1,33 @@
+"""inner.c: congestion marks at decapsulation, RFC 6040 section 4.2, figure 4, row by row."""
+
+import pytest
+
+from tests.c.packets import udp
+from tests.c.places import A
+
+NOT, ECT1, ECT0, CE = range(4)
+DSCP = 0x2E << 2  # expedited forwarding: of the inner header, never touched
+
+# fmt: off
+ROWS = [
+    # inner   outer: NOT   ECT0  ECT1  CE
+    (NOT,           [NOT,  NOT,  NOT,  None]),
+    (ECT0,          [ECT0, ECT0, ECT1, CE]),
+    (ECT1,          [ECT1, ECT1, ECT1, CE]),
+    (CE,            [CE,   CE,   CE,   CE]),
+]
+# fmt: on
+CASES = [
+    (inner, outer, left)
+    for inner, out in ROWS
+    for outer, left in zip((NOT, ECT0, ECT1, CE), out, strict=True)
+]
+
+
+@pytest.mark.parametrize("inner, outer, left", CASES)
+def test_decapsulation(world, inner, outer, left):
+    sent = world.down(A, udp(tos=DSCP | inner), outer={"tos": outer})
+    if left is None:
+        assert (sent, world.drops()) == ([], {"ECN_CONGESTED": 1})
+    else:
+        assert [seen.ip.tos for seen in sent] == [DSCP | left]  # World checked the checksum
