@@ -13,9 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ablations, busy, control, machine, memory, path, table
+from bench import ablations, busy, control, machine, memory, path, table, veth
 from bench.rows import IMIX, Row
 from pcg.datapath import build
+from pcg.lab.ns import CommandError
 from pcg.model.errors import BackendError
 
 REPORT = machine.ROOT / "build" / "bench" / "report.json"
@@ -24,6 +25,7 @@ SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
+WIRED_SESSIONS = 1_000
 SIZED_AT = 100_000  # sessions, where the other sizes are measured
 
 
@@ -39,7 +41,12 @@ def forwarding(workload: str, args: argparse.Namespace) -> Iterator[Row]:
 
 def setup(args: argparse.Namespace) -> Iterator[Row]:
     for rules in (False, True):
-        yield path.setup(1_000_000, rules, 1 if args.quick else 3)
+        yield path.setup(min(most(args), 1_000_000), rules, 1 if args.quick else 3)
+
+
+def wired(args: argparse.Namespace) -> Iterator[Row]:
+    sizes = veth.SIZES[:1] if args.quick else veth.SIZES
+    yield from veth.measure(WIRED_SESSIONS, 1.0 if args.quick else 2.0, sizes)
 
 
 def most(args: argparse.Namespace) -> int:
@@ -57,6 +64,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "stall": lambda args: busy.stall(most(args)),
         "churn": lambda args: busy.churn(min(most(args), 1_000_000)),
         "flood": lambda _args: busy.flood(),
+        "veth": wired,
         "control": lambda _args: control.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
     }
@@ -88,7 +96,7 @@ def measure(args: argparse.Namespace, console: Console) -> list[Row]:
         try:
             with console.status(name):
                 rows += parts()[name](args)
-        except (BackendError, RuntimeError, OSError) as error:
+        except (BackendError, CommandError, RuntimeError, OSError) as error:
             rows.append(Row(name, note=str(error)))
     return rows
 

@@ -16,12 +16,11 @@ def show(console: Console, rows: list[Row], machine: dict) -> None:
     missing = [name for name, got in machine["permitted"].items() if not got]
     if missing:
         console.print(f"[yellow]noisier than need be; not permitted: {', '.join(missing)}[/]")
-    console.print(_packets([r for r in rows if r.cycles_per_packet is not None]))
-    others = [r for r in rows if r.cycles_per_packet is None and r.workload != ABLATION]
-    if others:
-        console.print(_others(others))
-    if ablations := [r for r in rows if r.workload == ABLATION and r.value is not None]:
-        console.print(_ablations(ablations))
+    if packets := [r for r in rows if r.cycles_per_packet is not None]:
+        console.print(_packets(packets))
+    for title, wanted, made in PARTS:
+        if found := [r for r in rows if r.cycles_per_packet is None and wanted(r)]:
+            console.print(made(title, found))
 
 
 def _packets(rows: list[Row]) -> Table:
@@ -44,8 +43,34 @@ def _packets(rows: list[Row]) -> Table:
     return table
 
 
-def _others(rows: list[Row]) -> Table:
-    table = Table(title="the rest", title_justify="left")
+def _wired(title: str, rows: list[Row]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    for name in ("sessions", "bytes", "Mpps", "Gbit/s"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for r in rows:
+        gbit = f"{r.more['gbit_s']:.2f}" if "gbit_s" in r.more else ""
+        table.add_row(
+            label(r), f"{r.sessions:,}", str(r.packet_size), f"{r.mpps:.3f}", gbit, r.note
+        )
+    return table
+
+
+def _latencies(title: str, rows: list[Row]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    for name in ("load", "50 %", "90 %", "99 %", "99.9 %", "lost"):
+        table.add_column(name, justify="right")
+    for r in rows:
+        us, lost = r.more["us"], 100 * max(0, r.more["lost"]) / max(1, r.more["sent"])
+        shown = (f"{us[p]:.0f}" for p in ("50", "90", "99", "99.9"))
+        table.add_row(f"{r.system} {r.driver}", f"{r.more['load']} %", *shown, f"{lost:.2f} %")
+    return table
+
+
+def _others(title: str, rows: list[Row]) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("what")
     for name in ("sessions", "value", "", "bar"):
         table.add_column(name, justify="right")
@@ -58,9 +83,8 @@ def _others(rows: list[Row]) -> Table:
     return table
 
 
-def _ablations(rows: list[Row]) -> Table:
+def _ablations(title: str, rows: list[Row]) -> Table:
     ways = list(dict.fromkeys(r.more["workload"] for r in rows))
-    title = "ablations: per cent slower than the path as it is"
     table = Table(title=title, title_justify="left")
     table.add_column("what")
     for way in ways:
@@ -69,6 +93,22 @@ def _ablations(rows: list[Row]) -> Table:
         found = {r.more["workload"]: f"{r.value:+.0f}" for r in rows if r.more["what"] == what}
         table.add_row(what, *(found.get(way, "") for way in ways))
     return table
+
+
+def _is_figure(r: Row) -> bool:
+    return r.workload == ABLATION and r.value is not None
+
+
+PARTS = (
+    ("over veth pairs", lambda r: r.mpps is not None, _wired),
+    ("latency over veth pairs, us, by load", lambda r: "us" in r.more, _latencies),
+    (
+        "the rest",
+        lambda r: r.mpps is None and "us" not in r.more and not _is_figure(r),
+        _others,
+    ),
+    ("ablations: per cent slower than the path as it is", _is_figure, _ablations),
+)
 
 
 def label(r: Row) -> str:

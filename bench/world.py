@@ -2,8 +2,8 @@
 
     workload w   10.16.0.0 + w, on segment w / 1024, behind TEP w % 256
     remote       8.0.0.0/8
-    SNAT         32 rules, each for its part of the workloads, 16 public addresses each
-    DNAT         64 public addresses, each to its part of the workloads
+    SNAT         rules each for its part of the workloads, 16 public addresses each
+    DNAT         public addresses, each to its part of the workloads
 
 A session's addresses follow from its number, so that every packet of a pass can be of any session
 without anybody keeping a list of what was sent.
@@ -24,7 +24,7 @@ OURS, HOP = bytes([10, 99, 0, 1]), bytes([10, 99, 1, 1])
 TRANSIT, FIRST_VNI, SEGMENT_SIZE = 5000, 10_000, 1024
 WORKLOADS, TEPS = 0x0A10_0000, 0x0AC8_0001  # 10.16.0.0, 10.200.0.1
 SECONDARIES, ELASTICS, REMOTES = 0x0AC9_0000, 0x3400_0000, 0x0800_0000
-N_TEPS, SNAT_RULES, POOL, DNAT_RULES = 256, 32, 16, 64
+N_TEPS, POOL, LEAST_WORKLOADS = 256, 16, 64
 TCP, UDP = 6, 17
 FLOW = struct.Struct("=4s4s4sHHB3x")  # struct pcgdp_flow
 N_RULES, N_ROUTES = 1000, 10_000
@@ -41,9 +41,11 @@ class World:
 
     workloads: int = 1024
     rules: bool = False  # 1,000 firewall rules, 1,000 NAT rules, 10,000 routes
+    snat_rules: int = 32  # each of 16 public addresses; powers of two
+    dnat_rules: int = 64  # each of one
 
     def __post_init__(self) -> None:
-        if self.workloads < DNAT_RULES or self.workloads & (self.workloads - 1):
+        if self.workloads < LEAST_WORKLOADS or self.workloads & (self.workloads - 1):
             raise ValueError(f"workloads is a power of two from 64 on, not {self.workloads}")
 
     @property
@@ -65,7 +67,7 @@ class World:
 
     def policy(self) -> dict[str, list]:
         firewall = list(firewall_rules()) if self.rules else []
-        more = list(nat_rules(N_RULES - SNAT_RULES - DNAT_RULES)) if self.rules else []
+        more = list(nat_rules(N_RULES - self.snat_rules - self.dnat_rules)) if self.rules else []
         routes = list(routes_north(N_ROUTES - self.segments - 1)) if self.rules else []
         default = r.Routes(0, bytes(4), 0, 0, HOP, 0)
         connected = [
@@ -76,7 +78,7 @@ class World:
             "local": [r.Local(OURS, 1, 9001, 9001, 1024, 65535, 7)],
             "vrfs": [r.Vrfs(0, 0, 0, "bench")],
             "segments": [self.transit(), *(self.segment(s) for s in range(self.segments))],
-            "publics": list(publics()),
+            "publics": list(self.publics()),
             "routes": [default, *connected, *routes],
             "nat": [*more, *self.dnat(), *self.snat()],
             "firewall": firewall,
@@ -92,17 +94,25 @@ class World:
             *(FIRST_VNI + s, 0, 0, address(net), gateway, 8943, 22, 0, GATEWAY_MAC, f"s{s}")
         )
 
+    def dialled(self, i: int) -> bytes:
+        """The address of DNAT rule i on the uplink; those of SNAT come before."""
+        return address(SECONDARIES + self.snat_rules * POOL + i)
+
+    def publics(self) -> Iterator[r.Publics]:
+        for i in range(self.snat_rules * POOL + self.dnat_rules):
+            yield r.Publics(i + 1, 0, address(ELASTICS + i), address(SECONDARIES + i), "")
+
     def snat(self) -> Iterator[r.Nat]:
-        part = self.workloads // SNAT_RULES
-        for i in range(SNAT_RULES):
+        part = self.workloads // self.snat_rules
+        for i in range(self.snat_rules):
             pool = tuple(range(1 + i * POOL, 1 + (i + 1) * POOL))
             match = r.Match(src_be=workload(i * part), src_len=33 - part.bit_length())
             yield r.Nat(10_000 + i, 0, 1, 0, 0, POOL, 0, 0, bytes(4), 0, match, pool, "out")
 
     def dnat(self) -> Iterator[r.Nat]:
-        part = self.workloads // DNAT_RULES
-        for i in range(DNAT_RULES):
-            match = r.Match(dst_be=address(SECONDARIES + SNAT_RULES * POOL + i), dst_len=32)
+        part = self.workloads // self.dnat_rules
+        for i in range(self.dnat_rules):
+            match = r.Match(dst_be=self.dialled(i), dst_len=32)
             target = workload(i * part)
             yield r.Nat(*(11_000 + i, 0, 0, 0, 0, 0, 0, 0, target, part, match, ANY_NAT_POOL, "in"))
 
@@ -121,11 +131,11 @@ class World:
     def south(self, n: int) -> Iterator[bytes]:
         """Session i: public address i % 64, any remote; the rule's target follows from both."""
         packed = FLOW.pack
-        outside = [address(SECONDARIES + SNAT_RULES * POOL + i) for i in range(DNAT_RULES)]
+        outside = [self.dialled(i) for i in range(self.dnat_rules)]
         for i in range(n):
             remote = (REMOTES | spread(i)).to_bytes(4)
             port, proto = 1024 + (i * 40503 & 0x7FFF), TCP if i & 64 else UDP
-            yield packed(remote, outside[i % DNAT_RULES], bytes(4), port, 443, proto)
+            yield packed(remote, outside[i % self.dnat_rules], bytes(4), port, 443, proto)
 
     def east(self, n: int) -> Iterator[bytes]:
         """Flow i: any workload to any other one."""
@@ -156,11 +166,6 @@ def array(flows: Iterator[bytes]) -> bytes:
     while piece := b"".join(islice(flows, 65_536)):
         whole += piece
     return bytes(whole)
-
-
-def publics() -> Iterator[r.Publics]:
-    for i in range(SNAT_RULES * POOL + DNAT_RULES):
-        yield r.Publics(i + 1, 0, address(ELASTICS + i), address(SECONDARIES + i), "")
 
 
 # ---- 1,000 rules and 10,000 routes: of many shapes, in an order that is always the same ----
@@ -231,7 +236,7 @@ def nat_rules(n: int) -> Iterator[r.Nat]:
             match = r.Match(src_be=net, src_len=32, protocol=TCP, **ports)
             yield r.Nat(i + 1, 0, 1, 0, 0, 1, 0, 0, bytes(4), 0, match, pool, "")
         else:
-            public = address(SECONDARIES + SNAT_RULES * POOL + rng.randrange(DNAT_RULES))
+            public = address(SECONDARIES + 512 + rng.randrange(64))
             match = r.Match(dst_be=public, dst_len=32, protocol=TCP, **ports)
             to = workload(rng.randrange(64))
             yield r.Nat(i + 1, 0, 0, 0, 0, 0, 8080, 8080, to, 1, match, ANY_NAT_POOL, "")

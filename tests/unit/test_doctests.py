@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHOWN = [path for path in sorted(ROOT.glob("pcg/**/*.py")) if ">>> " in path.read_text()]
+SOURCES = [*sorted(ROOT.glob("pcg/**/*.py")), *sorted(ROOT.glob("bench/*.py"))]
+SHOWN = [path for path in SOURCES if ">>> " in path.read_text()]
 
 
 def test_there_are_some():

@@ -12,8 +12,8 @@ C_MAX, PYTHON_MAX, FUNCTION_MAX = 350, 300, 100
 LARGER = {
     "datapath_c/src/session.c": 450,  # the session table carries its theory block
 }
-C_FILES = sorted(ROOT.glob("datapath_c/src/*.[ch]"))
-PYTHON_FILES = sorted(ROOT.glob("pcg/**/*.py"))
+C_FILES = [*sorted(ROOT.glob("datapath_c/src/*.[ch]")), *sorted(ROOT.glob("bench/*.c"))]
+PYTHON_FILES = [*sorted(ROOT.glob("pcg/**/*.py")), *sorted(ROOT.glob("bench/*.py"))]
 
 
 def name(path: Path) -> str:
