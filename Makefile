@@ -10,7 +10,7 @@ STAMP_VENV   := .venv/setup-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut
 PIP_COMPILE  := .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header \
 	$(if $(UPGRADE),--upgrade)
-C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/include/*.h)
+C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/xdp/*.c datapath_c/include/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo figures test test-unit test-c test-asan test-netns test-e2e lint format \

@@ -24,7 +24,10 @@ enum {
 };
 
 enum pcgdp_role { PCGDP_DOWNLINK = 0, PCGDP_UPLINK = 1 };
-enum pcgdp_driver { PCGDP_DRIVER_MEM = 0, PCGDP_DRIVER_AF_PACKET = 1 };
+enum pcgdp_driver {
+	PCGDP_DRIVER_MEM = 0, PCGDP_DRIVER_AF_PACKET = 1, PCGDP_DRIVER_AF_XDP = 2,
+	PCGDP_DRIVER_AUTO = 3, // the best that works; nic_info says which it is
+};
 
 enum pcgdp_table {
 	PCGDP_T_TEPS, PCGDP_T_PORTS, PCGDP_T_NEXTHOPS, // single
@@ -180,6 +183,7 @@ struct pcgdp_touch {
 
 struct pcgdp_nic_info {
 	char name[16];
+	char note[160];         // how the driver works here, and why it was taken
 	uint32_t role, driver;
 	uint32_t ifindex, mtu;
 	uint8_t mac[6];

@@ -121,23 +121,16 @@ int pcgdp_nic_add(struct pcgdp *dp, const char *name, uint32_t role, uint32_t dr
 	struct nic *nic;
 	int rc;
 
-	if (role > PCGDP_UPLINK || driver > PCGDP_DRIVER_AF_PACKET)
+	if (role > PCGDP_UPLINK || driver > PCGDP_DRIVER_AUTO)
 		return FAIL(-EINVAL, "%s: role %u or driver %u does not exist", name, role, driver);
 	nic = &dp->nics[role];
 	if (nic->ops)
 		return FAIL(-EEXIST, "%s: the %s is %s already", name, role == PCGDP_UPLINK ? "uplink" : "downlink", nic->name);
 	if (strlen(name) >= sizeof(nic->name))
 		return FAIL(-EINVAL, "%s: an interface name has at most 15 bytes", name);
-	memset(nic, 0, sizeof(*nic));
-	strcpy(nic->name, name);
-	nic->role = role;
-	nic->driver = driver;
-	const struct nic_ops *ops = driver == PCGDP_DRIVER_MEM ? &nic_mem_ops : &nic_af_packet_ops;
-
-	rc = ops->open(nic, dp->params.workers, error, error_len);
+	rc = nic_open(nic, name, role, driver, dp->params.workers, error, error_len);
 	if (rc)
 		return rc;
-	nic->ops = ops;
 	adjacencies_rebuild(dp); // those of an attached arena speak of the old process's MAC
 	return 0;
 }

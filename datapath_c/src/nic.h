@@ -23,7 +23,7 @@ struct nic_ops {
 	void (*close)(struct nic *nic);
 };
 
-// What the port's socket filter lets in: the addresses we own on this side.
+// What the port's filter lets in: the addresses we own on this side.
 struct owned {
 	be32 tep;              // downlink: our TEP
 	const be32 *addresses; // uplink: secondary addresses
@@ -38,6 +38,7 @@ struct owned {
 struct nic {
 	const struct nic_ops *ops;
 	char name[16];
+	char note[160];        // how it works here, in words; "": nothing to say
 	uint32_t role, driver, ifindex, mtu, queues;
 	uint8_t mac[6];
 	void *state;           // of the driver
@@ -48,4 +49,7 @@ struct nic {
 	bool (*up)(struct nic *nic);
 };
 
-extern const struct nic_ops nic_mem_ops, nic_af_packet_ops;
+extern const struct nic_ops nic_mem_ops, nic_af_packet_ops, nic_af_xdp_ops;
+
+// Opened by `driver`, or with nothing left open.
+int nic_open(struct nic *nic, const char *name, uint32_t role, uint32_t driver, uint32_t queues, char *error, uint32_t error_len);

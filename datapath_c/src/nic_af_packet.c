@@ -14,14 +14,13 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kernel_if.h"
 #include "steer.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
@@ -247,69 +246,21 @@ static uint64_t af_missed(struct nic *nic)
 	return sum;
 }
 
-static int interface_ask(struct nic *nic, unsigned long what, struct ifreq *ifr)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
-
-	if (fd < 0)
-		return -errno;
-	memset(ifr, 0, sizeof(*ifr));
-	memcpy(ifr->ifr_name, nic->name, sizeof(nic->name));
-	rc = ioctl(fd, what, ifr) ? -errno : 0;
-	close(fd);
-	return rc;
-}
-
-// An interface that was deleted and made again has the name, but not the sockets.
-static bool af_up(struct nic *nic)
-{
-	struct ifreq ifr;
-
-	if (interface_ask(nic, SIOCGIFINDEX, &ifr) || (uint32_t)ifr.ifr_ifindex != nic->ifindex)
-		return false;
-	return !interface_ask(nic, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
-}
-
-static int facts(struct nic *nic)
-{
-	struct ifreq ifr;
-	int rc = interface_ask(nic, SIOCGIFINDEX, &ifr);
-
-	if (rc)
-		return rc;
-	nic->ifindex = (uint32_t)ifr.ifr_ifindex;
-	rc = interface_ask(nic, SIOCGIFHWADDR, &ifr);
-	memcpy(nic->mac, ifr.ifr_hwaddr.sa_data, 6);
-	if (!rc)
-		rc = interface_ask(nic, SIOCGIFMTU, &ifr);
-	nic->mtu = (uint32_t)ifr.ifr_mtu;
-	return rc;
-}
-
-static const char *mend(int rc)
-{
-	if (rc == -ENODEV || rc == -ENXIO)
-		return "no such interface; `ip link` lists those of this network namespace";
-	if (rc == -EPERM || rc == -EACCES)
-		return "not permitted; run it as root, or with CAP_NET_RAW";
-	return strerror(-rc);
-}
-
 static int af_open(struct nic *nic, uint32_t queues, char *error, uint32_t error_len)
 {
 	struct state *st = calloc(1, sizeof(*st));
-	int rc = st ? facts(nic) : -ENOMEM;
+	int rc = st ? kernel_if_facts(nic) : -ENOMEM;
 
 	nic->state = st;
-	if (!rc && nic->mtu > PCGDP_FRAME_MAX - ETH_HLEN_)
-		rc = FAIL(-EMSGSIZE, "%s: MTU %u is above %d", nic->name, nic->mtu, PCGDP_FRAME_MAX - ETH_HLEN_);
 	for (uint32_t i = 0; !rc && i < queues; i++, st->n++)
 		rc = queue_open(&st->q[i], nic);
 	if (!rc)
 		rc = fan_out(st, nic);
 	if (rc) {
-		if (rc != -EMSGSIZE)
-			snprintf(error, error_len, "%s: %s", nic->name, mend(rc));
+		if (rc == -EMSGSIZE)
+			snprintf(error, error_len, "%s: MTU %u is above %d", nic->name, nic->mtu, PCGDP_FRAME_MAX - ETH_HLEN_);
+		else
+			snprintf(error, error_len, "%s: %s", nic->name, kernel_if_mend(rc));
 		if (st)
 			st->n = queues;
 		af_close(nic);
@@ -319,7 +270,7 @@ static int af_open(struct nic *nic, uint32_t queues, char *error, uint32_t error
 	nic->steer = af_steer;
 	nic->wait_fd = af_wait_fd;
 	nic->missed = af_missed;
-	nic->up = af_up;
+	nic->up = kernel_if_up;
 	return 0;
 }
 

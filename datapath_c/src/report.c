@@ -83,6 +83,7 @@ static void nic_info(struct pcgdp *dp, uint32_t role, struct pcgdp_nic_info *out
 
 	memset(out, 0, sizeof(*out));
 	memcpy(out->name, nic->name, sizeof(out->name));
+	memcpy(out->note, nic->note, sizeof(out->note));
 	memcpy(out->mac, nic->mac, 6);
 	out->role = role;
 	out->driver = nic->driver;

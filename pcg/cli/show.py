@@ -76,7 +76,13 @@ REPORTS = {
         show_rows.nics,
         "Interfaces the datapath has taken.",
         columns("name", "role", "driver", "up", "MTU=mtu", "MAC=mac", "In=rx_packets")
-        + columns("In bytes=rx_bytes", "Out=tx_packets", "Out bytes=tx_bytes", "Missed=rx_missed"),
+        + columns(
+            "In bytes=rx_bytes",
+            "Out=tx_packets",
+            "Out bytes=tx_bytes",
+            "Missed=rx_missed",
+            "How=note",
+        ),
     ),
     "workloads": Report(
         show_gateway.workloads,

@@ -1,6 +1,7 @@
 """Build the packet path: datapath_c/ -> one cffi module, `_pcgdp.abi3.so`.
 
-`include/pcgdp.h` is parsed by cffi as it stands, so the border is written once. Objects are named
+`include/pcgdp.h` is parsed by cffi as it stands, so the border is written once. The XDP program of
+`xdp/` is compiled by clang and its object becomes part of the module. Objects are named
 by the content they come from (source, headers, flags): what has not changed is not compiled again,
 and a build that stopped in the middle leaves nothing wrong behind.
 
@@ -44,6 +45,25 @@ STRICT_WARNINGS = (
     "-Wimplicit-fallthrough",
     "-Wundef",
 )
+LIBRARIES = ("-lxdp", "-lbpf")  # of the af_xdp driver
+XDP_FLAGS = (
+    "-target",
+    "bpf",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+)  # -g: maps are in its BTF
+# What a compiler says is missing -> the Debian package that brings it.
+PACKAGES = {
+    "bpf/bpf.h": "libbpf-dev",
+    "bpf/bpf_endian.h": "libbpf-dev",
+    "cannot find -lbpf": "libbpf-dev",
+    "xdp/libxdp.h": "libxdp-dev",
+    "xdp/xsk.h": "libxdp-dev",
+    "cannot find -lxdp": "libxdp-dev",
+}
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
 
@@ -72,6 +92,19 @@ def cc() -> list[str]:
     return shlex.split(os.environ.get("CC", "gcc"))
 
 
+def clang() -> list[str]:
+    """gcc of Debian 12 knows no BPF."""
+    return shlex.split(os.environ.get("CLANG", "clang-14"))
+
+
+def missing_packages(said: str) -> str:
+    """A line that names the packages a failed command lacked; "" when that was not it."""
+    lines = [line for line in said.splitlines() if "No such file" in line or "cannot find" in line]
+    packages = {PACKAGES[what] for what in PACKAGES for line in lines if what in line}
+    names = ", ".join(sorted(packages))
+    return f"\nmissing: {names}; run `make setup`, which installs what is missing" if names else ""
+
+
 def run(command: list[str]) -> None:
     """Raises BuildError with what the command printed."""
     try:
@@ -79,7 +112,8 @@ def run(command: list[str]) -> None:
     except FileNotFoundError:
         raise BuildError(f"{command[0]} is not installed; run `make setup`") from None
     if done.returncode:
-        raise BuildError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}".rstrip())
+        said = f"{shlex.join(command)}\n{done.stdout}{done.stderr}".rstrip()
+        raise BuildError(said + missing_packages(said))
     sys.stderr.write(done.stderr)  # warnings
 
 
@@ -99,15 +133,35 @@ def digest(flags: list[str], files: list[Path]) -> str:
 
 def compile_object(source: Path, flavour: Flavour, flags: list[str]) -> Path:
     """The object of one source; compiled unless one of the same content exists."""
-    folder = BUILD / flavour.name / "obj"
+    compiler = cc() + flags
+    content = digest(compiler, [source, *headers()])
+    return _compile(source, BUILD / flavour.name / "obj", compiler, content)
+
+
+def _compile(source: Path, folder: Path, compiler: list[str], content: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{source.stem}-{digest(cc() + flags, [source, *headers()])}.o"
+    target = folder / f"{source.stem}-{content}.o"
     if not target.exists():
         part = target.with_suffix(".part")
-        run([*cc(), *flags, "-c", str(source), "-o", str(part)])
+        run([*compiler, "-c", str(source), "-o", str(part)])
         for old in folder.glob(f"{source.stem}-{'?' * 16}.o"):
             old.unlink()
         part.rename(target)
+    return target
+
+
+def emit_steering(flavour: Flavour) -> Path:
+    """The XDP program as a C array, so that the module is whole by itself."""
+    where = subprocess.run([*cc(), "-print-multiarch"], capture_output=True, text=True, check=False)
+    compiler = [*clang(), *XDP_FLAGS, f"-I/usr/include/{where.stdout.strip()}"]
+    source = SOURCES / "xdp" / "steer.c"
+    folder = BUILD / flavour.name / "xdp"
+    code = _compile(source, folder, compiler, digest(compiler, [source])).read_bytes()
+    target = BUILD / flavour.name / "steer_object.c"
+    array = ",".join(map(str, code))
+    declared = '#include "xdp.h"\n_Alignas(8) const unsigned char steer_object[] = {%s};\n'
+    size = "const unsigned long steer_object_len = sizeof(steer_object);\n"
+    target.write_text(declared % array + size)
     return target
 
 
@@ -127,7 +181,8 @@ def emit_binding(flavour: Flavour) -> Path:
 def compile_all(flavour: Flavour) -> list[Path]:
     flags = [*flavour.cflags, f"-I{SOURCES}/include", f"-I{SOURCES}/src"]
     flags += shlex.split(os.environ.get("PCG_CFLAGS", ""))
-    jobs = [(source, flags) for source in sorted(SOURCES.glob("src/*.c"))]
+    sources = [*sorted(SOURCES.glob("src/*.c")), emit_steering(flavour)]
+    jobs = [(source, flags) for source in sources]
     if flavour.out:
         quiet = ["-Wno-unused-function", "-fvisibility=default"]
         python = [*flags, *quiet, f"-I{sysconfig.get_path('include')}"]
@@ -158,7 +213,7 @@ def build(flavour: Flavour = FAST) -> Path | None:
             flavour.out.mkdir(parents=True, exist_ok=True)
             part = module.with_suffix(".part")
             options = ["-shared", "-pthread", "-Wl,-z,now", *flavour.ldflags]
-            run([*cc(), *options, *map(str, objects), "-o", str(part)])
+            run([*cc(), *options, *map(str, objects), *LIBRARIES, "-o", str(part)])
             part.rename(module)  # a running process keeps the file it has mapped
             stamp.write_text(wanted)
         return module

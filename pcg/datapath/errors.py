@@ -7,12 +7,13 @@ from pcg.datapath import border
 from pcg.model.errors import BackendError
 
 MENDS = {
-    errno.EPERM: "it needs CAP_NET_RAW and CAP_NET_ADMIN: run it as root",
+    errno.EPERM: "it needs CAP_NET_RAW, CAP_NET_ADMIN and, for af_xdp, CAP_BPF: run it as root",
     errno.EACCES: "it needs the right to do so: run it as root",
     errno.E2BIG: "use fewer public addresses on this gateway",
     errno.ENODEV: "create the interface, or name another one in the datapath's settings",
     errno.ENOMEM: "lower `sessions` or `workload_addresses` in the datapath's settings",
     errno.ENOSPC: "the table is full: raise its size in the datapath's settings",
+    errno.EOPNOTSUPP: "mend that, or use `driver: af_packet`, which works on every interface",
     errno.EBUSY: "another process holds it: stop that one first",
 }
 

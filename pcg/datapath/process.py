@@ -57,8 +57,9 @@ def prepare_folder(path: str) -> None:
 def drop_privileges(user: str) -> None:
     """Become `user` for good: sockets and arena are open, nothing later needs a capability.
 
-    Sending, receiving and reading counters of an open packet socket ask for none. "" and a process
-    that is not root stay what they are.
+    Sending, receiving and reading counters of an open packet socket ask for none, nor does filling
+    the maps of a loaded XDP program or taking it off. "" and a process that is not root stay what
+    they are.
     """
     if not user or os.geteuid() != 0:
         return
@@ -141,7 +142,10 @@ def run(settings: DatapathSettings) -> int:
         os.chmod(path, SOCKET_MODE)
         drop_privileges(settings.user)
         dp.start()
-        names = ", ".join(f"{p.interface} ({p.role}, {p.driver})" for p in settings.ports)
+        nics = dp.nics()
+        for nic in nics:
+            log.info("%s: %s", nic["name"], nic["note"] or nic["driver"])
+        names = ", ".join(f"{nic['name']} ({nic['role']}, {nic['driver']})" for nic in nics)
         log.info("ready: %s; %d sessions held", names, dp.totals()["sessions"])
         replaced = serve(server, stop, _watch(dp))
         if replaced:

@@ -79,11 +79,12 @@ def down(prefix: str) -> None:
 @click.option("--prefix", default=PREFIX, show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the lab up at the end.")
 @click.option("--only", default="", help="Checks whose name contains this.")
-def demo(prefix: str, keep: bool, only: str) -> None:
+@click.option("--driver", default="", help="Of the datapath's ports, e.g. af_xdp or auto.")
+def demo(prefix: str, keep: bool, only: str, driver: str) -> None:
     """Run the scenario on real packets; exit code 0 when every check passed."""
     from pcg.lab.demo import run
 
-    sys.exit(run(prefix, keep, only))
+    sys.exit(run(prefix, keep, only, driver))
 
 
 @main.command()

@@ -21,10 +21,10 @@ TRIED_WIDTH = 50
 BROKEN = (Failed, CommandError, TimeoutError, OSError, RuntimeError, subprocess.TimeoutExpired)
 
 
-def run(prefix: str, keep: bool, only: str = "") -> int:
+def run(prefix: str, keep: bool, only: str = "", driver: str = "") -> int:
     """The exit code: 0 when every check passed. Raises what kept the lab from coming up."""
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
-    lab = Lab(prefix)
+    lab = Lab(prefix, driver=driver)
     try:
         begun = time.monotonic()
         lab.up()

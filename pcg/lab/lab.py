@@ -41,11 +41,11 @@ def example() -> Desired:
 
 
 class Lab:
-    def __init__(self, prefix: str = PREFIX, effect_limit_s: float = 1.0) -> None:
+    def __init__(self, prefix: str = PREFIX, effect_limit_s: float = 1.0, driver: str = "") -> None:
         self.layout = Layout(prefix, example())
         self.desired = self.layout.desired
         self.hosts = {s.name: Host(self.layout, s) for s in self.layout.sites()}
-        self.programs = Programs(self.layout)
+        self.programs = Programs(self.layout, driver)
         self.services = Services(self.layout)
         self.ask = Ask(self.programs)
         self.effect_limit_s = effect_limit_s  # how soon a change at the controller must show

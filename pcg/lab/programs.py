@@ -24,8 +24,9 @@ READY_S = 20.0
 class Programs:
     """The three programs of one lab. Each runs in its namespace, its log in the lab's folder."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout, driver: str = "") -> None:
+        """`driver`: of the datapath's ports; "" is the example settings'."""
+        self.layout, self.driver = layout, driver
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def settings(self, program: str) -> Path:
@@ -65,6 +66,8 @@ class Programs:
             found |= {"state": "state"}
         if program == "datapath":
             found |= {"control": self.socket("datapath"), "arena": str(self.layout.arena)}
+            for port in found["ports"]:
+                port["driver"] = self.driver or port["driver"]
         return found
 
     def start(self, program: str) -> None:

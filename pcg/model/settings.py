@@ -54,7 +54,7 @@ class GatewaySettings(Value):
 class DatapathPort(Value):
     interface: str
     role: Literal["uplink", "downlink"]
-    driver: Literal["af_packet", "mem"] = "af_packet"
+    driver: Literal["af_packet", "af_xdp", "auto", "mem"] = "af_packet"  # auto: the best that works
 
 
 class DatapathSettings(Value):

@@ -1,12 +1,9 @@
-"""af_packet ports on real interfaces: frames as they come from a wire, and what a kernel refuses.
+"""Ports on real interfaces: frames as they come from a wire, and what a kernel refuses.
 
-namespace `peer`          namespace `gw`
-u1 -------- veth -------- up0    [the datapath of this test, in this process]
-d1 -------- veth -------- down0
+What any driver must do is tested with each of them here; what is af_xdp's own in test_af_xdp.py.
 """
 
 import re
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -14,87 +11,30 @@ import pytest
 from pcg.datapath.lib import Datapath
 from pcg.model.errors import BackendError
 from tests.c import wire
-from tests.c.conftest import assert_accounted
 from tests.c.packets import udp
-from tests.c.places import HOP_MAC, NET, SERVER, VMS, A, B, mac
-from tests.c.world import NEXTHOPS, TEPS, Policy, over
+from tests.c.places import HOP_MAC, NET, SERVER, A, B, mac
+from tests.c.world import over
+from tests.netns.ports import Bench, at_work, first, prepare
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("built")
 PROVOKES = {"TX_FAILED", "FRAME_TRUNCATED"}
-ETH_P_ALL, MTU = 3, 1500
+DRIVERS = ("af_packet", "af_xdp")
 
 
-class Wire:
-    """The far end of one veth: send a frame, read what came."""
-
-    def __init__(self, space, name: str) -> None:
-        with space.inside():
-            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-            self.socket.bind((name, ETH_P_ALL))
-        self.socket.setblocking(False)
-
-    def send(self, frame: bytes) -> None:
-        self.socket.send(frame)
-
-    def received(self, ethertype: int = 0x0800) -> list[bytes]:
-        """What came from the other end; the kernel's own chatter is left out."""
-        frames = []
-        while True:
-            try:
-                frame, where = self.socket.recvfrom(65536)
-            except BlockingIOError:
-                return frames
-            kind = int.from_bytes(frame[12:14])
-            if where[2] != socket.PACKET_OUTGOING and kind == ethertype:
-                frames.append(frame)
-
-
-class Bench:
-    """The running datapath with both its wires."""
-
-    def __init__(self, wires, dp: Datapath) -> None:
-        self.wires, self.dp = wires, dp
-        self.up, self.down = Wire(wires.peer, "u1"), Wire(wires.peer, "d1")
-        self.macs = {nic["role"]: nic["mac"] for nic in dp.nics()}
-
-    def from_net(self, packet) -> bytes:
-        return wire.plain(packet, dst=self.macs["uplink"])
-
-    def from_vm(self, vm, packet) -> bytes:
-        return over(vm, packet, eth={"dst": self.macs["downlink"]})
-
-    def dropped(self, reason: str, n: int = 1) -> None:
-        wait_until(lambda: self.dp.drops().get(reason) == n, f"{reason} is counted")
-        assert self.dp.drops() == {reason: n}
-
-    def close(self) -> None:
-        self.up.socket.close()
-        self.down.socket.close()
+@pytest.fixture(params=DRIVERS)
+def driver(request) -> str:
+    return request.param
 
 
 @pytest.fixture
-def bench(inside) -> Iterator[Bench]:
-    for name in ("up0", "down0"):
-        inside.gw.run(f"ip link set {name} mtu {MTU} up")
-        inside.gw.run(f"ethtool -K {name} tx off rx off gso off gro off tso off")
-    with Datapath(sessions=4096, workload_addresses=1024, fresh=True) as dp:
-        dp.nic_add("up0", "uplink", "af_packet")
-        dp.nic_add("down0", "downlink", "af_packet")
-        dp.put("teps", TEPS)
-        dp.put("nexthops", NEXTHOPS)
-        dp.put("ports", [vm.record for vm in VMS])
-        dp.commit(Policy(uplink_mtu=9000).tables())
-        dp.start()
-        made = Bench(inside, dp)
+def bench(inside, driver) -> Iterator[Bench]:
+    prepare(inside)
+    with at_work(inside, driver) as made:
         yield made
-        made.close()
-        dp.stop()
-        assert_accounted(dp)
 
 
-def first(wire_: Wire) -> bytes:
-    return wait_until(wire_.received, "a frame comes")[0]
+only_af_packet = pytest.mark.parametrize("driver", ["af_packet"])
 
 
 def test_both_ways(bench):
@@ -117,6 +57,7 @@ def test_only_owned_frames_are_taken(bench):
     assert bench.dp.totals()["rx"] == 1
 
 
+@only_af_packet
 def test_frame_longer_than_a_ring_slot(bench):
     """The MTU was raised after the datapath had opened the interface."""
     bench.wires.gw.run("ip link set up0 mtu 9000")
@@ -124,6 +65,7 @@ def test_frame_longer_than_a_ring_slot(bench):
     bench.dropped("FRAME_TRUNCATED")
 
 
+@only_af_packet
 def test_frame_that_the_kernel_refuses(bench):
     """A frame above the interface's MTU; those behind it still go."""
     bench.wires.gw.run("ip link set up0 mtu 600")
@@ -133,6 +75,7 @@ def test_frame_that_the_kernel_refuses(bench):
     assert b"small" in first(bench.up)
 
 
+@only_af_packet
 def test_interface_that_is_down(bench):
     bench.wires.gw.run("ip link set up0 down")
     bench.down.send(bench.from_vm(A, udp()))
@@ -163,8 +106,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("what, name, before, said", REFUSED, ids=[row[0] for row in REFUSED])
-def test_open_says_what_is_wrong(inside, what, name, before, said):
+def test_open_says_what_is_wrong(inside, driver, what, name, before, said):
     inside.gw.run(before)
     with Datapath(sessions=4096, workload_addresses=1024, fresh=True) as dp:
         with pytest.raises(BackendError, match=re.escape(said)):
-            dp.nic_add(name, "uplink", "af_packet")
+            dp.nic_add(name, "uplink", driver)

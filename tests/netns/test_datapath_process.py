@@ -8,6 +8,7 @@ namespace `gw`              namespace `net`
 import contextlib
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -61,9 +62,10 @@ class Place:
         self.running: list[subprocess.Popen] = []
 
     def settings(self, name: str = "a", **given) -> dict:
+        driver = given.pop("driver", "af_packet")
         ports = [
-            {"interface": given.pop("uplink", "up0"), "role": "uplink"},
-            {"interface": "down0", "role": "downlink"},
+            {"interface": given.pop("uplink", "up0"), "role": "uplink", "driver": driver},
+            {"interface": "down0", "role": "downlink", "driver": driver},
         ]
         return {
             "ports": ports,
@@ -124,8 +126,12 @@ def status(pid: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
-def test_it_serves_as_an_ordinary_user(place):
-    settings = place.settings()
+DRIVERS = pytest.mark.parametrize("driver", ["af_packet", "af_xdp"])
+
+
+@DRIVERS
+def test_it_serves_as_an_ordinary_user(place, driver):
+    settings = place.settings(driver=driver)
     process, client = place.ready(settings)
     with client:
         nics = {nic["name"]: nic for nic in client.nics()}
@@ -151,8 +157,9 @@ def test_others_are_told_that_they_may_not(place):
     assert unprivileged(ask).endswith("no permission; run as root, or as one who may open it")
 
 
-def test_sigterm_is_an_orderly_end(place):
-    process, client = place.ready(place.settings())
+@DRIVERS
+def test_sigterm_is_an_orderly_end(place, driver):
+    process, client = place.ready(place.settings(driver=driver))
     client.close()
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
@@ -232,8 +239,10 @@ def test_a_second_datapath_on_the_same_socket_or_arena(place, what):
         assert client.totals()
 
 
-def test_no_permission(place):
-    said = place.refused(place.settings(), "setpriv", "--bounding-set=-net_raw,-net_admin")
+@DRIVERS
+def test_no_permission(place, driver):
+    lacking = "setpriv", "--bounding-set=-net_raw,-net_admin"
+    said = place.refused(place.settings(driver=driver), *lacking)
     assert "run it as root" in said
 
 
@@ -250,8 +259,9 @@ def test_only_a_unix_socket_programs_packets(place):
     assert "is no Unix socket" in said
 
 
-def test_the_client_finds_a_restarted_process(place):
-    settings = place.settings()
+@DRIVERS
+def test_the_client_finds_a_restarted_process(place, driver):
+    settings = place.settings(driver=driver)
     process, client = place.ready(settings)
     with client:
         client.put("ports", [PORT])
@@ -286,6 +296,79 @@ def test_more_public_addresses_than_a_socket_filter_holds(place):
         with pytest.raises(BackendError, match=r"up0: 5000 .*; use fewer public addresses"):
             client.commit(policy(5000))
         assert len(client.read("publics")) == 1000
+
+
+def be(number: int) -> bytes:
+    return number.to_bytes(4)
+
+
+def owning(addresses: list[bytes]) -> dict[str, list]:
+    """A policy that owns these secondary addresses, and has no rule for any."""
+    return {
+        "local": [records.Local(bytes([10, 99, 0, 1]), 1, 1500, 9001, 1024, 65535, 1)],
+        "vrfs": [records.Vrfs(0, 0, 0, "v")],
+        "publics": [
+            records.Publics(i + 1, 0, be(0x34000000 + i), address, f"eip-{i}")
+            for i, address in enumerate(addresses)
+        ],
+    }
+
+
+def send(place: Place, frame: Ether) -> None:
+    space = place.space.removesuffix("-gw") + "-net"
+    argv = [sys.executable, "-c", SEND, "peer-up0", bytes(frame).hex()]
+    subprocess.run(["ip", "netns", "exec", space, *argv], check=True)
+
+
+def test_af_xdp_is_steered_without_a_privilege(place):
+    """Its maps are filled by a process that may do nothing any more; 5000 addresses are few."""
+    _, client = place.ready(place.settings(driver="af_xdp"))
+    with client:
+        mac = next(nic["mac"] for nic in client.nics() if nic["role"] == "uplink")
+        owned = [be(0x0A000000 + i) for i in range(5000)]
+        client.commit(owning(owned))
+        for dst in (owned[0], owned[-1]):
+            send(place, Ether(dst=mac) / IP(src="8.8.8.8", dst=socket.inet_ntoa(dst)) / ICMP())
+        wait_until(lambda: client.drops().get("NO_DNAT") == 2, "both reach the path")
+        client.commit(owning(owned[:1]))
+        for dst in (owned[-1], owned[0]):
+            send(place, Ether(dst=mac) / IP(src="8.8.8.8", dst=socket.inet_ntoa(dst)) / ICMP())
+        wait_until(lambda: client.drops().get("NO_DNAT") == 3, "the one still owned does")
+        assert client.totals()["rx"] == 3
+
+
+def test_af_xdp_that_is_killed_leaves_the_kernel_alive(place):
+    """No frame is sent into a dead socket: the kernel takes the program off with the process."""
+    settings = place.settings(driver="af_xdp")
+    process, client = place.ready(settings)
+    theirs = place.space.removesuffix("-gw") + "-net"
+    ip("-n", place.space, "addr", "add", "10.7.0.1/24", "dev", "up0")
+    ip("-n", theirs, "addr", "add", "10.7.0.2/24", "dev", "peer-up0")
+    ping = ["ip", "netns", "exec", theirs, "ping", "-c", "1", "-W", "5", "10.7.0.1"]
+    with client:
+        client.commit(owning([bytes([10, 7, 0, 9])]))
+        subprocess.run(ping, check=True, capture_output=True)
+        process.kill()
+        process.wait()
+        subprocess.run(ping, check=True, capture_output=True)
+        again = place.start(settings)
+        assert place.answers(client, again)
+        subprocess.run(ping, check=True, capture_output=True)
+        assert {nic["driver"] for nic in client.nics()} == {"af_xdp"}
+
+
+def test_auto_says_what_it_took(place):
+    """In the log, and in pcgctl's table."""
+    settings = place.settings(driver="auto")
+    process, client = place.ready(settings)
+    with client:
+        pcgctl = [sys.executable, "-m", "pcg.cli.pcgctl", "--datapath", settings["control"]]
+        shown = subprocess.run([*pcgctl, "show", "nics"], capture_output=True, text=True).stdout
+        assert shown.count("auto: driver XDP") == 2, shown
+    process.terminate()
+    said, _ = process.communicate(timeout=30)
+    assert "up0: auto: driver XDP" in said
+    assert "down0 (downlink, af_xdp), up0 (uplink, af_xdp)" in said
 
 
 def test_bad_sizes_are_refused_by_name(place):
