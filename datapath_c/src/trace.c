@@ -30,7 +30,16 @@ static void say_address(char *at, size_t n, const char *what, be32 address, be16
 {
 	const uint8_t *b = (const uint8_t *)&address;
 
-	snprintf(at, n, "%s %u.%u.%u.%u:%u", what, b[0], b[1], b[2], b[3], ntohs(port));
+	int used = snprintf(at, n, "%s %u.%u.%u.%u", what, b[0], b[1], b[2], b[3]);
+
+	if (port && used > 0 && (size_t)used < n)
+		snprintf(at + used, n - (size_t)used, ":%u", ntohs(port));
+}
+
+// In explain a new session's port is not drawn, so there is none to name.
+static bool would_draw(const struct pkt *p)
+{
+	return p->flags & PF_NEW && p->number == NONE && p->entry->new_port != p->key.sport;
 }
 
 // What the stage found, in words.
@@ -57,7 +66,9 @@ static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event
 			snprintf(ev->note, sizeof(ev->note), "%s session", p->flags & PF_NEW ? "new" : "known");
 		break;
 	case STAGE_rewrite:
-		if (e && e->op)
+		if (e && e->op & OP_SRC && would_draw(p))
+			say_address(ev->note, sizeof(ev->note), "port drawn at random, source becomes", e->new_addr, 0);
+		else if (e && e->op)
 			say_address(ev->note, sizeof(ev->note), e->op & OP_SRC ? "source becomes" : "destination becomes", e->new_addr, e->new_port);
 		break;
 	default:
