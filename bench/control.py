@@ -22,7 +22,7 @@ from pcg.datapath.client import Client
 PORTS = 1 << 17  # some more than 100,000: worlds come in powers of two
 COUNTED = 100_000
 CHANGES, COMMITS = 500, 20
-START_S = 10.0
+START_S = 30.0
 ROLES = ("uplink", "downlink")
 
 

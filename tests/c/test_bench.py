@@ -110,5 +110,6 @@ def test_report_has_its_shape(tmp_path):
         assert row["mpps"] > 0
         assert row["cycles_min"] <= row["cycles_per_packet"] <= row["cycles_median"]
     for name in ("memory hot", "memory cold", "two workers", "program", "one change"):
+        assert name in rows, written["rows"]
         assert rows[name]["value"] > 0, rows[name]
         assert rows[name]["met"] in (True, False)
