@@ -19,10 +19,10 @@ struct config *config_new(void)
 static void vrf_free(struct vrf *v)
 {
 	lpm_free(&v->routes);
-	free(v->dnat);
-	free(v->snat);
-	free(v->fw_in);
-	free(v->fw_out);
+	classifier_free(&v->dnat);
+	classifier_free(&v->snat);
+	classifier_free(&v->fw_in);
+	classifier_free(&v->fw_out);
 }
 
 void config_free(struct config *c)

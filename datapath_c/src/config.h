@@ -5,6 +5,7 @@
 // A worker reads the pointer once a burst, so all packets of a burst see one policy.
 #pragma once
 
+#include "classify.h"
 #include "hash.h"
 #include "lpm.h"
 
@@ -12,9 +13,9 @@ struct vrf {
 	struct pcgdp_vrfs rec;
 	bool used;
 	struct lpm routes;
-	// Indices of rules, in order; a rule that can match both ways (REFLEXIVE) stands in both.
-	uint32_t *dnat, *snat, *fw_in, *fw_out;
-	uint32_t n_dnat, n_snat, n_fw_in, n_fw_out;
+	// Of the rules' indices. REFLEXIVE stands in both: as it is in `snat`, and once per address of
+	// its pool in `dnat`, as what comes back.
+	struct classifier dnat, snat, fw_in, fw_out;
 };
 
 struct segment {

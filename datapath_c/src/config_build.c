@@ -93,19 +93,6 @@ static int build_routes(struct config *c, char *error, uint32_t error_len)
 	return 0;
 }
 
-static int list_add(uint32_t **list, uint32_t *n, uint32_t value)
-{
-	if ((*n & (*n - 1)) == 0) { // 0 or a power of two: full
-		uint32_t *more = realloc(*list, (*n ? 2ul * *n : 1) * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		*list = more;
-	}
-	(*list)[(*n)++] = value;
-	return 0;
-}
-
 // Ports that a DNAT rule promises are never drawn for SNAT. A rule for all ports promises none:
 // replies of SNAT sessions are found in the session table before any rule is asked.
 static int reserve_ports(struct config *c, const struct pcgdp_nat *r)
@@ -127,16 +114,31 @@ static int reserve_ports(struct config *c, const struct pcgdp_nat *r)
 	return 0;
 }
 
+// Outwards: source -> pool; so inwards: pool -> source, for the same peers, any protocol and port.
+static int add_reflexive(struct config *c, struct vrf *v, uint32_t i)
+{
+	const struct pcgdp_nat *r = &c->nat[i];
+	int rc = classifier_add(&v->snat, &r->match, i, 0);
+
+	for (uint32_t k = 0; !rc && k < r->n_pool; k++) {
+		struct pcgdp_match in = {.src_be = r->match.dst_be, .src_len = r->match.dst_len, .dst_len = 32, .sport_last = 65535, .dport_last = 65535};
+
+		in.dst_be = public_of_index(c, r->pool[k])->rec.secondary_be;
+		rc = classifier_add(&v->dnat, &in, i, k);
+	}
+	return rc;
+}
+
 static int add_nat(struct config *c, struct vrf *v, uint32_t i)
 {
-	uint8_t action = c->nat[i].action;
-	int rc = 0;
+	const struct pcgdp_nat *r = &c->nat[i];
+	int rc;
 
-	if (action == PCGDP_DNAT || action == PCGDP_NO_DNAT || action == PCGDP_REFLEXIVE)
-		rc = list_add(&v->dnat, &v->n_dnat, i);
-	if (!rc && (action == PCGDP_SNAT || action == PCGDP_NO_SNAT || action == PCGDP_REFLEXIVE))
-		rc = list_add(&v->snat, &v->n_snat, i);
-	return rc ? rc : reserve_ports(c, &c->nat[i]);
+	if (r->action == PCGDP_REFLEXIVE)
+		rc = add_reflexive(c, v, i);
+	else
+		rc = classifier_add(r->action == PCGDP_DNAT || r->action == PCGDP_NO_DNAT ? &v->dnat : &v->snat, &r->match, i, 0);
+	return rc ? rc : reserve_ports(c, r);
 }
 
 static int build_nat(struct config *c, char *error, uint32_t error_len)
@@ -171,11 +173,22 @@ static int build_firewall(struct config *c, char *error, uint32_t error_len)
 			return FAIL(-EINVAL, "firewall[%.48s]: VRF %u or action %u is out of range", r->name, r->vrf, r->action);
 		v = &c->vrfs[r->vrf];
 		if (r->direction & PCGDP_IN)
-			rc = list_add(&v->fw_in, &v->n_fw_in, i);
+			rc = classifier_add(&v->fw_in, &r->match, i, 0);
 		if (!rc && r->direction & PCGDP_OUT)
-			rc = list_add(&v->fw_out, &v->n_fw_out, i);
+			rc = classifier_add(&v->fw_out, &r->match, i, 0);
 		if (rc)
 			return FAIL(-ENOMEM, "no memory for %u firewall rules", c->n_fw);
+	}
+	return 0;
+}
+
+static int build_classifiers(struct config *c, char *error, uint32_t error_len)
+{
+	for (uint32_t i = 0; i < c->n_vrfs; i++) {
+		struct vrf *v = &c->vrfs[i];
+
+		if (v->used && (classifier_build(&v->dnat) || classifier_build(&v->snat) || classifier_build(&v->fw_in) || classifier_build(&v->fw_out)))
+			return FAIL(-ENOMEM, "no memory for %u rules", c->n_nat + c->n_fw);
 	}
 	return 0;
 }
@@ -195,5 +208,7 @@ int config_build(struct config *c, char *error, uint32_t error_len)
 		rc = build_routes(c, error, error_len);
 	if (!rc)
 		rc = build_nat(c, error, error_len);
-	return rc ? rc : build_firewall(c, error, error_len);
+	if (!rc)
+		rc = build_firewall(c, error, error_len);
+	return rc ? rc : build_classifiers(c, error, error_len);
 }

@@ -40,21 +40,19 @@ struct five {
 
 static void firewall(const struct config *c, const struct vrf *v, uint8_t direction, const struct five *f, struct decision *d)
 {
-	const uint32_t *list = direction == PCGDP_IN ? v->fw_in : v->fw_out;
-	uint32_t n = direction == PCGDP_IN ? v->n_fw_in : v->n_fw_out;
+	const struct classifier *rules = direction == PCGDP_IN ? &v->fw_in : &v->fw_out;
 	uint8_t action = direction == PCGDP_IN ? v->rec.default_in : v->rec.default_out;
+	const struct class_rule *found;
 
 	if (d->rule && d->rule->fw_match == PCGDP_FW_BYPASS)
 		return;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct pcgdp_firewall *r = &c->fw[list[i]];
+	found = classifier_find(rules, f->src, f->dst, f->proto, f->sport, f->dport);
+	if (found) {
+		const struct pcgdp_firewall *r = &c->fw[found->rule];
 
-		if (!match_fits(&r->match, f->src, f->dst, f->proto, f->sport, f->dport))
-			continue;
 		d->fw_id = r->id;
 		d->log |= r->log;
 		action = r->action;
-		break;
 	}
 	if (action == PCGDP_ALLOW)
 		return;
@@ -64,13 +62,9 @@ static void firewall(const struct config *c, const struct vrf *v, uint8_t direct
 
 static const struct pcgdp_nat *nat_out(const struct config *c, const struct vrf *v, const struct five *f)
 {
-	for (uint32_t i = 0; i < v->n_snat; i++) {
-		const struct pcgdp_nat *r = &c->nat[v->snat[i]];
+	const struct class_rule *found = classifier_find(&v->snat, f->src, f->dst, f->proto, f->sport, f->dport);
 
-		if (match_fits(&r->match, f->src, f->dst, f->proto, f->sport, f->dport))
-			return r;
-	}
-	return NULL;
+	return found ? &c->nat[found->rule] : NULL;
 }
 
 // 1:1 keeps port and protocol: REFLEXIVE, and SNAT of one address to one for what has no ports.
@@ -163,45 +157,30 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 	}
 }
 
-static bool pool_has(const struct pcgdp_nat *r, uint32_t public_index, uint32_t *at)
-{
-	for (uint32_t i = 0; i < r->n_pool; i++)
-		if (r->pool[i] == public_index) {
-			*at = i;
-			return true;
-		}
-	return false;
-}
-
 // The target of the first rule that takes this packet; false: none does.
-static bool nat_in(const struct config *c, const struct vrf *v, const struct five *f, uint32_t public_index, struct decision *d)
+static bool nat_in(const struct config *c, const struct vrf *v, const struct five *f, struct decision *d)
 {
-	for (uint32_t i = 0; i < v->n_dnat; i++) {
-		const struct pcgdp_nat *r = &c->nat[v->dnat[i]];
-		uint32_t at = 0;
+	const struct class_rule *found = classifier_find(&v->dnat, f->src, f->dst, f->proto, f->sport, f->dport);
+	const struct pcgdp_nat *r;
+	uint32_t at;
 
-		if (r->action == PCGDP_REFLEXIVE) {
-			// outwards: source -> pool; so inwards: pool -> source, for the same peers
-			if (!pool_has(r, public_index, &at) || !in_prefix(f->src, r->match.dst_be, r->match.dst_len))
-				continue;
-			d->new_addr = htonl(ntohl(r->match.src_be) + at);
-			d->new_port = f->dport;
-		} else {
-			if (!match_fits(&r->match, f->src, f->dst, f->proto, f->sport, f->dport))
-				continue;
-			at = r->n_targets > 1 ? (ntohl(f->src) * 0x9e3779b1u >> 8) % r->n_targets : 0;
-			d->new_addr = htonl(ntohl(r->target_be) + at);
-			d->new_port = f->dport;
-			if (r->port_first)
-				d->new_port = htons((uint16_t)(r->port_first + (r->port_last > r->port_first ? ntohs(f->dport) - r->match.dport_first : 0)));
-		}
-		d->rule = r;
-		d->nat_id = r->id;
-		d->log = r->log;
-		d->kind = r->action == PCGDP_NO_DNAT ? KIND_PLAIN : r->action;
-		return true;
+	if (!found)
+		return false;
+	r = &c->nat[found->rule];
+	d->new_port = f->dport;
+	if (r->action == PCGDP_REFLEXIVE) {
+		d->new_addr = htonl(ntohl(r->match.src_be) + found->at);
+	} else {
+		at = r->n_targets > 1 ? (ntohl(f->src) * 0x9e3779b1u >> 8) % r->n_targets : 0;
+		d->new_addr = htonl(ntohl(r->target_be) + at);
+		if (r->port_first)
+			d->new_port = htons((uint16_t)(r->port_first + (r->port_last > r->port_first ? ntohs(f->dport) - r->match.dport_first : 0)));
 	}
-	return false;
+	d->rule = r;
+	d->nat_id = r->id;
+	d->log = r->log;
+	d->kind = r->action == PCGDP_NO_DNAT ? KIND_PLAIN : r->action;
+	return true;
 }
 
 uint16_t port_first_of(const struct config *c, const struct pcgdp_nat *r)
@@ -214,14 +193,21 @@ uint16_t port_last_of(const struct config *c, const struct pcgdp_nat *r)
 	return r->port_first ? r->port_last : (uint16_t)c->local.port_last;
 }
 
+static bool pool_has(const struct pcgdp_nat *r, uint32_t public_index)
+{
+	for (uint32_t i = 0; i < r->n_pool; i++)
+		if (r->pool[i] == public_index)
+			return true;
+	return false;
+}
+
 bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struct mapping *m)
 {
 	const struct public_address *pub = public_of_index(c, m->public_index);
 	uint16_t port = ntohs(m->out_port);
-	uint32_t at;
 
 	return r->id == m->nat_id && r->action == PCGDP_SNAT && pub && pub->rec.secondary_be == m->out_addr &&
-		pool_has(r, m->public_index, &at) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
+		pool_has(r, m->public_index) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
 }
 
 // Whose rule is gone, or whose VRF has lost the address, is open to nobody.
@@ -229,8 +215,8 @@ static bool mapping_allowed(const struct config *c, const struct vrf *v, const s
 {
 	if (m->in.domain_proto >> 8 != domain_of(v->rec.index, false))
 		return false;
-	for (uint32_t i = 0; i < v->n_snat; i++) {
-		const struct pcgdp_nat *r = &c->nat[v->snat[i]];
+	for (uint32_t i = 0; i < v->snat.n; i++) {
+		const struct pcgdp_nat *r = &c->nat[v->snat.rules[i].rule];
 
 		if (in_prefix(m->in.src, r->match.src_be, r->match.src_len) && mapping_fits(c, r, m))
 			return true;
@@ -264,7 +250,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 	d->new_addr = k->dst;
 	if (pub) {
 		d->public_index = pub->rec.index;
-		if (!nat_in(c, v, &f, pub->rec.index, d))
+		if (!nat_in(c, v, &f, d))
 			to_mapping(c, a, v, k, d);
 		else if (d->kind == KIND_PLAIN)
 			d->reason = R_NO_DNAT;

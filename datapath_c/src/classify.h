@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// classify.h - the first rule of an ordered list that fits, without asking each.
+//
+// Tuple space search (Srinivasan, Suri, Varghese 1999): rules whose source and destination
+// prefixes have the same lengths, and that both name a protocol or both do not, form a tuple; in
+// it a rule is found by one hash of the masked addresses. Policies of thousands of rules have a
+// dozen tuples. Ports are ranges and are asked rule by rule among those of one hash place. The
+// tuples stand in order of their first rule, so the search ends as soon as no later one can win.
+#pragma once
+
+#include "match.h"
+
+struct class_rule {
+	struct pcgdp_match match;
+	uint32_t rule;  // whatever the caller calls it
+	uint32_t at;    // of a rule that was multiplied out
+	uint32_t next;  // same place, later in the list; 0: none, else index + 1
+};
+
+struct class_place {
+	be32 src, dst;
+	uint32_t proto;
+	uint32_t first, last; // index + 1 of its rules; 0: empty
+};
+
+struct class_tuple {
+	uint8_t src_len, dst_len;
+	bool proto;
+	uint32_t first; // its first rule in the list
+	uint32_t n, mask, places; // of its places in the common array
+};
+
+struct classifier {
+	struct class_rule *rules; // in order
+	uint32_t n, room;
+	struct class_tuple *tuples;
+	uint32_t n_tuples;
+	struct class_place *places;
+};
+
+int classifier_add(struct classifier *c, const struct pcgdp_match *match, uint32_t rule, uint32_t at);
+int classifier_build(struct classifier *c); // once all are added
+void classifier_free(struct classifier *c);
+// The first that fits, or NULL. Ports in network order.
+const struct class_rule *classifier_find(const struct classifier *c, be32 src, be32 dst, uint8_t proto, be16 sport, be16 dport);
