@@ -3,7 +3,7 @@
 //
 //   in:   parse_inner -> [session_lookup] -> rewrite
 //
-// Three loops over the burst, so that each packet's cache misses overlap with the others': bucket
+// Loops over the burst, so that each packet's cache misses overlap with the others': bucket
 // (asked for by parse_inner), entry, then slot. What one packet needs is in lookup_one().
 
 #include "answer.h"
@@ -222,24 +222,36 @@ static inline enum pcgdp_verdict lookup_one(struct worker *w, struct pkt *p)
 	return PCGDP_NEXT;
 }
 
+// Nothing to look up: turned round already, or from a workload to a workload.
+static inline bool settled(const struct pkt *p)
+{
+	return p->flags & (PF_ANSWER | PF_STATELESS);
+}
+
 void session_lookup(struct worker *w, struct burst *b)
 {
 	struct session_table *t = &w->dp->arena.sessions;
 	struct adj_table *adjs = &w->dp->arena.adjs;
+	struct pkt *strangers[BURST];
+	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
 
-		if (UNLIKELY(p->flags & PF_ANSWER))
+		if (UNLIKELY(settled(p)))
 			continue;
 		p->number = first_candidate(t, p);
 		if (LIKELY(p->number != NONE))
 			PREFETCH_W(&t->e[p->number]);
+		else
+			strangers[n++] = p;
 	}
+	if (n)
+		east_burst(w, strangers, n);
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
 
-		settle_one(b, p, UNLIKELY(p->flags & PF_ANSWER) ? PCGDP_NEXT : lookup_one(w, p));
+		settle_one(b, p, UNLIKELY(settled(p)) ? PCGDP_NEXT : lookup_one(w, p));
 		if (p->slot < adjs->n_slots)
 			PREFETCH(&adjs->slots[p->slot]);
 	}

@@ -85,6 +85,7 @@ void tx_flush(struct worker *w);
 #undef X
 
 void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
+void east_burst(struct worker *w, struct pkt **list, uint32_t n); // part of session_lookup
 struct pkt *made_new(struct worker *w, uint32_t slot); // NULL: rate limit, or no room
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
 
