@@ -145,7 +145,8 @@ def threads() -> set[int]:
 
 def drivers() -> list[str]:
     """Those that move frames of interfaces."""
-    return [w.lower() for w in border.words("pcgdp_driver", "PCGDP_DRIVER_").values() if w != "MEM"]
+    words = border.words("pcgdp_driver", "PCGDP_DRIVER_").values()
+    return [word.lower() for word in words if word not in ("MEM", "AUTO")]
 
 
 def row(what: str, driver: str, size: int, sessions: int, **given) -> Row:

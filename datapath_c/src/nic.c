@@ -25,18 +25,21 @@ static int open_with(struct nic *nic, const char *name, uint32_t role, uint32_t 
 	return rc;
 }
 
-// The best that works: af_xdp, else af_packet. Either way the note says why.
+// The best that works: af_xdp, else af_packet. Either way the note says why. XDP that the kernel runs
+// behind a driver without it saves nothing: the frame has been made a packet of the kernel's by then.
 static int open_best(struct nic *nic, const char *name, uint32_t role, uint32_t queues, char *error, uint32_t error_len)
 {
 	char why[sizeof(nic->note)] = "";
 	int rc = open_with(nic, name, role, PCGDP_DRIVER_AF_XDP, queues, error, error_len);
 
-	if (!rc) {
+	if (!rc && !nic->second_best) {
 		memcpy(why, nic->note, sizeof(why));
 		snprintf(nic->note, sizeof(nic->note), "auto: %.*s", (int)sizeof(why) - 8, why);
 		return 0;
 	}
-	snprintf(why, sizeof(why), "%s", error);
+	snprintf(why, sizeof(why), "%s", rc ? error : nic->second_best);
+	if (!rc)
+		nic->ops->close(nic);
 	rc = open_with(nic, name, role, PCGDP_DRIVER_AF_PACKET, queues, error, error_len);
 	if (!rc)
 		snprintf(nic->note, sizeof(nic->note), "auto: not af_xdp: %.*s", (int)sizeof(why) - 20, why);

@@ -42,6 +42,7 @@ struct nic {
 	uint32_t role, driver, ifindex, mtu, queues;
 	uint8_t mac[6];
 	void *state;           // of the driver
+	const char *second_best; // why `auto` should take another driver though this one works; NULL
 	// Take only owned frames; called before the policy that owns them is published.
 	int (*steer)(struct nic *nic, const struct owned *owned, char *error, uint32_t error_len);
 	int (*wait_fd)(struct nic *nic, uint32_t queue); // to poll when idle; -1: none

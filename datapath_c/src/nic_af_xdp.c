@@ -184,6 +184,7 @@ static int af_xdp_open(struct nic *nic, uint32_t queues, char *error, uint32_t e
 		return rc;
 	}
 	describe(st, nic);
+	nic->second_best = st->xdp.generic ? "the interface's driver has no XDP of its own" : NULL;
 	nic->queues = st->n;
 	nic->steer = af_xdp_steer;
 	nic->wait_fd = af_xdp_wait_fd;

@@ -1,8 +1,8 @@
 """What our two nftables tables hold, as libnftables JSON. Pure.
 
 netdev pcg   ingress of uplink and downlink: frames that the datapath owns end here. Its
-             AF_PACKET ring taps before this hook, so it has them already; what is kept from
-             them is the kernel, which would answer "port unreachable" or ARP.
+             AF_PACKET ring and its XDP program come before this hook, so it has them already;
+             what is kept from them is the kernel, which would answer "port unreachable" or ARP.
 inet pcg     input of this host: default drop, and per interface what it serves. So nothing
              that slips through the first table is ever answered either.
 """

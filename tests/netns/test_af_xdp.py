@@ -267,9 +267,12 @@ def test_auto_on_an_interface_that_is_none(inside):
 
 
 def test_a_driver_without_xdp(inside):
-    """The kernel runs the program behind it, on frames as good."""
+    """The kernel runs the program behind it, on frames as good; auto takes af_packet there."""
     prepare(inside)
     inside.gw.run("ip link add link up0 name mv0 type macvlan mode passthru; ip link set mv0 up")
+    with opened("auto", "mv0") as dp:
+        assert info(dp)["driver"] == "af_packet"
+        assert info(dp)["note"] == "auto: not af_xdp: the interface's driver has no XDP of its own"
     with at_work(inside, "af_xdp", uplink="mv0") as bench:
         assert info(bench.dp)["note"].startswith("generic XDP, copy, ")
         bench.up.send(bench.from_net(udp(NET, SERVER.secondary, dport=7000)))
