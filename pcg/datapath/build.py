@@ -99,7 +99,8 @@ def clang() -> list[str]:
 
 def missing_packages(said: str) -> str:
     """A line that names the packages a failed command lacked; "" when that was not it."""
-    lines = [line for line in said.splitlines() if "No such file" in line or "cannot find" in line]
+    signs = ("No such file", "file not found", "cannot find")  # of gcc, clang, ld
+    lines = [line for line in said.splitlines() if any(sign in line for sign in signs)]
     packages = {PACKAGES[what] for what in PACKAGES for line in lines if what in line}
     names = ", ".join(sorted(packages))
     return f"\nmissing: {names}; run `make setup`, which installs what is missing" if names else ""
