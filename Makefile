@@ -83,7 +83,8 @@ fuzz: setup ## FRAMES random frames (200,000) of SEED against the sanitized data
 	@$(PY) -m pcg.datapath.build --asan
 	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/fuzz $(ARGS)
 
-soak: build ## the scenario ROUNDS times (10), stops at the first failure
+soak: build ## property tests on new examples, the scenario ROUNDS times (10); stops at a failure
+	HYPOTHESIS_PROFILE=default $(PYTEST) -q tests/unit/proto tests/unit/wire tests/unit/reconcile tests/unit/model
 	@for round in $$(seq $(or $(ROUNDS),10)); do \
 		echo "round $$round"; $(PY) -m pcg.lab demo || exit 1; done
 

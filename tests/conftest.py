@@ -7,6 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples each time, so that a red run can be had again; HYPOTHESIS_PROFILE=default draws
+# new ones (`make soak`).
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 HERE = Path(__file__).parent
 NEED_ROOT = (HERE / "netns", HERE / "e2e")

@@ -31,10 +31,10 @@ MOVES = {
     (S, m.Welcome): {S},  # of an Hello that we repeated; with a new epoch: ask anew
     (S, m.Refused): {G},
     (S, m.Again): {G},
-    (S, m.Begin): {S},
+    (S, m.Begin): {S, G},  # G, here and below: of another epoch
     (S, m.Chunk): {S, L, B},
-    (S, m.Current): {L, B, S},
-    (S, m.Nothing): {B, S},
+    (S, m.Current): {L, B, S, G},
+    (S, m.Nothing): {B, S, G},
     (S, m.Delta): {S, G},  # kept until the snapshot is here
     (S, m.Heartbeat): {S, G},
     (L, m.Welcome): {L, S},
