@@ -32,12 +32,12 @@ def best(passes: list[Pass]) -> float:
     return min(one.ns for one in passes)
 
 
-def two_workers(sessions: int) -> Iterator[Row]:
+def two_workers(sessions: int, passes: int) -> Iterator[Row]:
     """Two on one table, against one."""
     if len(machine.cores()) < 2:
         yield Row("two workers", sessions=sessions, note="this machine has one core")
         return
-    one, two = Shape(), Shape(workers=2)
+    one, two = Shape(passes), Shape(passes, workers=2)
     with path.opened(World(), sessions, 2) as dp:
         array, split = path.flows(World(), "mixed", sessions)
         path.make_sessions(dp, array, one)

@@ -140,22 +140,29 @@ def forward(
             yield row(workload, sessions, shape, lanes, floor=under)
 
 
-def setup(sessions: int, rules: bool, rounds: int = 3) -> Row:
-    """New sessions, the whole decision; the table's memory has been used before."""
-    place, shape, seen = World(rules=rules), Shape(), []
-    with opened(place, sessions) as dp:
-        array = shuffled(flows(place, "mixed", sessions)[0])
-        made = len(array) // world.FLOW.size
+def setup(sessions: int, rounds: int) -> Iterator[Row]:
+    """New sessions, the whole decision, without rules and with them."""
+    array = shuffled(flows(World(), "mixed", sessions)[0])
+    for rules in (False, True):
+        seen = [whole(passes) for passes in _filled(World(rules=rules), array, rounds)]
+        shape = Shape(passes=1)
+        row_of = row("setup rules" if rules else "setup", sessions, shape, [seen])
+        row_of.note = "1,000 + 1,000 rules, 10,000 routes" if rules else "no rules but those in use"
+        yield row_of
+
+
+def _filled(place: World, array: bytes, rounds: int) -> Iterator[list[Pass]]:
+    """Passes that fill a table, so many times; its memory has been used before."""
+    made = len(array) // world.FLOW.size
+    with opened(place, made) as dp:
         for number in range(rounds + 1):
-            passes = make_sessions(dp, array, shape)
-            seen += [whole(passes)] if number else []
+            passes = make_sessions(dp, array, Shape())
             quiet(dp, "setup")
             if dp.totals()["sessions"] != made:
                 raise RuntimeError(f"{dp.totals()['sessions']} of {made} sessions were made")
             forget(dp)
-    found = row("setup rules" if rules else "setup", sessions, replace(shape, passes=1), [seen])
-    found.note = "1,000 + 1,000 rules, 10,000 routes" if rules else "no rules but those in use"
-    return found
+            if number:
+                yield passes
 
 
 def whole(passes: list[Pass]) -> Pass:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ablations, busy, control, machine, memory, path, table, veth
+from bench import ablations, busy, control, machine, memory, page, path, table, veth
 from bench.rows import IMIX, Row
 from pcg.datapath import build
 from pcg.lab.ns import CommandError
@@ -23,6 +23,8 @@ REPORT = machine.ROOT / "build" / "bench" / "report.json"
 FORWARD = ("north", "south", "east", "mixed")
 SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
+SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
+NOT_QUICK = ("stall", "churn", "flood", "ablations")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
@@ -30,28 +32,34 @@ SIZED_AT = 100_000  # sessions, where the other sizes are measured
 
 
 def forwarding(workload: str, args: argparse.Namespace) -> Iterator[Row]:
-    for sessions in args.sessions:
+    for sessions in args.sessions or some(SOME.get(workload, SESSIONS), args):
         if not path.fits(sessions):
             yield Row(workload, sessions=sessions, note="not enough memory free")
             continue
-        sizes = args.sizes if sessions == SIZED_AT or len(args.sessions) == 1 else args.sizes[:1]
+        sizes = args.sizes if sessions == SIZED_AT or args.sessions else args.sizes[:1]
         shapes = [path.Shape(args.passes, size, burst=args.burst) for size in sizes]
         yield from path.forward(workload, sessions, shapes)
 
 
+def some(sessions: tuple[int, ...], args: argparse.Namespace) -> tuple[int, ...]:
+    """Fewer, in a minute: the largest one of those that are two or three."""
+    quick = tuple(n for n in sessions if n in SESSIONS_QUICK)
+    return (quick if len(quick) == len(SESSIONS_QUICK) else quick[-1:]) if args.quick else sessions
+
+
 def setup(args: argparse.Namespace) -> Iterator[Row]:
-    for rules in (False, True):
-        yield path.setup(min(most(args), 1_000_000), rules, 1 if args.quick else 3)
+    yield from path.setup(min(most(args), 1_000_000), 1 if args.quick else 3)
 
 
 def wired(args: argparse.Namespace) -> Iterator[Row]:
     sizes = veth.SIZES[:1] if args.quick else veth.SIZES
-    yield from veth.measure(WIRED_SESSIONS, 1.0 if args.quick else 2.0, sizes)
+    yield from veth.measure(WIRED_SESSIONS, 0.5 if args.quick else 2.0, sizes)
 
 
 def most(args: argparse.Namespace) -> int:
     """The largest table that is asked for and fits."""
-    return max((n for n in args.sessions if path.fits(n)), default=1_000)
+    wanted = args.sessions or (SESSIONS_QUICK if args.quick else SESSIONS)
+    return max((n for n in wanted if path.fits(n)), default=1_000)
 
 
 def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
@@ -60,7 +68,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         **{name: lambda args, name=name: forwarding(name, args) for name in FORWARD},
         "setup": setup,
         "memory": lambda _args: memory.measure(),
-        "workers": lambda args: busy.two_workers(most(args)),
+        "workers": lambda args: busy.two_workers(min(most(args), 1_000_000), args.passes),
         "stall": lambda args: busy.stall(most(args)),
         "churn": lambda args: busy.churn(min(most(args), 1_000_000)),
         "flood": lambda _args: busy.flood(),
@@ -82,23 +90,25 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--burst", type=int, default=32)
     parser.add_argument("--json", type=Path, default=REPORT, help=f"default: {REPORT}")
     args = parser.parse_args(argv)
-    args.sessions = args.sessions or (SESSIONS_QUICK if args.quick else SESSIONS)
     args.sizes = args.sizes or (SIZES[:1] if args.quick or args.only else SIZES)
-    args.passes = args.passes or (15 if args.quick else 25)
+    args.passes = args.passes or (11 if args.quick else 25)
     return args
 
 
-def measure(args: argparse.Namespace, console: Console) -> list[Row]:
-    """Every part; one that this machine cannot do says why, in a row."""
+def measure(args: argparse.Namespace, console: Console) -> tuple[list[Row], dict[str, float]]:
+    """Every part, and its seconds; one that this machine cannot do says why, in a row."""
     rows: list[Row] = []
-    wanted = args.only or list(parts())
+    took: dict[str, float] = {}
+    wanted = args.only or [n for n in parts() if not (args.quick and n in NOT_QUICK)]
     for name in wanted:
+        begun = time.monotonic()
         try:
             with console.status(name):
                 rows += parts()[name](args)
         except (BackendError, CommandError, RuntimeError, OSError) as error:
             rows.append(Row(name, note=str(error)))
-    return rows
+        took[name] = round(time.monotonic() - begun, 1)
+    return rows, took
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,14 +117,15 @@ def main(argv: list[str] | None = None) -> int:
         build.build()
     begun, report = time.monotonic(), machine.facts()
     report["permitted"] = machine.let_alone()
-    rows = measure(args, console)
-    report |= {"took_s": round(time.monotonic() - begun, 1), "load_after": machine.load()}
+    rows, took = measure(args, console)
+    report |= {"took_s": round(time.monotonic() - begun, 1), "parts_s": took}
+    report["load_after"] = machine.load()
     table.show(console, rows, report)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(
         json.dumps({"machine": report, "rows": [r.as_json() for r in rows]}, indent=1)
     )
-    console.print(f"written: {args.json}")
+    console.print(f"written: {args.json}, {page.write(args.json).name}")
     return 0
 
 

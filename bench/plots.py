@@ -1,0 +1,195 @@
+"""The pictures of the page. A colour means the same everywhere: blue is this gateway."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from bench.published import CYCLES, KERNEL, OVS, SETUP, VPP
+from bench.rows import CYCLES_MAX, OURS
+
+INK, FAINT, GRID = "#1b2733", "#66788a", "#e6ebf0"
+BLUE, BAND = "#1267d6", "rgba(18,103,214,0.16)"
+COLOURS = {OURS: BLUE, VPP: "#c2571a", OVS: "#7a4bb0", KERNEL: "#8a6d1f"}
+FLOOR, BAR = "#9aa8b5", "#1c8a4a"
+WAYS = {"north": "north: tunnel → SNAT → plain", "south": "south: plain → DNAT → tunnel"}
+WAYS |= {"east": "east: tunnel → route → tunnel", "mixed": "mixed: north and south in turn"}
+TICKS = [1_000, 10_000, 100_000, 1_000_000, 10_000_000]
+TICK_TEXT = ["1 k", "10 k", "100 k", "1 M", "10 M"]
+CYCLE_TEXT = ["25", "50", "100", "200", "500", "1 k", "2 k", "5 k", "10 k"]
+HEIGHT = 380
+
+
+def styled(figure: go.Figure, height: int = HEIGHT, **layout) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        template="plotly_white",
+        font={"family": "Inter, 'DejaVu Sans', system-ui, sans-serif", "size": 13, "color": INK},
+        margin={"l": 56, "r": 24, "t": 36, "b": 48},
+        hoverlabel={"bgcolor": "white"},
+        legend={"orientation": "h", "y": 1.14, "x": 0, "xanchor": "left"},
+        **layout,
+    )
+    figure.update_xaxes(gridcolor=GRID, linecolor=FAINT, ticks="outside", tickcolor=GRID)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False)
+    return figure
+
+
+# ---- cycles by sessions ----
+
+
+def cycles(rows: list[dict]) -> go.Figure:
+    """Four panels on one scale: ours with its quartiles, the floor, the bars, the peers."""
+    figure = make_subplots(
+        rows=2,
+        cols=2,
+        subplot_titles=list(WAYS.values()),
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+        vertical_spacing=0.14,
+    )
+    named: set[str] = set()
+    for number, way in enumerate(WAYS):
+        at = {"row": number // 2 + 1, "col": number % 2 + 1}
+        for trace in _panel(way, [r for r in rows if _plain(r, way)]):
+            trace.showlegend = trace.name not in named and trace.showlegend is not False
+            named.add(trace.name)
+            figure.add_trace(trace, **at)
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=TICK_TEXT, range=[2.85, 7.15])
+    figure.update_yaxes(type="log", tickvals=[25, 50, 100, 200, 500, 1000, 2000, 5000, 10_000])
+    figure.update_yaxes(range=[1.3, 4.1], ticktext=CYCLE_TEXT)
+    figure.update_yaxes(title="cycles per packet", col=1)
+    figure.update_xaxes(title="sessions (east: flows)", row=2)
+    return styled(figure, 820).update_layout(legend={"y": 1.12}, margin={"t": 96})
+
+
+def _plain(r: dict, way: str) -> bool:
+    ours = r["system"] == OURS and r["driver"] == "mem" and r["workers"] == 1
+    return ours and r["workload"] == way and r["packet_size"] == 64 and bool(r["cycles_per_packet"])
+
+
+def _panel(way: str, rows: list[dict]) -> list[go.Scatter]:
+    rows = sorted(rows, key=lambda r: r["sessions"])
+    x = [r["sessions"] for r in rows]
+    traces = [_line(peer, points) for peer, points in CYCLES[way].items()]
+    floor = {"color": FLOOR, "width": 2, "dash": "dot"}
+    name = "floor: touch the headers"
+    traces.append(_scatter(name, x, [r["floor"] for r in rows], "lines", line=floor))
+    bars = {n: bar for (workload, n), bar in CYCLES_MAX.items() if workload == way}
+    dash = {"symbol": "line-ew", "size": 26, "line": {"width": 3, "color": BAR}}
+    traces.append(_scatter("the bar", list(bars), list(bars.values()), "markers", marker=dash))
+    band = [r["cycles_p75"] for r in rows] + [r["cycles_min"] for r in reversed(rows)]
+    shade = {"fill": "toself", "fillcolor": BAND, "line": {"width": 0}, "showlegend": False}
+    traces.append(_scatter("fastest to upper quartile", x + x[::-1], band, "lines", **shade))
+    mine = {"line": {"color": BLUE, "width": 3}, "marker": {"size": 8, "color": BLUE}}
+    ours = [r["cycles_per_packet"] for r in rows]
+    text = [f"{value:.0f}" for value in ours]
+    more = {"text": text, "textposition": "bottom center", "textfont": {"color": BLUE}}
+    return [*traces, _scatter(OURS, x, ours, "lines+markers+text", **mine, **more)]
+
+
+def _line(peer: str, points: dict[int, float]) -> go.Scatter:
+    look = {"color": COLOURS[peer], "width": 1.6}
+    mark = {"size": 5, "color": COLOURS[peer]}
+    return _scatter(
+        *(f"{peer}, published", list(points), list(points.values()), "lines+markers"),
+        line=look,
+        marker=mark,
+    )
+
+
+def _scatter(name: str, x: list, y: list, mode: str, **look) -> go.Scatter:
+    return go.Scatter(name=name, x=x, y=y, mode=mode, **look)
+
+
+# ---- the others ----
+
+
+def sizes(rows: list[dict]) -> go.Figure:
+    """Packets of other sizes, at one number of sessions: what a byte costs."""
+    figure = go.Figure()
+    shades = dict(zip(WAYS, (BLUE, "#5b9bea", "#0b3f86", "#a9c9f3"), strict=True))
+    ours = [r for r in rows if r["driver"] == "mem" and r["workers"] == 1 and r["floor"]]
+    sized = {r["sessions"] for r in ours if r["packet_size"] != 64}
+    order = ["64", "IMIX", "1500", "8943"]
+    for way in WAYS:
+        found = [r for r in ours if r["workload"] == way and r["sessions"] in sized]
+        found.sort(key=lambda r: order.index(str(r["packet_size"])))
+        x, y = [str(r["packet_size"]) for r in found], [r["cycles_per_packet"] for r in found]
+        if found:
+            text = [f"{value:.0f}" for value in y]
+            figure.add_bar(name=way, x=x, y=y, text=text, marker_color=shades[way])
+    figure.update_traces(textposition="outside", cliponaxis=False)
+    figure.update_xaxes(title="bytes of the inner packet", type="category")
+    figure.update_yaxes(title="cycles per packet")
+    return styled(figure, barmode="group", bargap=0.25)
+
+
+def setup(rows: list[dict]) -> go.Figure:
+    """New sessions a second, the peers' published ones beside."""
+    names, values, colours = [], [], []
+    for peer, (outwards, inwards) in reversed(SETUP.items()):
+        names += [f"{peer}, inwards", f"{peer}, outwards"]
+        values += [inwards, outwards]
+        colours += [COLOURS[peer]] * 2
+    for r in rows:
+        if r["workload"].startswith("setup") and r["mpps"]:
+            names.append("PCG, 1,000 rules" if "rules" in r["workload"] else "PCG, no rules")
+            values.append(r["mpps"])
+            colours.append(BLUE)
+    text = [f"{value:.2f}" for value in values]
+    figure = go.Figure(go.Bar(x=values, y=names, orientation="h", text=text, marker_color=colours))
+    figure.update_traces(textposition="outside", cliponaxis=False)
+    for bar, name in ((2, "bar, 1,000 rules"), (3, "bar, none")):
+        figure.add_vline(bar, line={"color": BAR, "width": 2, "dash": "dash"})
+        figure.add_annotation(x=bar, y=1.06, yref="paper", text=name, showarrow=False)
+    figure.update_annotations(font={"size": 12, "color": BAR})
+    figure.update_xaxes(title="million new sessions a second, one core", range=[0, 3.6])
+    return styled(figure, margin_l=190)
+
+
+def latency(rows: list[dict]) -> go.Figure:
+    """Median and 99 % by load; a colour for each system and driver."""
+    found = [r for r in rows if "us" in r["more"]]
+    figure = go.Figure()
+    kinds = dict.fromkeys((r["system"], r["driver"]) for r in found)
+    colours = (BLUE, "#e07b00", "#7a4bb0", "#8a6d1f")
+    for kind, colour in zip(kinds, colours, strict=False):
+        mine = [r for r in found if (r["system"], r["driver"]) == kind]
+        loads = [f"{r['more']['load']} %" for r in mine]
+        for percent, dash in {"50": "solid", "99": "dot"}.items():
+            y = [r["more"]["us"][percent] for r in mine]
+            look = {"line": {"color": colour, "dash": dash}, "marker": {"color": colour}}
+            label = f"{' '.join(kind)}, {'median' if percent == '50' else '99 %'}"
+            figure.add_trace(_scatter(label, loads, y, "lines+markers", **look))
+    figure.update_xaxes(title="load, of what can be forwarded", type="category")
+    figure.update_yaxes(title="µs through the gateway", type="log", dtick=1)
+    return styled(figure)
+
+
+def ablations(rows: list[dict]) -> go.Figure:
+    """What each habit is worth."""
+    found = [r for r in rows if r["workload"] == "ablation" and r["value"] is not None]
+    figure = go.Figure()
+    for way, colour in (("north", BLUE), ("south", "#5b9bea")):
+        mine = [r for r in reversed(found) if r["more"]["workload"] == way]
+        x, y = [r["value"] for r in mine], [r["more"]["what"] for r in mine]
+        text = [f"{value:+.0f} %" for value in x]
+        figure.add_bar(name=way, x=x, y=y, text=text, orientation="h", marker_color=colour)
+    figure.update_traces(textposition="outside", cliponaxis=False)
+    figure.update_xaxes(title="slower than the path as it is, %", ticksuffix=" %")
+    return styled(figure, 460, barmode="group", margin_l=230)
+
+
+def ratios(rows: list[dict]) -> go.Figure:
+    """Peers of this very run: how many times as many packets we forward."""
+    found = [r for r in rows if r["workload"].startswith("peer") and r["more"].get("times")]
+    figure = go.Figure()
+    for peer in dict.fromkeys(r["system"] for r in found):
+        mine = [r for r in found if r["system"] == peer]
+        x, y = [r["more"]["case"] for r in mine], [r["more"]["times"] for r in mine]
+        colour = COLOURS[OVS] if "vSwitch" in peer else COLOURS[KERNEL]
+        text = [f"{value:.2f}×" for value in y]
+        figure.add_bar(name=f"PCG against {peer}", x=x, y=y, text=text, marker_color=colour)
+    figure.update_traces(textposition="outside", cliponaxis=False)
+    figure.add_hline(1, line={"color": FAINT, "dash": "dot"})
+    figure.update_yaxes(title="times its packets a second", rangemode="tozero")
+    return styled(figure, barmode="group", bargap=0.3)
