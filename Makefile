@@ -14,7 +14,7 @@ C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/xdp/*.c datapath_c/include
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo figures test test-unit test-c test-asan test-netns test-e2e lint format \
-	fuzz soak bench lab-up lab-down lock clean
+	fuzz soak bench bench-peers lab-up lab-down lock clean
 
 help: ## this page
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ soak: build ## property tests on new examples, the scenario ROUNDS times (10); s
 
 bench: build ## figures of the packet path; QUICK=1: in a minute; ARGS="--only north --sessions 1000"
 	$(PY) -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
+bench-peers: build ## the same packets through Linux and Open vSwitch, in turns, as root
+	$(PY) -m bench.peers $(ARGS)
 
 lab-up: build ## raise the lab and leave it up
 	$(PY) -m pcg.lab up

@@ -56,6 +56,7 @@ CARDS = (
     (plots.ratios, "Peers in this run", "The same packets over the same veth pairs, in turns."),
     (plots.ablations, "What each habit is worth", "100,000 sessions; fastest passes compared."),
 )
+PEERS = "peers.json"
 WIDE = (plots.cycles, plots.ablations)
 
 
@@ -176,8 +177,12 @@ def _said(value) -> str:
 
 
 def write(report: Path) -> Path:
-    page = report.with_suffix(".html")
-    page.write_text(render(json.loads(report.read_text())))
+    """Beside it; the rows of a bench of peers that lies there are on the page too."""
+    page, peers, content = report.with_suffix(".html"), report.with_name(PEERS), report.read_text()
+    shown = json.loads(content)
+    if peers.exists() and peers != report:
+        shown["rows"] += json.loads(peers.read_text())["rows"]
+    page.write_text(render(shown))
     return page
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -95,38 +96,45 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def measure(args: argparse.Namespace, console: Console) -> tuple[list[Row], dict[str, float]]:
+Parts = dict[str, Callable[[], Iterator[Row]]]  # name -> what measures it
+
+
+def measure(wanted: Parts, console: Console) -> tuple[list[Row], dict[str, float]]:
     """Every part, and its seconds; one that this machine cannot do says why, in a row."""
     rows: list[Row] = []
     took: dict[str, float] = {}
-    wanted = args.only or [n for n in parts() if not (args.quick and n in NOT_QUICK)]
-    for name in wanted:
+    for name, part in wanted.items():
         begun = time.monotonic()
         try:
             with console.status(name):
-                rows += parts()[name](args)
+                rows += part()
         except (BackendError, CommandError, RuntimeError, OSError) as error:
             rows.append(Row(name, note=str(error)))
         took[name] = round(time.monotonic() - begun, 1)
     return rows, took
 
 
-def main(argv: list[str] | None = None) -> int:
-    args, console = arguments(argv), Console(highlight=False, width=WIDTH)
+def report(wanted: Parts, file: Path) -> int:
+    """Measure, show, and write `file` and its page."""
+    console = Console(highlight=False, width=WIDTH)
     if "PCGDP_DIR" not in os.environ:  # else somebody has built what is to be measured
         build.build()
-    begun, report = time.monotonic(), machine.facts()
-    report["permitted"] = machine.let_alone()
-    rows, took = measure(args, console)
-    report |= {"took_s": round(time.monotonic() - begun, 1), "parts_s": took}
-    report["load_after"] = machine.load()
-    table.show(console, rows, report)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(
-        json.dumps({"machine": report, "rows": [r.as_json() for r in rows]}, indent=1)
-    )
-    console.print(f"written: {args.json}, {page.write(args.json).name}")
+    begun, facts = time.monotonic(), machine.facts()
+    facts["permitted"] = machine.let_alone()
+    rows, took = measure(wanted, console)
+    facts |= {"took_s": round(time.monotonic() - begun, 1), "parts_s": took}
+    facts["load_after"] = machine.load()
+    table.show(console, rows, facts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"machine": facts, "rows": [r.as_json() for r in rows]}, indent=1))
+    console.print(f"written: {file}, {page.write(file).name}")
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = arguments(argv)
+    wanted = args.only or [n for n in parts() if not (args.quick and n in NOT_QUICK)]
+    return report({name: partial(parts()[name], args) for name in wanted}, args.json)
 
 
 if __name__ == "__main__":
