@@ -71,6 +71,7 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 	pthread_mutex_init(&dp->control, NULL);
 	pthread_mutex_init(&dp->injecting, NULL);
 	pthread_mutex_init(&dp->sweeping, NULL);
+	pthread_mutex_init(&dp->touching, NULL);
 	rc = params_check(&dp->params, error, error_len);
 	if (!rc)
 		rc = arena_open(&dp->arena, &dp->params, error, error_len);
@@ -111,7 +112,7 @@ void pcgdp_close(struct pcgdp *dp)
 	free(dp->counter_vni);
 	free(dp->nat_totals);
 	free(dp->tracer);
-	free(dp->touches);
+	free(dp->touches.at);
 	arena_close(&dp->arena);
 	free(dp);
 }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "touch.h"
 #include "worker.h"
 
 struct nat_totals { // of sessions that have ended; living ones carry their own
@@ -39,10 +40,8 @@ struct pcgdp {
 	struct nat_totals *nat_totals; // by rule id
 	struct tracer *tracer;
 
-	// What the running sweep must mark: a commit adds, housekeeping takes.
-	struct pcgdp_touch *touches;
-	uint32_t n_touches;
-	bool touch_all;
+	pthread_mutex_t touching;
+	struct touch_list touches; // what must be marked: a commit adds, housekeeping takes
 };
 
 void quiesce(struct pcgdp *dp);
@@ -58,7 +57,8 @@ int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);
 int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
 void adjacencies_rebuild(struct pcgdp *dp); // after a commit changed what templates are made of
-int touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n); // n 0: all
+void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n); // n 0: all
+bool mark_touched(struct pcgdp *dp); // false: there was nothing to do
 void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n);
 void *keeper_main(void *dp);
 uint64_t clock_ns(void);

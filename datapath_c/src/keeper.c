@@ -12,6 +12,9 @@
 #include "install.h"
 
 enum { RECLAIM = 256, EACH_MS = 50, ROUNDS_PER_S = 1000 / EACH_MS };
+// Turns without a walk after one for touches: ten commits a second share four walks, and each
+// still reaches its sessions well within a second.
+enum { MARK_REST = 4 };
 
 void quiesce(struct pcgdp *dp)
 {
@@ -95,20 +98,6 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 
 // ---- one session ----
 
-static bool touched(const struct pcgdp_touch *t, uint32_t n, uint32_t vrf, const struct entry *fwd)
-{
-	const struct entry *rev = fwd + 1;
-	// as the initiator sent it, as the other side sees it, and the reply: routes and rules may
-	// speak of any of them
-	const be32 pair[3][2] = {{fwd->key.src, fwd->key.dst}, {rev->key.dst, rev->key.src}, {rev->key.src, rev->key.dst}};
-
-	for (uint32_t i = 0; i < n; i++)
-		for (unsigned k = 0; t[i].vrf == vrf && k < 3; k++)
-			if (in_prefix(pair[k][0], t[i].src_be, t[i].src_len) && in_prefix(pair[k][1], t[i].dst_be, t[i].dst_len))
-				return true;
-	return false;
-}
-
 // Of a workload's port. A next hop that is gone ends nothing: the session finds another one when it
 // is decided again, and keeps its addresses and ports.
 static bool slot_dead(const struct arena *a, uint32_t slot)
@@ -127,23 +116,13 @@ static bool ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
 	return now_s > last && now_s - last > session_timeout_s(t, s);
 }
 
-struct round {
-	const struct pcgdp_touch *touches;
-	uint32_t n_touches;
-	bool all;
-	uint32_t now_s;
-};
-
-static void visit(struct pcgdp *dp, uint32_t s, const struct round *round, struct reclaim *r)
+static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *r)
 {
 	struct session_table *t = &dp->arena.sessions;
 	uint32_t state = LOAD(&t->cold[s].state);
-	struct entry *fwd = &t->e[2 * s];
 
-	if (state == S_LIVE && ended(dp, s, round->now_s) && session_unlink(t, s))
+	if (state == S_LIVE && ended(dp, s, now_s) && session_unlink(t, s))
 		state = S_DYING;
-	if (state == S_LIVE && (round->all || touched(round->touches, round->n_touches, t->cold[s].vrf, fwd)))
-		fwd[0].mark = fwd[1].mark = 1;
 	if (state != S_DYING)
 		return;
 	r->session[r->n++] = s;
@@ -151,70 +130,97 @@ static void visit(struct pcgdp *dp, uint32_t s, const struct round *round, struc
 		reclaim(dp, r);
 }
 
-static void walk(struct pcgdp *dp, const struct round *round, uint32_t first, uint32_t last)
-{
-	struct reclaim r = {.n = 0};
-
-	for (uint32_t s = first; s < last; s++)
-		visit(dp, s, round, &r);
-	reclaim(dp, &r);
-}
-
-int touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
-{
-	struct pcgdp_touch *more;
-
-	pthread_mutex_lock(&dp->sweeping);
-	more = n ? realloc(dp->touches, (dp->n_touches + n) * sizeof(*t)) : NULL;
-	if (!more) {
-		dp->touch_all = true; // also when memory is short: to decide too much again is harmless
-	} else {
-		dp->touches = more;
-		memcpy(dp->touches + dp->n_touches, t, n * sizeof(*t));
-		dp->n_touches += n;
-	}
-	pthread_mutex_unlock(&dp->sweeping);
-	return 0;
-}
-
-// Sessions first to first + n - 1; the slice that reaches the end completes a round. With touches
-// waiting the whole table is walked: they must reach every session within a second.
+// Sessions first to first + n - 1; the slice that reaches the end completes a round.
 void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n)
 {
-	struct round round = {.now_s = seconds_of(dp, now_ns)};
-	uint32_t high;
-	bool last;
+	struct reclaim r = {.n = 0};
+	uint32_t high, now_s = seconds_of(dp, now_ns);
 
 	pthread_mutex_lock(&dp->sweeping);
 	high = LOAD(dp->arena.sessions.high);
-	round.touches = dp->touches;
-	round.n_touches = dp->n_touches;
-	round.all = dp->touch_all;
-	if (round.n_touches || round.all) {
-		first = 0;
-		n = high;
-	}
-	last = first + n >= high;
-	walk(dp, &round, first, MIN(first + n, high));
-	if (last)
+	for (uint32_t s = first; s < MIN(first + n, high); s++)
+		visit(dp, s, now_s, &r);
+	reclaim(dp, &r);
+	if (first + n >= high)
 		STORE(&dp->sweep_round, dp->sweep_round + 1);
-	free(dp->touches);
-	dp->touches = NULL;
-	dp->n_touches = 0;
-	dp->touch_all = false;
 	pthread_mutex_unlock(&dp->sweeping);
+}
+
+// ---- marks ----
+
+// Never waits for a walk: what comes during one is for the next.
+void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
+{
+	pthread_mutex_lock(&dp->touching);
+	if (!n || touch_list_add(&dp->touches, t, n))
+		dp->touches.all = true; // also when memory is short: to decide too much again is harmless
+	pthread_mutex_unlock(&dp->touching);
+}
+
+static bool touches_take(struct pcgdp *dp, struct touch_list *l)
+{
+	pthread_mutex_lock(&dp->touching);
+	*l = dp->touches;
+	memset(&dp->touches, 0, sizeof(dp->touches));
+	pthread_mutex_unlock(&dp->touching);
+	return l->n || l->all;
+}
+
+// As the initiator sent it, as the other side sees it, and the reply: routes and rules may speak of
+// any of them. One line of the session is read, not both: what the reply's holds follows from it.
+static bool touched(const struct touch_index *x, const struct entry *fwd)
+{
+	uint32_t vrf = fwd->key.domain_proto >> 9;
+	be32 src = fwd->op == OP_SRC ? fwd->new_addr : fwd->key.src, dst = fwd->op == OP_DST ? fwd->new_addr : fwd->key.dst;
+
+	return touch_fits(x, vrf, fwd->key.src, fwd->key.dst) || touch_fits(x, vrf, dst, src) || (fwd->op && touch_fits(x, vrf, src, dst));
+}
+
+// A session that is being made or taken apart may be seen half written: it was decided by what is in
+// force now, or nobody will find it, so neither a mark too many nor one too few does harm.
+static void walk_marks(const struct session_table *t, const struct touch_index *x)
+{
+	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
+		struct entry *fwd = &t->e[2 * s];
+
+		if ((!x || touched(x, fwd)) && LOAD(&t->cold[s].state) == S_LIVE)
+			fwd[0].mark = fwd[1].mark = 1;
+	}
+}
+
+// The whole table, once for all touches that wait. No lock is held, so neither a commit nor ageing
+// waits for it.
+bool mark_touched(struct pcgdp *dp)
+{
+	struct touch_list l;
+	struct touch_index x;
+
+	if (!touches_take(dp, &l))
+		return false;
+	if (l.all || touch_index_build(&x, &l)) {
+		walk_marks(&dp->arena.sessions, NULL);
+	} else {
+		walk_marks(&dp->arena.sessions, &x);
+		touch_index_free(&x);
+	}
+	free(l.at);
+	return true;
 }
 
 void *keeper_main(void *arg)
 {
 	struct pcgdp *dp = arg;
-	uint32_t cursor = 0;
+	uint32_t cursor = 0, rest = 0;
 
 	while (!LOAD(&dp->stop)) {
 		struct timespec t = {.tv_nsec = EACH_MS * 1000000l};
 		uint32_t high = LOAD(dp->arena.sessions.high), slice = high / ROUNDS_PER_S + 1024;
 
 		nanosleep(&t, NULL);
+		if (rest)
+			rest--;
+		else if (mark_touched(dp))
+			rest = MARK_REST;
 		sweep(dp, clock_ns(), cursor, slice);
 		cursor = cursor + slice >= high ? 0 : cursor + slice;
 	}

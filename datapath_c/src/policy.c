@@ -94,32 +94,39 @@ static void publish(struct pcgdp *dp, struct config *c)
 		adjacencies_rebuild(dp);
 }
 
-int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_touch *touches, uint32_t n, char *error, uint32_t error_len)
+static struct config *building_take(struct pcgdp *dp)
 {
 	struct config *c;
-	int rc;
 
 	pthread_mutex_lock(&dp->control);
 	c = dp->building;
 	dp->building = NULL;
+	pthread_mutex_unlock(&dp->control);
+	return c;
+}
+
+int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_touch *touches, uint32_t n, char *error, uint32_t error_len)
+{
+	struct config *c = building_take(dp);
+	int rc;
+
 	if (!c) {
 		snprintf(error, error_len, "commit without begin");
-		rc = -EPROTO;
-		goto out;
+		return -EPROTO;
 	}
 	c->revision = revision;
-	rc = config_build(c, error, error_len);
+	rc = config_build(c, error, error_len); // milliseconds: readers need not wait for it
+	pthread_mutex_lock(&dp->control);
 	if (!rc)
 		rc = steer(dp, c, error, error_len);
-	if (rc) {
-		config_free(c);
-		goto out;
+	if (!rc) {
+		publish(dp, c);
+		touch_add(dp, touches, n);
+		dp->commits++;
+		dp->arena.head->changes++;
 	}
-	publish(dp, c);
-	touch_add(dp, touches, n);
-	dp->commits++;
-	dp->arena.head->changes++;
-out:
 	pthread_mutex_unlock(&dp->control);
+	if (rc)
+		config_free(c);
 	return rc;
 }

@@ -199,6 +199,7 @@ int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out
 
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 {
+	mark_touched(dp);
 	sweep(dp, now_ns ? now_ns : clock_ns(), 0, NONE / 2);
 	return 0;
 }

@@ -67,7 +67,7 @@ static void limbo_add(struct arena *a, uint32_t i, uint32_t round)
 	a->limbo_last = i;
 }
 
-// Three walks over the sessions have ended since. Slices and a walk for a commit overlap, so two of
+// Three walks over the sessions have ended since. A caller.s and housekeeping.s overlap, so two of
 // them may have begun before the port was gone, or while a worker still opened a session with it.
 static bool limbo_over(const struct pcgdp *dp, uint32_t i)
 {
@@ -141,17 +141,17 @@ static bool room_for(const struct pcgdp *dp, const struct pcgdp_ports *r, uint32
 }
 
 // A port in another segment: what its sessions may do is decided again.
-static void touch_address(struct pcgdp *dp, uint32_t vrf, be32 address)
+static void touch_address(struct pcgdp *dp, const struct pcgdp_ports *r)
 {
 	struct pcgdp_touch t[2] = {
-		{.vrf = vrf, .src_be = address, .src_len = 32},
-		{.vrf = vrf, .dst_be = address, .dst_len = 32},
+		{.vrf = r->vrf, .src_be = r->address_be, .src_len = 32},
+		{.vrf = r->vrf, .dst_be = r->address_be, .dst_len = 32},
 	};
 
 	touch_add(dp, t, 2);
 }
 
-static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps *s)
+static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps *s, bool *elsewhere)
 {
 	struct arena *a = &dp->arena;
 	struct table_query q = {a, r->vrf, r->address_be};
@@ -165,8 +165,7 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 	} else if (!memcmp(&a->ports[i].rec, r, sizeof(*r))) {
 		return 0;
 	}
-	if (!is_new && a->ports[i].rec.vni != r->vni)
-		touch_address(dp, r->vrf, r->address_be);
+	*elsewhere = !is_new && a->ports[i].rec.vni != r->vni;
 	a->ports[i].rec = *r;
 	a->head->changes++;
 	if (!is_new) {
@@ -186,12 +185,18 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 {
 	struct swaps *s = calloc(1, sizeof(*s));
-	int rc = !s ? -ENOMEM : room_for(dp, r, n) ? 0 : -ENOSPC; // whole or not at all
+	bool *elsewhere = calloc(n + 1, sizeof(*elsewhere));
+	int rc = !s || !elsewhere ? -ENOMEM : room_for(dp, r, n) ? 0 : -ENOSPC; // whole or not at all
 
 	for (uint32_t i = 0; !rc && i < n; i++)
-		rc = port_put(dp, &r[i], s);
+		rc = port_put(dp, &r[i], s, &elsewhere[i]);
 	if (s)
 		swaps_flush(dp, s);
+	// Only now: a worker that still saw the old record would decide by it, and clear the mark.
+	for (uint32_t i = 0; elsewhere && i < n; i++)
+		if (elsewhere[i])
+			touch_address(dp, &r[i]);
+	free(elsewhere);
 	free(s);
 	return rc;
 }

@@ -1,0 +1,125 @@
+"""touch.c, keeper.c: which sessions a commit marks, as a slow twin says that asks one by one."""
+
+import random
+import time
+
+import pytest
+
+from bench import path, world
+from bench.path import Shape
+from bench.world import World
+from pcg.datapath.lib import Datapath
+from pcg.reconcile.records import Touch
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("built")
+PLACE, SESSIONS = World(64), 512
+SHAPE = Shape(passes=2, more={"realtime": 0, "keeper": 0})
+NOBODY = Touch(0xFFFFFFFF, b"\xff" * 4, b"\xff" * 4, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def made(built):
+    """Sessions of both directions, and the array that forwards them all."""
+    with path.opened(PLACE, SESSIONS) as dp:
+        array, _ = path.flows(PLACE, "mixed", SESSIONS)
+        path.make_sessions(dp, array, SHAPE)
+        assert dp.totals()["sessions"] == SESSIONS
+        yield dp, array
+
+
+def marked_by(dp: Datapath, array: bytes, touches: list[Touch]) -> set[int]:
+    path.make_sessions(dp, array, SHAPE)  # a packet of each: no mark is left
+    assert not marked(dp)
+    dp.commit(PLACE.policy(), 2, touches)
+    dp.sweep(time.monotonic_ns())
+    return marked(dp)
+
+
+def marked(dp: Datapath) -> set[int]:
+    return {s["index"] for s in dp.sessions() if s["marked"]}
+
+
+def within(address: bytes, prefix: bytes, length: int) -> bool:
+    return not (int.from_bytes(address) ^ int.from_bytes(prefix)) >> (32 - length)
+
+
+def ends(session: dict) -> list[tuple[bytes, bytes]]:
+    """As the initiator sent it, as the other side sees it, and the reply."""
+    at = {name: address_of(session[name]) for name in ("fwd_src", "fwd_dst", "rev_src", "rev_dst")}
+    there, back = (at["fwd_src"], at["fwd_dst"]), (at["rev_src"], at["rev_dst"])
+    return [there, back[::-1], back]
+
+
+def address_of(value) -> bytes:
+    return bytes(int(part) for part in value.split("."))
+
+
+def twin(sessions: list[dict], touches: list[Touch]) -> set[int]:
+    return {
+        s["index"]
+        for s in sessions
+        for src, dst in ends(s)
+        for t in touches
+        if t.vrf == s["vrf"]
+        and within(src, t.src_be, t.src_len)
+        and within(dst, t.dst_be, t.dst_len)
+    }
+
+
+def some(rng: random.Random, sessions: list[dict], lengths: list[tuple[int, int]]) -> list[Touch]:
+    """Near what there is: prefixes of real addresses, some with a bit changed, of two VRFs."""
+    touches = []
+    for _ in range(rng.randrange(1, 40)):
+        src, dst = rng.choice(ends(rng.choice(sessions)))
+        flipped = int.from_bytes(dst) ^ rng.choice((0, 0, 1 << rng.randrange(32)))
+        vrf = rng.choice((0, 0, 0, 1))
+        touches.append(Touch(vrf, src, flipped.to_bytes(4), *rng.choice(lengths)))
+    return touches
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_marks_what_the_twin_marks(made, seed):
+    dp, array = made
+    rng = random.Random(seed)
+    every = [(a, b) for a in range(33) for b in range(33)]
+    touches = some(rng, dp.sessions(), rng.sample(every, rng.randrange(1, 32)))
+    assert marked_by(dp, array, touches) == twin(dp.sessions(), touches)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_more_lengths_than_are_kept_none_is_missed(made, seed):
+    """Rounded to whole bytes, a touch may mark too many, never too few, and no other VRF's."""
+    dp, array = made
+    rng = random.Random(seed)
+    touches = []
+    while len({t[3:] for t in touches}) <= 40:
+        touches += some(rng, dp.sessions(), [(rng.randrange(16, 33), rng.randrange(16, 33))])
+    rounded = [t._replace(src_len=t.src_len & ~7, dst_len=t.dst_len & ~7) for t in touches]
+    got = marked_by(dp, array, touches)
+    assert twin(dp.sessions(), touches) <= got == twin(dp.sessions(), rounded)
+
+
+def test_one_that_concerns_nobody(made):
+    dp, array = made
+    assert marked_by(dp, array, [NOBODY]) == set()
+
+
+def test_none_at_all_concerns_everybody(made):
+    dp, array = made
+    assert len(marked_by(dp, array, [])) == SESSIONS
+
+
+def test_beside_housekeeping_every_commit_reaches_its_sessions(made):
+    """Commits faster than walks: what comes during one is marked by the next."""
+    dp, array = made
+    path.make_sessions(dp, array, SHAPE)
+    touches = [Touch(0, world.workload(w), bytes(4), 32, 0) for w in range(PLACE.workloads)]
+    concerned = twin(dp.sessions(), touches)
+    dp.start()
+    try:
+        for number, touch in enumerate(touches):
+            dp.commit(PLACE.policy(), number, [touch])
+        wait_until(lambda: marked(dp) == concerned, "all that were touched are marked")
+    finally:
+        dp.stop()
