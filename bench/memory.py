@@ -8,8 +8,8 @@ from bench.rows import Row
 from pcg.datapath.lib import Datapath
 
 LEAST = 1024
-COLD_RECORD = 64  # one line a session (datapath_c/src/session.h)
-SESSIONS = 1 << 20  # where the indices, whose sizes are powers of two, are as full as they get
+COLD_RECORD = 16  # a session (datapath_c/src/session.h)
+SESSIONS = 1 << 20
 
 
 def layout(sessions: int, mappings: int) -> int:

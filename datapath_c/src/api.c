@@ -56,7 +56,7 @@ static void claim_ports(struct pcgdp *dp)
 
 	for (uint32_t m = 0; m < *t->high; m++)
 		if (t->m[m].sessions)
-			natport_claim(&dp->natports, t->m[m].public_index, (uint8_t)t->m[m].in.domain_proto, ntohs(t->m[m].out_port));
+			natport_claim(&dp->natports, t->m[m].public_index, (uint8_t)t->m[m].domain_proto, ntohs(t->m[m].out_port));
 }
 
 int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *error, uint32_t error_len)

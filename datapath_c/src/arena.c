@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ARENA_LAYOUT = 1 }; // raise it with any change of what lies in the arena
+enum { ARENA_LAYOUT = 2 }; // raise it with any change of what lies in the arena
 #define ARENA_MAGIC 0x414e455241474350ull // "PCGARENA"
 #define HUGE_PAGE (2ul << 20)
 
@@ -118,8 +118,8 @@ static void mappings_attach(struct arena *a)
 	*t->lock = 0;
 	*t->live = 0;
 	*t->free_head = NONE;
-	sigtab_unlock_all(&t->by_in);
-	sigtab_unlock_all(&t->by_out);
+	sigtab_attach(&t->by_in);
+	sigtab_attach(&t->by_out);
 	for (uint32_t m = 0; m < *t->high; m++)
 		t->m[m].sessions = 0;
 	for (uint32_t s = 0; s < *a->sessions.high; s++)

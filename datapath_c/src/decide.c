@@ -213,12 +213,12 @@ bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struc
 // Whose rule is gone, or whose VRF has lost the address, is open to nobody.
 static bool mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
 {
-	if (m->in.domain_proto >> 8 != domain_of(v->rec.index, false))
+	if (m->domain_proto >> 8 != domain_of(v->rec.index, false))
 		return false;
 	for (uint32_t i = 0; i < v->snat.n; i++) {
 		const struct pcgdp_nat *r = &c->nat[v->snat.rules[i].rule];
 
-		if (in_prefix(m->in.src, r->match.src_be, r->match.src_len) && mapping_fits(c, r, m))
+		if (in_prefix(m->src, r->match.src_be, r->match.src_len) && mapping_fits(c, r, m))
 			return true;
 	}
 	return false;
@@ -237,8 +237,8 @@ static void to_mapping(const struct config *c, const struct arena *a, const stru
 	m = &a->mappings.m[d->mapping];
 	d->kind = PCGDP_SNAT;
 	d->nat_id = m->nat_id;
-	d->new_addr = m->in.src;
-	d->new_port = m->in.sport;
+	d->new_addr = m->src;
+	d->new_port = m->sport;
 }
 
 static void from_uplink(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)

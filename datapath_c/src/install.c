@@ -89,9 +89,7 @@ static void session_fill(struct worker *w, struct entry *fwd, const union key *k
 
 static union key mapping_key(const union key *k, uint32_t nat_id)
 {
-	union key in = {.src = k->src, .dst = htonl(nat_id), .sport = k->sport, .dport = 0, .domain_proto = k->domain_proto};
-
-	return in;
+	return mapping_in_key(k->src, k->sport, k->domain_proto, nat_id);
 }
 
 // A port of one of the rule's public addresses; the one paired with the source is asked first
@@ -110,7 +108,7 @@ static bool mapping_draw(struct worker *w, const struct decision *d, uint8_t pro
 
 		if (!port)
 			continue;
-		m->public_index = pub->rec.index;
+		m->public_index = (uint16_t)pub->rec.index;
 		m->out_addr = pub->rec.secondary_be;
 		m->out_port = htons(port);
 		return true;
@@ -142,8 +140,10 @@ static bool mapping_get(struct worker *w, const union key *k, const struct decis
 			*reason = R_NAT_MAPPINGS_FULL;
 			return false;
 		}
-		t->m[m].in = in;
-		t->m[m].nat_id = d->nat_id;
+		t->m[m].src = in.src;
+		t->m[m].sport = in.sport;
+		t->m[m].domain_proto = in.domain_proto;
+		t->m[m].nat_id = (uint16_t)d->nat_id;
 		if (!mapping_draw(w, d, proto, &t->m[m])) {
 			mapping_free(t, m);
 			*reason = R_NAT_PORTS_EXHAUSTED;
@@ -204,18 +204,15 @@ static void inherit(struct session_table *t, uint32_t s, uint32_t old)
 	t->cold[s].made_s = t->cold[old].made_s;
 }
 
-static void cold_fill(struct cold *c, const struct decision *d, const union key *k, uint32_t mapping, uint32_t now_s)
+static void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping, uint32_t now_s)
 {
 	c->published = 0;
-	c->nat_id = d->nat_id;
+	c->nat_id = (uint16_t)d->nat_id;
 	c->fw_id = d->fw_id;
-	c->public_index = d->public_index;
 	c->mapping = mapping;
-	c->vrf = k->domain_proto >> 9;
 	c->made_s = now_s;
-	c->kind = d->kind;
-	c->from_uplink = k->domain_proto >> 8 & 1;
-	c->log = d->log;
+	c->kind = d->kind & 7;
+	c->log = !!d->log;
 }
 
 struct entry *session_install(struct worker *w, struct pkt *p, const union key *k, const struct decision *d, uint32_t old)
@@ -236,7 +233,7 @@ struct entry *session_install(struct worker *w, struct pkt *p, const union key *
 		return NULL;
 	}
 	if (!take_mapping(w, k, d, &m, &reason)) {
-		cold_fill(&t->cold[s], d, k, m, w->now_s);
+		cold_fill(&t->cold[s], d, m, w->now_s);
 		if (m == NONE)
 			session_free(t, s);
 		else
@@ -244,13 +241,12 @@ struct entry *session_install(struct worker *w, struct pkt *p, const union key *
 		drop(p, reason);
 		return NULL;
 	}
-	cold_fill(&t->cold[s], d, k, m, w->now_s);
+	cold_fill(&t->cold[s], d, m, w->now_s);
 	if (m != NONE)
 		mapping_contact(&mt->m[m], k->domain_proto >> 8 & 1 ? k->src : k->dst);
 	if (d->draw_port) {
 		addr = mt->m[m].out_addr;
 		port = mt->m[m].out_port;
-		t->cold[s].public_index = mt->m[m].public_index;
 	}
 	session_fill(w, &t->e[2 * s], k, p, d, addr, port);
 	if (old != NONE)

@@ -50,7 +50,7 @@ static void add_totals(struct pcgdp *dp, uint32_t s)
 {
 	const struct session_table *t = &dp->arena.sessions;
 	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
-	const struct entry *in = t->cold[s].from_uplink ? fwd : rev, *out = t->cold[s].from_uplink ? rev : fwd;
+	const struct entry *in = session_from_uplink(t, s) ? fwd : rev, *out = session_from_uplink(t, s) ? rev : fwd;
 	struct nat_totals *sum = &dp->nat_totals[t->cold[s].nat_id];
 
 	ADD(&sum->in_packets, in->packets);
@@ -67,7 +67,7 @@ static void drop_mapping(struct pcgdp *dp, struct reclaim *r, uint32_t m)
 
 	if (!mapping_release(t, m))
 		return;
-	natport_give(&dp->natports, map->public_index, (uint8_t)map->in.domain_proto, ntohs(map->out_port));
+	natport_give(&dp->natports, map->public_index, (uint8_t)map->domain_proto, ntohs(map->out_port));
 	r->mapping[r->n_mappings++] = m;
 }
 

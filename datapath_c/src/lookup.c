@@ -114,12 +114,12 @@ static void end_session(struct worker *w, uint32_t s)
 	const union key *k = &t->e[2 * s].key;
 
 	if (session_unlink(t, s) && c->mapping != NONE)
-		mapping_forget(&w->dp->arena.mappings.m[c->mapping], c->from_uplink ? k->src : k->dst);
+		mapping_forget(&w->dp->arena.mappings.m[c->mapping], session_from_uplink(t, s) ? k->src : k->dst);
 }
 
 static bool same_rules(const struct cold *c, const struct decision *d)
 {
-	return d->reason != R_OK || (d->nat_id == c->nat_id && d->fw_id == c->fw_id && d->log == c->log);
+	return d->reason != R_OK || (d->nat_id == c->nat_id && d->fw_id == c->fw_id && !!d->log == c->log);
 }
 
 // For explain: the session as it would be made anew.

@@ -8,12 +8,19 @@ struct in_query {
 	const union key *k;
 };
 
+static union key in_key(const struct mapping *m)
+{
+	return mapping_in_key(m->src, m->sport, m->domain_proto, m->nat_id);
+}
+
 // A dying record does not count as there: its inside endpoint may be mapped anew beside it.
 static bool in_is(const void *ctx, uint32_t m)
 {
 	const struct in_query *q = ctx;
 
-	return key_equal(&q->t->m[m].in, q->k) && LOAD(&q->t->m[m].sessions);
+	const union key in = in_key(&q->t->m[m]);
+
+	return key_equal(&in, q->k) && LOAD(&q->t->m[m].sessions);
 }
 
 static bool out_is(const void *ctx, uint32_t m)
@@ -22,7 +29,7 @@ static bool out_is(const void *ctx, uint32_t m)
 	const struct mapping *r = &q->t->m[m];
 
 	return r->out_addr == q->k->src && r->out_port == q->k->sport &&
-		(r->in.domain_proto & 0xff) == q->k->domain_proto && LOAD(&r->sessions);
+		(r->domain_proto & 0xff) == q->k->domain_proto && LOAD(&r->sessions);
 }
 
 union key mapping_out_key(be32 addr, be16 port, uint8_t proto)
@@ -89,9 +96,10 @@ void mapping_free(struct mapping_table *t, uint32_t m)
 int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there)
 {
 	struct mapping *r = &t->m[m];
-	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->in.domain_proto);
-	struct in_query qi = {t, &r->in}, qo = {t, &out};
-	uint64_t hi = hash_key(t->secret, &r->in), ho = hash_key(t->secret, &out);
+	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->domain_proto);
+	union key in = in_key(r);
+	struct in_query qi = {t, &in}, qo = {t, &out};
+	uint64_t hi = hash_key(t->secret, &in), ho = hash_key(t->secret, &out);
 	uint32_t other;
 	int rc;
 
@@ -110,18 +118,20 @@ int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there)
 bool mapping_release(struct mapping_table *t, uint32_t m)
 {
 	struct mapping *r = &t->m[m];
-	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->in.domain_proto);
+	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->domain_proto), in = in_key(r);
 
 	if (__atomic_sub_fetch(&r->sessions, 1, __ATOMIC_ACQ_REL))
 		return false;
-	sigtab_remove(&t->by_in, hash_key(t->secret, &r->in), m);
+	sigtab_remove(&t->by_in, hash_key(t->secret, &in), m);
 	sigtab_remove(&t->by_out, hash_key(t->secret, &out), m);
 	return true;
 }
 
 void mapping_retire(struct mapping_table *t, uint32_t m)
 {
-	sigtab_remove(&t->by_in, hash_key(t->secret, &t->m[m].in), m);
+	union key in = in_key(&t->m[m]);
+
+	sigtab_remove(&t->by_in, hash_key(t->secret, &in), m);
 }
 
 // Two workers may write the same place: then one of two contacts is forgotten early, no more.

@@ -140,8 +140,8 @@ static int nat_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
 	memcpy(sum, dp->nat_totals, 65536 * sizeof(*sum));
 	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
 		const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
-		const struct entry *in = t->cold[s].from_uplink ? fwd : rev, *o = t->cold[s].from_uplink ? rev : fwd;
-		struct nat_totals *at = &sum[t->cold[s].nat_id & 0xffff];
+		const struct entry *in = session_from_uplink(t, s) ? fwd : rev, *o = session_from_uplink(t, s) ? rev : fwd;
+		struct nat_totals *at = &sum[t->cold[s].nat_id];
 
 		if (LOAD(&t->cold[s].state) != S_LIVE)
 			continue;
@@ -167,6 +167,23 @@ int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, 
 	return table == PCGDP_T_NAT ? nat_counters(dp, out, n) : -EINVAL;
 }
 
+enum { NOT_TRANSLATED = 255 }; // struct pcgdp_session's word for it
+
+// By the address that the other side sees: a session does not outlive a change of it.
+static uint32_t public_of_session(const struct pcgdp *dp, uint32_t s)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	const struct cold *c = &t->cold[s];
+	const struct public_address *pub;
+
+	if (c->kind == KIND_PLAIN)
+		return NONE;
+	if (c->mapping != NONE)
+		return dp->arena.mappings.m[c->mapping].public_index;
+	pub = public_of_secondary(dp->cfg, session_from_uplink(t, s) ? t->e[2 * s].key.dst : t->e[2 * s + 1].key.dst);
+	return pub ? pub->rec.index : NONE;
+}
+
 static void session_out(const struct pcgdp *dp, uint32_t s, uint32_t now_s, struct pcgdp_session *out)
 {
 	const struct session_table *t = &dp->arena.sessions;
@@ -174,13 +191,13 @@ static void session_out(const struct pcgdp *dp, uint32_t s, uint32_t now_s, stru
 	const struct cold *c = &t->cold[s];
 	uint32_t a = PEEK(&fwd->last_s), b = PEEK(&rev->last_s), last = a > b ? a : b;
 
-	*out = (struct pcgdp_session){.index = s, .vrf = c->vrf, .protocol = (uint8_t)proto_of(&fwd->key),
-		.state = (uint8_t)session_tcp_state(t, s), .marked = fwd->mark | rev->mark, .kind = c->kind,
+	*out = (struct pcgdp_session){.index = s, .vrf = session_vrf(t, s), .protocol = (uint8_t)proto_of(&fwd->key),
+		.state = (uint8_t)session_tcp_state(t, s), .marked = fwd->mark | rev->mark, .kind = c->kind == KIND_PLAIN ? NOT_TRANSLATED : c->kind,
 		.fwd_src_be = fwd->key.src, .fwd_dst_be = fwd->key.dst, .rev_src_be = rev->key.src, .rev_dst_be = rev->key.dst,
 		.fwd_sport = ntohs(fwd->key.sport), .fwd_dport = ntohs(fwd->key.dport), .rev_sport = ntohs(rev->key.sport),
-		.rev_dport = ntohs(rev->key.dport), .nat_id = c->nat_id, .fw_id = c->fw_id, .public_index = c->public_index,
+		.rev_dport = ntohs(rev->key.dport), .nat_id = c->nat_id, .fw_id = c->fw_id, .public_index = public_of_session(dp, s),
 		.age_s = now_s > c->made_s ? now_s - c->made_s : 0, .idle_s = now_s > last ? now_s - last : 0,
-		.timeout_s = session_timeout_s(t, s), .fwd_from_uplink = c->from_uplink, .fwd_packets = PEEK(&fwd->packets),
+		.timeout_s = session_timeout_s(t, s), .fwd_from_uplink = session_from_uplink(t, s), .fwd_packets = PEEK(&fwd->packets),
 		.fwd_bytes = PEEK(&fwd->bytes), .rev_packets = PEEK(&rev->packets), .rev_bytes = PEEK(&rev->bytes)};
 }
 
@@ -189,11 +206,13 @@ int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out
 	const struct session_table *t = &dp->arena.sessions;
 	uint32_t now_s = seconds_of(dp, clock_ns()), got = 0;
 
+	pthread_mutex_lock(&dp->control); // the policy stays
 	pthread_mutex_lock(&dp->sweeping);
 	for (; *cursor < LOAD(t->high) && got < n; (*cursor)++)
 		if (LOAD(&t->cold[*cursor].state) == S_LIVE)
 			session_out(dp, *cursor, now_s, &out[got++]);
 	pthread_mutex_unlock(&dp->sweeping);
+	pthread_mutex_unlock(&dp->control);
 	return (int)got;
 }
 

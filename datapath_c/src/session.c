@@ -72,7 +72,7 @@ int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
 
 bool session_unlink(struct session_table *t, uint32_t s)
 {
-	uint32_t live = S_LIVE;
+	uint8_t live = S_LIVE;
 
 	if (!__atomic_compare_exchange_n(&t->cold[s].state, &live, S_DYING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
@@ -122,7 +122,7 @@ void session_attach(struct session_table *t)
 	*t->lock = 0;
 	*t->live = 0;
 	*t->free_head = NONE;
-	sigtab_unlock_all(&t->index);
+	sigtab_attach(&t->index);
 	for (uint32_t s = 0; s < *t->high; s++) {
 		if (t->cold[s].state == S_LIVE) {
 			t->e[2 * s].mark = t->e[2 * s + 1].mark = 1;

@@ -6,7 +6,9 @@
 // port to rewrite, checksum differences worked out beforehand, the slot to leave by, the slot the
 // packet must have come from. A packet needs its own direction's entry and nothing else, so the two
 // directions may be served by two workers at no cost. What packets rarely need lies in a cold
-// record beside the table.
+// record beside the table, and nothing that follows from something else: whose VRF and which
+// side began stand in the forward key, the public address is the mapping's or is found by the
+// session's own outside address, and whatever a rule says of its sessions is found by its id.
 //
 // States of a session (cold.state), and who may move it:
 //   FREE   -> MAKING  a worker takes it from the free list
@@ -47,21 +49,22 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 64 + 0, "one line");
 
 enum session_state { S_FREE, S_MAKING, S_LIVE, S_DYING };
-enum { KIND_PLAIN = 255 }; // not translated; otherwise enum pcgdp_nat_action
+enum { KIND_PLAIN = 7 }; // not translated; otherwise enum pcgdp_nat_action
 
 struct cold {
-	uint32_t state;
-	uint32_t next_free;
-	uint32_t nat_id, fw_id; // 0: none
-	uint32_t public_index, mapping; // NONE: none
-	uint32_t vrf;
+	uint8_t state;
+	uint8_t kind : 3, log : 1;
+	uint8_t published : 1; // it lived; 0: it was lost before
+	uint16_t nat_id;       // 0: none
+	uint32_t fw_id;        // 0: none
+	union {
+		uint32_t mapping;   // NONE: none
+		uint32_t next_free; // while FREE
+	};
 	uint32_t made_s;
-	uint8_t kind, from_uplink, log;
-	uint8_t published; // 1: it lived; 0: it was lost before
-	uint32_t pad[7];
-} __attribute__((aligned(LINE)));
+};
 
-_Static_assert(sizeof(struct cold) == LINE, "one line");
+_Static_assert(sizeof(struct cold) == 16, "four to a line");
 
 struct session_table {
 	struct entry *e; // 2 a session
@@ -91,6 +94,16 @@ INLINE uint32_t proto_of(const union key *k)
 INLINE uint32_t domain_of(uint32_t vrf, bool uplink)
 {
 	return 2 * vrf + uplink;
+}
+
+INLINE uint32_t session_vrf(const struct session_table *t, uint32_t s)
+{
+	return t->e[2 * s].key.domain_proto >> 9;
+}
+
+INLINE bool session_from_uplink(const struct session_table *t, uint32_t s)
+{
+	return t->e[2 * s].key.domain_proto >> 8 & 1;
 }
 
 INLINE uint32_t entry_number(const struct session_table *t, const struct entry *e)

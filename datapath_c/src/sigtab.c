@@ -3,50 +3,77 @@
 
 #include "sigtab.h"
 
-// Places for 1.6 times the records: at five of eight on average seven chains in a hundred overflow,
-// and there are overflow buckets for a quarter.
+// Four and a half records to a bucket of eight when all are used. Records come and go, and what
+// once went to an overflow bucket stays there: in the long run three buckets in twenty have one
+// (simulated; four in a hundred when a table is filled once), and there are four for twenty.
 static uint32_t main_buckets(uint32_t records)
 {
-	uint32_t n = 16;
-
-	while ((uint64_t)n * 5 < records)
-		n <<= 1;
-	return n;
+	return (uint32_t)((uint64_t)records * 2 / 9) + 16;
 }
 
 static uint32_t over_buckets(uint32_t records)
 {
-	return main_buckets(records) / 4 + 16;
+	return main_buckets(records) / 5 + 16;
 }
 
 size_t sigtab_bytes(uint32_t records)
 {
-	// one more line in front for over_next; bucket number 0 is a real one, never a chain's next
+	// one more line in front for the head; bucket number 0 is a real one, never a chain's next
 	return LINE + ((size_t)main_buckets(records) + over_buckets(records)) * sizeof(struct bucket);
 }
 
 void sigtab_init(struct sigtab *t, void *memory, uint32_t records, bool fresh)
 {
-	uint32_t n = main_buckets(records);
-
-	t->over_next = memory;
+	t->head = memory;
 	t->b = (struct bucket *)((uint8_t *)memory + LINE);
-	t->mask = n - 1;
-	t->n_total = n + over_buckets(records);
+	t->n_main = main_buckets(records);
+	t->n_total = t->n_main + over_buckets(records);
 	if (fresh)
-		*t->over_next = n; // the memory is zero: every place empty
+		t->head->over_high = t->n_main; // the memory is zero: every place empty
 }
 
 static struct bucket *chain_more(struct sigtab *t, struct bucket *last)
 {
-	uint32_t n = ADD(t->over_next, 1);
+	struct sigtab_head *h = t->head;
+	uint32_t n = 0;
 
-	if (n >= t->n_total) {
-		__atomic_fetch_sub(t->over_next, 1, __ATOMIC_RELAXED);
-		return NULL;
+	spin_lock(&h->lock);
+	if (h->over_free) {
+		n = h->over_free;
+		h->over_free = t->b[n].next_free;
+	} else if (h->over_high < t->n_total) {
+		n = h->over_high++;
 	}
+	spin_unlock(&h->lock);
+	if (!n)
+		return NULL;
 	STORE(&last->next, n);
 	return &t->b[n];
+}
+
+static bool is_empty(const struct bucket *b)
+{
+	return sig_match(b, 0) == 0xff;
+}
+
+// Under the chain's lock: its last buckets go back as long as they are empty.
+static void chain_trim(struct sigtab *t, struct bucket *first)
+{
+	while (first->next) {
+		struct bucket *last = first;
+		uint32_t n = 0;
+
+		while (last->next && t->b[last->next].next)
+			last = &t->b[last->next];
+		n = last->next;
+		if (!is_empty(&t->b[n]))
+			return;
+		STORE(&last->next, 0);
+		spin_lock(&t->head->lock);
+		t->b[n].next_free = t->head->over_free;
+		t->head->over_free = n;
+		spin_unlock(&t->head->lock);
+	}
 }
 
 int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there)
@@ -104,18 +131,38 @@ bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx)
 		if (found || !b->next)
 			break;
 	}
+	if (found && UNLIKELY(first->next))
+		chain_trim(t, first);
 	spin_unlock(&first->lock);
 	return found;
 }
 
-void sigtab_unlock_all(struct sigtab *t)
+// Chains are whole at any time, the list of free overflow buckets may not be: it is made anew.
+void sigtab_attach(struct sigtab *t)
 {
-	for (uint32_t i = 0; i <= t->mask; i++)
+	struct sigtab_head *h = t->head;
+	uint32_t high = MIN(h->over_high, t->n_total);
+
+	for (uint32_t i = t->n_main; i < high; i++)
+		t->b[i].next_free = 0;
+	for (uint32_t i = 0; i < t->n_main; i++) {
 		t->b[i].lock = 0;
+		for (uint32_t n = t->b[i].next; n >= t->n_main && n < high; n = t->b[n].next)
+			t->b[n].next_free = NONE; // in use
+	}
+	h->over_high = high;
+	h->over_free = h->lock = 0;
+	for (uint32_t i = t->n_main; i < high; i++) {
+		if (t->b[i].next_free == NONE)
+			continue;
+		t->b[i].next = 0;
+		t->b[i].next_free = h->over_free;
+		h->over_free = i;
+	}
 }
 
 void sigtab_clear(struct sigtab *t)
 {
 	memset(t->b, 0, t->n_total * sizeof(*t->b));
-	*t->over_next = t->mask + 1;
+	*t->head = (struct sigtab_head){.over_high = t->n_main};
 }

@@ -7,8 +7,12 @@
 //
 // Readers take no lock: they see a place either with its old or its new signature, compare the
 // record's key themselves, and records are not reused before every reader has been quiescent
-// (worker.h). Writers hold the spin bit of the chain's first bucket. Overflow buckets are never
-// returned: a chain that was long once stays so, and its places are used again.
+// (worker.h). Writers hold the spin bit of the chain's first bucket.
+//
+// An overflow bucket goes back when it is empty and the last of its chain, and may at once serve
+// another one: a reader that still stands in it has seen all of its own chain, and what it meets
+// there has other keys. Never returned, they would all be used up in time, since each bucket is
+// fuller than eight at some time.
 #pragma once
 
 #include "hash.h"
@@ -21,15 +25,22 @@ struct bucket {
 	uint32_t idx[8];
 	uint32_t next; // bucket number, 0: none
 	uint32_t lock;
-	uint64_t pad;
+	uint32_t next_free; // of an overflow bucket that nobody uses
+	uint32_t pad;
 } __attribute__((aligned(LINE)));
 
 _Static_assert(sizeof(struct bucket) == LINE, "a bucket is one line");
 
+struct sigtab_head { // lies in front of the buckets
+	uint32_t over_high; // first overflow bucket never used
+	uint32_t over_free; // the latest that was returned, 0: none
+	uint32_t lock;      // of these two
+};
+
 struct sigtab {
 	struct bucket *b; // n_main of the hash, then n_over for chains
-	uint32_t mask, n_total;
-	uint32_t *over_next; // next unused overflow bucket; lies with the buckets
+	uint32_t n_main, n_total;
+	struct sigtab_head *head;
 };
 
 // Does record `idx` have the key that `ctx` describes?
@@ -44,7 +55,7 @@ INLINE uint16_t sig_of(uint64_t h)
 
 INLINE struct bucket *bucket_of(const struct sigtab *t, uint64_t h)
 {
-	return &t->b[(uint32_t)h & t->mask];
+	return &t->b[(uint64_t)(uint32_t)h * t->n_main >> 32];
 }
 
 // Bit i: place i has this signature.
@@ -87,4 +98,4 @@ void sigtab_init(struct sigtab *t, void *memory, uint32_t records, bool fresh);
 int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there);
 bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx);
 void sigtab_clear(struct sigtab *t); // nobody reads
-void sigtab_unlock_all(struct sigtab *t); // after a crash of the process that held the memory
+void sigtab_attach(struct sigtab *t); // after a crash of the process that held the memory

@@ -60,6 +60,23 @@ def test_random_insert_lookup_expire(built, seed):
         assert_accounted(dp)
 
 
+def test_a_full_table_is_as_good_after_many_lives(built):
+    """Each bucket of the index overflows at some time; none may keep what it took for ever."""
+    half, steps = ROOM // 2, 64
+    frames = numbered((1000 + i % 60_000, 1 + i // 60_000) for i in range(half * steps))
+    with Datapath(sessions=ROOM, workload_addresses=1024, fresh=True) as dp:
+        dp.nic_add("up0", "uplink")
+        dp.nic_add("down0", "downlink")
+        w = World(dp)
+        for step in range(steps):
+            w.now_s = 1.0 + step * (IDLE_S * 2 // 3)  # all but the latest half have aged
+            w.sweep()
+            batch = frames[step * half : (step + 1) * half]
+            assert len(dp.inject("downlink", batch, w.now_ns)) == half
+        assert dp.totals()["sessions"] == ROOM
+        assert dp.drops() == {}
+
+
 def test_the_rows_name_both_ends(world):
     world.down(A, udp(sport=5))
     (row,) = world.dp.sessions()
