@@ -21,6 +21,7 @@ enum {
 	PCGDP_POOL_MAX = 16,   // public addresses one NAT rule draws from
 	PCGDP_NICS_MAX = 4,
 	PCGDP_WORKERS_MAX = 16,
+	PCGDP_EXAMPLE_LEN = 192, // bytes kept of a dropped frame: its headers, and a little of what they carry
 };
 
 enum pcgdp_role { PCGDP_DOWNLINK = 0, PCGDP_UPLINK = 1 };
@@ -201,10 +202,33 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held, at res
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
 };
 
-struct pcgdp_counter {      // of one object: by segment or NAT rule
-	uint32_t id;            // segment: VNI; NAT: rule id
+struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rule or public address
+	uint32_t id;            // segment: VNI; rule: its id; public address: its index
 	uint32_t reserved;
 	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
+	uint64_t hits;          // firewall rule: decisions it made, of those below 65,536
+	uint64_t ports_used;    // public address: ports drawn, of the protocol that has most of them
+	uint64_t ports;         // public address: ports there are to draw
+};
+
+// Packets that ended by one reason, came by one port, and had one segment and one rule in common,
+// as one worker saw them; with an example, renewed at most every 100 ms.
+struct pcgdp_drop {
+	uint32_t reason;        // index in reasons.def
+	uint32_t role;          // enum pcgdp_role: where they came by; TX_FAILED: where they were to leave
+	uint32_t vni;           // of their segment; 0: none; 0xffffffff: of several, there are too many kinds
+	uint32_t fw_id, nat_id; // the rule that decided; 0: none (FIREWALL_DENIED: the VRF's default)
+	uint32_t vrf;           // from here on of the example; 0xffffffff: not known
+	uint32_t outer_src_be, src_be, dst_be;
+	uint16_t sport, dport;
+	uint8_t protocol, reserved;
+	uint16_t l3;            // offset in the frame of the IP header that would have gone on; 0: not known
+	uint32_t length;        // of the frame
+	uint32_t captured;      // of its bytes in `frame`
+	uint32_t reserved_too;
+	uint64_t at_ns;         // of the example; monotonic, as all times here
+	uint64_t packets, first_ns, last_ns; // of all
+	uint8_t frame[192];     // PCGDP_EXAMPLE_LEN; as it was when it ended
 };
 
 enum pcgdp_tcp_state { PCGDP_TCP_NONE = 0, PCGDP_TCP_OPENING = 1, PCGDP_TCP_ESTABLISHED = 2, PCGDP_TCP_CLOSING = 3 };
@@ -272,13 +296,15 @@ int pcgdp_read(struct pcgdp *dp, uint32_t table, uint32_t from, void *records, u
 
 int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out);
 int pcgdp_drops(struct pcgdp *dp, uint64_t *by_reason, uint32_t n);
+int pcgdp_ledger(struct pcgdp *dp, struct pcgdp_drop *out, uint32_t n); // the same in detail; returns the count
 int pcgdp_stages(struct pcgdp *dp, uint64_t *packets_in, uint32_t n); // packets that entered each stage
 int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n); // returns the count
-int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, NAT; returns the count
+int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, PUBLICS, NAT, FIREWALL; returns the count
 int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out, uint32_t n); // returns the count; cursor starts at 0
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns); // one ageing round; the housekeeping thread calls it itself once started
 const char *pcgdp_reason_name(uint32_t reason); // NULL past the last
 const char *pcgdp_reason_text(uint32_t reason);
+const char *pcgdp_reason_advice(uint32_t reason);
 const char *pcgdp_stage_name(uint32_t stage);
 const char *pcgdp_stage_text(uint32_t stage);
 

@@ -36,6 +36,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->dry = worker_new(dp, PCGDP_WORKERS_MAX + 1);
 	dp->counter_vni = calloc(COUNTERS_MAX, sizeof(*dp->counter_vni));
 	dp->nat_totals = calloc(65536, sizeof(*dp->nat_totals));
+	dp->fw_totals = calloc(FW_COUNTED, sizeof(*dp->fw_totals));
 	dp->tracer = calloc(1, sizeof(*dp->tracer));
 	dp->n_counters = 1;
 	for (uint32_t i = 0; i < dp->params.workers; i++) {
@@ -43,7 +44,7 @@ static int make_parts(struct pcgdp *dp)
 		if (!dp->workers[i])
 			return -ENOMEM;
 	}
-	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->tracer)
+	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->fw_totals || !dp->tracer)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
@@ -111,6 +112,7 @@ void pcgdp_close(struct pcgdp *dp)
 	natports_close(&dp->natports);
 	free(dp->counter_vni);
 	free(dp->nat_totals);
+	free(dp->fw_totals);
 	free(dp->tracer);
 	free(dp->touches.at);
 	arena_close(&dp->arena);

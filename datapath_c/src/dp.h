@@ -7,8 +7,9 @@
 #include "touch.h"
 #include "worker.h"
 
-struct nat_totals { // of sessions that have ended; living ones carry their own
+struct rule_totals { // of sessions that have ended; living ones carry their own
 	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
+	uint64_t hits; // of a sum made to be read: decisions
 };
 
 struct pcgdp {
@@ -37,7 +38,7 @@ struct pcgdp {
 
 	uint32_t *counter_vni; // COUNTERS_MAX: VNI of each counter; [0] collects the overflow
 	uint32_t n_counters;
-	struct nat_totals *nat_totals; // by rule id
+	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
 	struct tracer *tracer;
 
 	pthread_mutex_t touching;
@@ -45,6 +46,7 @@ struct pcgdp {
 };
 
 void quiesce(struct pcgdp *dp);
+uint32_t all_workers(const struct pcgdp *dp, const struct worker **w); // PCGDP_WORKERS_MAX + 1; how many count
 uint32_t counter_of_vni(struct pcgdp *dp, uint32_t vni); // control thread
 uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address);
 uint32_t tep_find(const struct arena *a, be32 address);

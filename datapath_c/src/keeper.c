@@ -51,13 +51,16 @@ static void add_totals(struct pcgdp *dp, uint32_t s)
 	const struct session_table *t = &dp->arena.sessions;
 	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
 	const struct entry *in = session_from_uplink(t, s) ? fwd : rev, *out = session_from_uplink(t, s) ? rev : fwd;
-	struct nat_totals *sum = &dp->nat_totals[t->cold[s].nat_id];
+	uint32_t fw_id = t->cold[s].fw_id;
+	struct rule_totals *sums[2] = {&dp->nat_totals[t->cold[s].nat_id], &dp->fw_totals[fw_id < FW_COUNTED ? fw_id : 0]};
 
-	ADD(&sum->in_packets, in->packets);
-	ADD(&sum->in_bytes, in->bytes);
-	ADD(&sum->out_packets, out->packets);
-	ADD(&sum->out_bytes, out->bytes);
-	ADD(&sum->sessions, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		ADD(&sums[i]->in_packets, in->packets);
+		ADD(&sums[i]->in_bytes, in->bytes);
+		ADD(&sums[i]->out_packets, out->packets);
+		ADD(&sums[i]->out_bytes, out->bytes);
+		ADD(&sums[i]->sessions, 1);
+	}
 }
 
 static void drop_mapping(struct pcgdp *dp, struct reclaim *r, uint32_t m)

@@ -54,6 +54,7 @@ static enum pcgdp_verdict miss(struct worker *w, struct pkt *p)
 
 	decide(w->cfg, a, &k, &d);
 	BUMP(&w->c.decisions, 1);
+	ledger_decided(w->ledger, d.fw_id);
 	p->nat_id = d.nat_id;
 	p->fw_id = d.fw_id;
 	if (!(p->flags & PF_UPLINK) && d.src_port != NONE && !source_ok(a, p, d.src_port))

@@ -114,3 +114,18 @@ void natport_give(struct natports *n, uint32_t public_index, uint8_t proto, uint
 	if (bits)
 		__atomic_fetch_and(&bits[port >> 6], ~(1ull << (port & 63)), __ATOMIC_ACQ_REL);
 }
+
+uint32_t natport_used(const struct natports *n, uint32_t public_index)
+{
+	uint32_t most = 0;
+
+	for (uint32_t p = 0; p < NATPORT_PROTOS && public_index < PUBLICS_MAX; p++) {
+		const uint64_t *bits = LOAD(&n->bits[(size_t)public_index * NATPORT_PROTOS + p]);
+		uint32_t used = 0;
+
+		for (uint32_t i = 0; bits && i < WORDS; i++)
+			used += (uint32_t)__builtin_popcountll(PEEK(&bits[i]));
+		most = used > most ? used : most;
+	}
+	return most;
+}

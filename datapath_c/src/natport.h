@@ -24,4 +24,5 @@ uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, 
 	const uint64_t *reserved, uint64_t random);
 bool natport_claim(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port);
 void natport_give(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port);
+uint32_t natport_used(const struct natports *n, uint32_t public_index); // of the protocol that has most
 int natport_proto(uint8_t proto); // NATPORT_*, or -1: no ports to draw

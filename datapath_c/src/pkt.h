@@ -15,7 +15,7 @@
 #endif
 enum { BURST = PCG_BURST, HEADROOM = 128 };
 
-#define X(name, text) R_##name,
+#define X(name, text, advice) R_##name,
 enum reason {
 #include "../include/reasons.def"
 	N_REASONS

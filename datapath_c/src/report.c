@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// report.c - what pcgdp.h lets be read: totals, drops, ports, counters, sessions, trace.
+// report.c - what pcgdp.h lets be read: totals, drops, ports, sessions, trace.
 
 #include <stdlib.h>
 
 #include "dp.h"
 #include "trace.h"
 
-static uint32_t all_workers(const struct pcgdp *dp, const struct worker **w)
+uint32_t all_workers(const struct pcgdp *dp, const struct worker **w)
 {
 	uint32_t n = 0;
 
@@ -109,64 +109,6 @@ int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n)
 	return (int)got;
 }
 
-static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
-{
-	const struct worker *w[PCGDP_WORKERS_MAX + 1];
-	uint32_t workers = all_workers(dp, w), got = 0;
-
-	for (uint32_t c = 1; c < dp->n_counters && got < n; c++, got++) {
-		memset(&out[got], 0, sizeof(*out));
-		out[got].id = dp->counter_vni[c];
-		for (uint32_t i = 0; i < workers; i++) {
-			out[got].in_packets += PEEK(&w[i]->seg[c].in_packets);
-			out[got].in_bytes += PEEK(&w[i]->seg[c].in_bytes);
-			out[got].out_packets += PEEK(&w[i]->seg[c].out_packets);
-			out[got].out_bytes += PEEK(&w[i]->seg[c].out_bytes);
-		}
-	}
-	return (int)got;
-}
-
-// Sessions that ended are in the totals; those that live carry their own counts.
-static int nat_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
-{
-	const struct session_table *t = &dp->arena.sessions;
-	struct nat_totals *sum = malloc(65536 * sizeof(*sum));
-	uint32_t got = 0;
-
-	if (!sum)
-		return -ENOMEM;
-	pthread_mutex_lock(&dp->sweeping); // so that no session is counted twice or not at all
-	memcpy(sum, dp->nat_totals, 65536 * sizeof(*sum));
-	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
-		const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
-		const struct entry *in = session_from_uplink(t, s) ? fwd : rev, *o = session_from_uplink(t, s) ? rev : fwd;
-		struct nat_totals *at = &sum[t->cold[s].nat_id];
-
-		if (LOAD(&t->cold[s].state) != S_LIVE)
-			continue;
-		at->in_packets += PEEK(&in->packets);
-		at->in_bytes += PEEK(&in->bytes);
-		at->out_packets += PEEK(&o->packets);
-		at->out_bytes += PEEK(&o->bytes);
-		at->sessions++;
-	}
-	pthread_mutex_unlock(&dp->sweeping);
-	for (uint32_t i = 1; i < 65536 && got < n; i++)
-		if (sum[i].sessions)
-			out[got++] = (struct pcgdp_counter){.id = i, .in_packets = sum[i].in_packets, .in_bytes = sum[i].in_bytes,
-				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions};
-	free(sum);
-	return (int)got;
-}
-
-int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n)
-{
-	if (table == PCGDP_T_SEGMENTS)
-		return segment_counters(dp, out, n);
-	return table == PCGDP_T_NAT ? nat_counters(dp, out, n) : -EINVAL;
-}
-
 enum { NOT_TRANSLATED = 255 }; // struct pcgdp_session's word for it
 
 // By the address that the other side sees: a session does not outlive a change of it.
@@ -223,8 +165,8 @@ int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 	return 0;
 }
 
-#define X(name, text) {#name, text},
-static const char *const reasons[N_REASONS][2] = {
+#define X(name, text, advice) {#name, text, advice},
+static const char *const reasons[N_REASONS][3] = {
 #include "../include/reasons.def"
 };
 #undef X
@@ -242,6 +184,11 @@ const char *pcgdp_reason_name(uint32_t reason)
 const char *pcgdp_reason_text(uint32_t reason)
 {
 	return reason < N_REASONS ? reasons[reason][1] : NULL;
+}
+
+const char *pcgdp_reason_advice(uint32_t reason)
+{
+	return reason < N_REASONS ? reasons[reason][2] : NULL;
 }
 
 const char *pcgdp_stage_name(uint32_t stage)

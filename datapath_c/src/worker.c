@@ -34,8 +34,10 @@ uint64_t clock_ns(void)
 
 static void settle_ended(struct worker *w, const struct pkt *p)
 {
-	if (p->verdict == PCGDP_DROPPED)
-		BUMP(&w->c.drops[p->reason], 1);
+	if (p->verdict != PCGDP_DROPPED)
+		return;
+	BUMP(&w->c.drops[p->reason], 1);
+	ledger_drop(w, p);
 }
 
 // Every stage ends with this: it counts, traces, and takes out what does not go on. Order is kept.
@@ -105,6 +107,7 @@ void tx_flush(struct worker *w)
 		for (uint32_t i = 0; i < q->n; i++)
 			bytes += q->frame[i].len;
 		if (!w->dry) {
+			ledger_unsent(w, role, q->frame + sent, q->n - sent);
 			BUMP(&w->c.tx, sent);
 			BUMP(&w->c.drops[R_TX_FAILED], q->n - sent);
 			BUMP(&w->c.nic[role].tx_packets, sent);
@@ -124,8 +127,8 @@ static void run_aftermath(struct worker *w)
 		for (; done < w->made.n; done++) {
 			struct pkt *m = &w->made.pkt[done];
 
-			if (egress_one(w, m) == PCGDP_DROPPED)
-				BUMP(&w->c.drops[m->reason], 1);
+			m->verdict = (uint8_t)egress_one(w, m);
+			settle_ended(w, m);
 		}
 		if (w->loop.n) {
 			w->burst.n = w->loop.n;
@@ -188,7 +191,8 @@ struct worker *worker_new(struct pcgdp *dp, uint32_t id)
 	w->id = id;
 	w->made_buf = calloc(BURST, sizeof(*w->made_buf));
 	w->seg = mmap(NULL, COUNTERS_MAX * sizeof(*w->seg), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!w->made_buf || w->seg == MAP_FAILED || getrandom(&w->random, sizeof(w->random), 0) != sizeof(w->random)) {
+	w->ledger = ledger_new();
+	if (!w->made_buf || !w->ledger || w->seg == MAP_FAILED || getrandom(&w->random, sizeof(w->random), 0) != sizeof(w->random)) {
 		if (w->seg == MAP_FAILED)
 			w->seg = NULL;
 		worker_free(w);
@@ -204,6 +208,7 @@ void worker_free(struct worker *w)
 		return;
 	if (w->seg)
 		munmap(w->seg, COUNTERS_MAX * sizeof(*w->seg));
+	ledger_free(w->ledger);
 	free(w->made_buf);
 	free(w);
 }

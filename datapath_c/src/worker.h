@@ -8,6 +8,7 @@
 
 #include "arena.h"
 #include "config.h"
+#include "ledger.h"
 #include "natport.h"
 #include "nic.h"
 
@@ -68,6 +69,7 @@ struct worker {
 
 	struct counters c;
 	struct seg_counter *seg; // COUNTERS_MAX
+	struct ledger *ledger;
 } __attribute__((aligned(LINE)));
 
 struct worker *worker_new(struct pcgdp *dp, uint32_t id);

@@ -74,6 +74,12 @@ def reason_texts() -> list[str]:
 
 
 @functools.cache
+def reason_advice() -> list[str]:
+    """What to do about each."""
+    return _text_list(lib().pcgdp_reason_advice)
+
+
+@functools.cache
 def stage_names() -> list[str]:
     return _text_list(lib().pcgdp_stage_name)
 

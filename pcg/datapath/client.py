@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from pcg.datapath import border, messages, pack, views
+from pcg.datapath import border, ledger, messages, pack, views
 from pcg.datapath.lib import pack_touches
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
@@ -96,9 +96,17 @@ class Client:
         """Reason -> packets, of those that have any."""
         return self._call("drops")[0]
 
+    def ledger(self) -> list[dict]:
+        """Drops by reason, port, segment and rule, with times (monotonic ns) and an example."""
+        return ledger.merged(views.views("drop", self._call("ledger")[1][0]))
+
     def reasons(self) -> dict[str, str]:
         """Every reason -> what the operator should conclude from it."""
         return dict(zip(border.reason_names(), border.reason_texts(), strict=True))
+
+    def advice(self) -> dict[str, str]:
+        """Every reason -> what to do about it."""
+        return dict(zip(border.reason_names(), border.reason_advice(), strict=True))
 
     def stages(self) -> dict[str, int]:
         """Stage -> packets that entered it, in the path's order."""
@@ -108,7 +116,7 @@ class Client:
         return self._call("nics")[0]
 
     def counters(self, table: str) -> list[dict]:
-        """Of "segments" (id: VNI) or "nat" (id: rule id)."""
+        """Of "segments" (id: VNI), "nat", "firewall" (rule id) or "publics" (index)."""
         return self._call("counters", table=table)[0]
 
     def sessions(

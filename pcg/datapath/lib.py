@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pcg.datapath import border, pack, views
+from pcg.datapath import border, ledger, pack, views
 from pcg.datapath.errors import driver_number, ensure, role_number, table_number
 from pcg.datapath.frames import Frames
 from pcg.model.errors import BackendError
@@ -156,6 +156,13 @@ class Datapath(Frames):
         counted = self._counts(self.lib.pcgdp_drops, border.reason_names())
         return {reason: n for reason, n in counted.items() if n}
 
+    def ledger_raw(self) -> bytes:
+        return self._array(self.lib.pcgdp_ledger, "drop", PAGE)
+
+    def ledger(self) -> list[dict]:
+        """Drops by reason, port, segment and rule, with times and an example; of all workers."""
+        return ledger.merged(views.views("drop", self.ledger_raw()))
+
     def stages(self) -> dict[str, int]:
         """Stage -> packets that entered it, in the path's order."""
         return self._counts(self.lib.pcgdp_stages, border.stage_names())
@@ -164,7 +171,7 @@ class Datapath(Frames):
         return views.views("nic_info", self._array(self.lib.pcgdp_nics, "nic_info", 16))
 
     def counters(self, table: str) -> list[dict]:
-        """Of "segments" (id: VNI) or "nat" (id: rule id)."""
+        """Of "segments" (id: VNI), "nat", "firewall" (rule id) or "publics" (index)."""
         data = self._array(self.lib.pcgdp_counters, "counter", PAGE, table_number(table))
         return views.views("counter", data)
 

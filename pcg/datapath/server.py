@@ -60,6 +60,7 @@ OPERATIONS: dict[str, Operation] = {
     "read": lambda dp, args, arrays: Answer(None, (dp.read_raw(args["table"]),)),
     "totals": lambda dp, args, arrays: Answer(dp.totals()),
     "drops": lambda dp, args, arrays: Answer(dp.drops()),
+    "ledger": lambda dp, args, arrays: Answer(None, (dp.ledger_raw(),)),
     "stages": lambda dp, args, arrays: Answer(dp.stages()),
     "nics": lambda dp, args, arrays: Answer(dp.nics()),
     "counters": lambda dp, args, arrays: Answer(dp.counters(args["table"])),

@@ -50,6 +50,11 @@ def _stage(value: int) -> str:
     return names[value] if value < len(names) else str(value)
 
 
+def _reason(value: int) -> str:
+    names = border.reason_names()
+    return names[value] if value < len(names) else str(value)
+
+
 # (struct, field) or field -> how its value reads. What stands nowhere stays as it is.
 READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     "mac": mac,
@@ -74,6 +79,10 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     ("session", "state"): _enum("pcgdp_tcp_state", "PCGDP_TCP_", lower=True),
     ("session", "marked"): bool,
     ("session", "fwd_from_uplink"): bool,
+    ("drop", "reason"): _reason,
+    ("drop", "role"): _enum("pcgdp_role", lower=True),
+    ("drop", "vni"): _or_none,
+    ("drop", "vrf"): _or_none,
     ("trace_event", "stage"): _stage,
     ("trace_event", "verdict"): _enum("pcgdp_verdict", lower=True),
     ("trace_event", "session"): _or_none,
@@ -108,6 +117,8 @@ def view(name: str, record: Iterable) -> dict[str, Any]:
         names = border.reason_names()
         dropped = seen["verdict"] == "dropped" and seen["reason"] < len(names)
         seen["reason"] = names[seen["reason"]] if dropped else ""
+    if name == "drop":
+        seen["frame"] = seen["frame"][: seen.pop("captured")].hex()
     return seen
 
 

@@ -1,5 +1,6 @@
 """The C packet path in this process, without a NIC. Whatever a test does, no frame may vanish."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,14 @@ from tests.c.world import World
 
 
 def assert_accounted(dp: Datapath) -> None:
-    """rx + made = tx + punt + sum(drops) + held, at rest (DESIGN section 6.2)."""
+    """rx + made = tx + punt + sum(drops) + held, at rest (DESIGN 6.2); the ledger agrees."""
     t = dp.totals()
     assert t["rx"] + t["made"] == t["tx"] + t["punt"] + t["drops"] + t["held"], t
     assert t["drops"] == sum(dp.drops().values())
+    noted = Counter()
+    for row in dp.ledger():
+        noted[row["reason"]] += row["packets"]
+    assert noted == dp.drops()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pcg.datapath import border, pack
 from pcg.reconcile import records
 
 ALL = {**records.SINGLE, **records.POLICY, "touch": records.Touch, "match": records.Match}
-READ_ONLY = ["nic_info", "totals", "counter", "session", "trace_filter", "trace_event"]
+READ_ONLY = ["nic_info", "totals", "counter", "drop", "session", "trace_filter", "trace_event"]
 
 
 def fields_of(name: str) -> list[tuple[str, object]]:
@@ -35,7 +35,8 @@ def test_every_table_has_a_record_and_the_reverse():
 def test_every_reason_and_stage_says_something():
     assert len(border.reason_names()) == len(border.reason_texts()) > 40
     assert len(border.stage_names()) == len(border.stage_texts()) == 7
-    assert all(border.reason_texts() + border.stage_texts())
+    assert all(border.reason_texts() + border.stage_texts() + border.reason_advice())
+    assert len(border.reason_advice()) == len(border.reason_names())
 
 
 def test_reason_names_are_unique():

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// counters.c - what pcgdp.h lets be read by object: segments, rules, public addresses.
+
+#include <stdlib.h>
+
+#include "decide.h"
+#include "dp.h"
+
+static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w), got = 0;
+
+	for (uint32_t c = 1; c < dp->n_counters && got < n; c++, got++) {
+		memset(&out[got], 0, sizeof(*out));
+		out[got].id = dp->counter_vni[c];
+		for (uint32_t i = 0; i < workers; i++) {
+			out[got].in_packets += PEEK(&w[i]->seg[c].in_packets);
+			out[got].in_bytes += PEEK(&w[i]->seg[c].in_bytes);
+			out[got].out_packets += PEEK(&w[i]->seg[c].out_packets);
+			out[got].out_bytes += PEEK(&w[i]->seg[c].out_bytes);
+		}
+	}
+	return (int)got;
+}
+
+// ---- rules ----
+
+static void add_living(struct pcgdp *dp, bool nat, struct rule_totals *sum)
+{
+	const struct session_table *t = &dp->arena.sessions;
+
+	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
+		const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+		const struct cold *c = &t->cold[s];
+		const struct entry *in = session_from_uplink(t, s) ? fwd : rev, *out = session_from_uplink(t, s) ? rev : fwd;
+		uint32_t id = nat ? c->nat_id : c->fw_id;
+		struct rule_totals *at = &sum[id < FW_COUNTED ? id : 0];
+
+		if (LOAD(&c->state) != S_LIVE)
+			continue;
+		at->in_packets += PEEK(&in->packets);
+		at->in_bytes += PEEK(&in->bytes);
+		at->out_packets += PEEK(&out->packets);
+		at->out_bytes += PEEK(&out->bytes);
+		at->sessions++;
+	}
+}
+
+static void add_decided(const struct pcgdp *dp, struct rule_totals *sum)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w);
+
+	for (uint32_t i = 0; i < workers; i++)
+		for (uint32_t id = 0; id < FW_COUNTED; id++)
+			sum[id].hits += PEEK(&w[i]->ledger->decided[id]);
+}
+
+// Sessions that ended are in the totals; those that live carry their own counts.
+static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, uint32_t n)
+{
+	struct rule_totals *sum = malloc(FW_COUNTED * sizeof(*sum));
+	uint32_t got = 0;
+
+	if (!sum)
+		return -ENOMEM;
+	pthread_mutex_lock(&dp->sweeping); // so that no session is counted twice or not at all
+	memcpy(sum, nat ? dp->nat_totals : dp->fw_totals, FW_COUNTED * sizeof(*sum));
+	add_living(dp, nat, sum);
+	pthread_mutex_unlock(&dp->sweeping);
+	if (!nat)
+		add_decided(dp, sum);
+	for (uint32_t i = 1; i < FW_COUNTED && got < n; i++)
+		if (sum[i].sessions || sum[i].hits)
+			out[got++] = (struct pcgdp_counter){.id = i, .in_packets = sum[i].in_packets, .in_bytes = sum[i].in_bytes,
+				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions, .hits = sum[i].hits};
+	free(sum);
+	return (int)got;
+}
+
+// ---- public addresses ----
+
+struct span {
+	uint32_t first, last; // last 0: nothing draws from it
+};
+
+static void widen(struct span *s, uint32_t first, uint32_t last)
+{
+	s->first = s->last ? MIN(s->first, first) : first;
+	s->last = last > s->last ? last : s->last;
+}
+
+// From the first to the last port that any rule draws, by place of the public address.
+static void spans_of(const struct config *c, struct span *spans)
+{
+	for (uint32_t i = 0; i < c->n_nat; i++) {
+		const struct pcgdp_nat *r = &c->nat[i];
+
+		for (uint32_t k = 0; r->action == PCGDP_SNAT && k < r->n_pool; k++)
+			widen(&spans[wordmap_find(&c->by_public, r->pool[k])], port_first_of(c, r), port_last_of(c, r));
+	}
+}
+
+// But those that DNAT rules have promised.
+static uint64_t ports_of(const struct public_address *pub, const struct span *s)
+{
+	uint64_t count = 0;
+
+	for (uint32_t port = s->first; s->last && port <= s->last; port++)
+		count += !(pub->reserved && pub->reserved[port >> 6] >> (port & 63) & 1);
+	return count;
+}
+
+// Under the control lock, so that the policy stays.
+static int public_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
+{
+	struct span *spans;
+	uint32_t got = 0;
+
+	pthread_mutex_lock(&dp->control);
+	spans = calloc(dp->cfg->n_publics + 1, sizeof(*spans));
+	if (!spans) {
+		pthread_mutex_unlock(&dp->control);
+		return -ENOMEM;
+	}
+	spans_of(dp->cfg, spans);
+	for (; got < dp->cfg->n_publics && got < n; got++) {
+		const struct public_address *pub = &dp->cfg->publics[got];
+
+		out[got] = (struct pcgdp_counter){.id = pub->rec.index, .ports = ports_of(pub, &spans[got]),
+			.ports_used = natport_used(&dp->natports, pub->rec.index)};
+	}
+	pthread_mutex_unlock(&dp->control);
+	free(spans);
+	return (int)got;
+}
+
+int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n)
+{
+	switch (table) {
+	case PCGDP_T_SEGMENTS:
+		return segment_counters(dp, out, n);
+	case PCGDP_T_NAT:
+	case PCGDP_T_FIREWALL:
+		return rule_counters(dp, table == PCGDP_T_NAT, out, n);
+	case PCGDP_T_PUBLICS:
+		return public_counters(dp, out, n);
+	default:
+		return -EINVAL;
+	}
+}

@@ -1,0 +1,205 @@
+"""ledger.c, counters.c: every drop is in a line of its kind, with times and an example.
+
+That the lines add up to the counters of drops is asserted after every test of this folder.
+"""
+
+import threading
+from socket import inet_aton as ip
+
+import pytest
+from scapy.layers.inet import IP, UDP
+
+from pcg.datapath.lib import Datapath
+from pcg.reconcile import records as r
+from tests.c.conftest import assert_accounted
+from tests.c.packets import udp
+from tests.c.places import FEW, NET, RED, RED_WEB, SERVER, TINY, TRANSIT, WEB, A, B
+from tests.c.world import World, nat, over, to_public
+
+DENIED, DENIED_IN = "198.51.100.66", "198.51.100.68"
+KINDS = 1536  # lines before the rest shares one a reason
+
+
+def denied(sport=1000):
+    return udp(dst=DENIED, sport=sport)
+
+
+def test_a_line_names_rule_segment_and_vrf(world):
+    world.down(A, denied())
+    world.down(A, denied(), vni=WEB)
+    world.up(IP(src=DENIED_IN, dst=SERVER.secondary) / UDP(sport=1, dport=7000))
+    kinds = {(d["reason"], d["role"], d["vni"], d["fw_id"], d["vrf"]) for d in world.dp.ledger()}
+    assert kinds == {
+        ("FIREWALL_DENIED", "downlink", TRANSIT, 1, 0),
+        ("FIREWALL_DENIED", "downlink", WEB, 1, 0),
+        ("FIREWALL_DENIED", "uplink", 0, 3, 0),
+    }
+
+
+def test_twins_in_two_vrfs_have_lines_of_their_own(world):
+    world.down(A, udp(dst="192.168.100.99"), vni=WEB)
+    world.down(RED, udp(RED.address, dst="192.0.2.1"), vni=RED_WEB)
+    lines = {(d["reason"], d["vni"], d["vrf"], d["src"]) for d in world.dp.ledger()}
+    assert lines == {
+        ("PORT_UNKNOWN", WEB, 0, A.address),
+        ("NO_ROUTE", RED_WEB, 1, A.address),
+    }
+
+
+def test_the_default_action_is_no_rule(world):
+    world.policy.defaults = (1, 1)
+    world.commit()
+    world.down(A, udp())
+    (line,) = world.dp.ledger()
+    assert (line["reason"], line["fw_id"], line["nat_id"]) == ("FIREWALL_DENIED", 0, 0)
+
+
+def test_the_nat_rule_that_ran_out_of_ports(world):
+    for sport in range(5):
+        world.down(TINY, udp(TINY.address, sport=1 + sport))
+    (line,) = world.dp.ledger()
+    assert (line["reason"], line["nat_id"], line["fw_id"]) == ("NAT_PORTS_EXHAUSTED", 7, 0)
+
+
+def test_the_example_is_the_frame_as_it_came(world):
+    frame = over(A, denied() / bytes(1000))
+    world.inject("downlink", frame)
+    (line,) = world.dp.ledger()
+    assert line["frame"] == frame[:192].hex()
+    assert line["length"] == len(frame)
+    assert IP(bytes.fromhex(line["frame"])[line["l3"] :]).dst == DENIED
+    seen = (line["src"], line["sport"], line["dst"], line["dport"], line["protocol"])
+    assert seen == (A.address, 1000, DENIED, 53, "udp")
+    assert line["outer_src"] == A.tep
+
+
+def test_a_short_frame_is_kept_whole(world):
+    world.inject("uplink", bytes(5))
+    (line,) = world.dp.ledger()
+    assert (line["reason"], line["role"], line["frame"]) == ("FRAME_SHORT", "uplink", "00" * 5)
+    assert (line["vrf"], line["src"]) == (None, "0.0.0.0")
+
+
+def test_times_are_of_all_and_the_example_is_renewed_at_intervals(world):
+    for number, now_s in enumerate((1.0, 1.05, 1.099, 1.1, 1.15)):
+        world.now_s = now_s
+        world.down(A, denied(sport=number))
+    (line,) = world.dp.ledger()
+    assert line["packets"] == 5
+    assert line["first_ns"] == world.zero_ns + 1_000_000_000
+    assert line["last_ns"] == world.now_ns
+    assert line["sport"] == 3  # the first was kept for 100 ms, the fourth is kept now
+    assert line["at_ns"] == world.zero_ns + 1_100_000_000
+
+
+def test_what_a_stranger_writes_makes_no_lines(world):
+    for vni in range(1, 300):
+        world.down(A, udp(), vni=1_000_000 + vni)
+    (line,) = world.dp.ledger()
+    assert (line["reason"], line["vni"], line["packets"]) == ("VNI_UNKNOWN", 0, 299)
+
+
+def test_more_kinds_than_fit_share_a_line(world):
+    world.policy.firewall = [
+        r.Firewall(10 + i, 0, 1, 2, 0, r.Match(dst_be=ip(NET), dst_len=32, dport_first=i,
+                                                 dport_last=i), f"deny-{i}")
+        for i in range(1, KINDS + 51)
+    ]  # fmt: skip
+    world.commit()
+    frames = [over(A, udp(dport=i)) for i in range(1, KINDS + 51)]
+    world.inject("downlink", *frames, *frames)
+    lines = world.dp.ledger()
+    assert len(lines) == KINDS + 1
+    others, *single = lines
+    assert (others["vni"], others["fw_id"], others["packets"]) == (None, 0, 100)
+    assert {line["fw_id"] for line in single} == set(range(11, KINDS + 11))
+    assert {line["packets"] for line in single} == {2}
+
+
+def test_explain_leaves_no_line(world):
+    world.dp.explain("downlink", over(A, denied()))
+    assert world.dp.ledger() == []
+    assert world.dp.counters("firewall") == []
+
+
+def test_what_has_no_port_to_leave_by_has_a_line(built):
+    with Datapath(sessions=1024, workload_addresses=1024, fresh=True) as dp:
+        dp.nic_add("down0", "downlink")
+        World(dp).down(A, udp())
+        (line,) = dp.ledger()
+        assert line["reason"] == "EGRESS_NO_PORT"
+        assert_accounted(dp)
+
+
+def test_examples_are_never_torn(world):
+    """Read while they are written: the tuple and the bytes are of one packet."""
+    frames = {sport: over(A, denied(sport)) for sport in range(1, 200)}
+    end, read = threading.Event(), []
+
+    def look() -> None:
+        while not end.is_set():
+            read.extend(world.dp.ledger())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    while len(read) < 300:
+        for frame in frames.values():
+            world.now_s += 0.1  # each is a new example
+            world.inject("downlink", frame)
+    end.set()
+    reader.join()
+    assert {frames[d["sport"]][:192].hex() == d["frame"] for d in read} == {True}
+
+
+# ---- counters by firewall rule and public address ----
+
+
+@pytest.fixture
+def allowing(world):
+    """Rule 9 lets UDP to NET out, behind those of the world."""
+    match = r.Match(dst_be=ip(NET), dst_len=32, protocol=17)
+    world.policy.firewall.append(r.Firewall(9, 0, 0, 2, 0, match, "out"))
+    world.commit()
+    return world
+
+
+def rules(world) -> dict[int, dict]:
+    return {row["id"]: row for row in world.dp.counters("firewall")}
+
+
+def test_decisions_are_counted_not_packets(allowing):
+    for _ in range(3):
+        allowing.down(A, udp())
+        allowing.down(A, denied())
+    seen = rules(allowing)
+    assert {i: (row["hits"], row["sessions"]) for i, row in seen.items()} == {1: (3, 0), 9: (1, 1)}
+    assert (seen[9]["out_packets"], seen[9]["out_bytes"]) == (3, 3 * len(udp()))
+    assert seen[1]["out_packets"] == 0
+
+
+def test_what_ended_stays_counted(allowing):
+    (sent,) = allowing.down(A, udp())
+    allowing.up(IP(src=NET, dst=sent.ip.src) / UDP(sport=53, dport=sent.ip.sport))
+    before = rules(allowing)
+    allowing.sweep(after_s=301)
+    assert allowing.dp.totals()["sessions"] == 0
+    assert rules(allowing) == before
+    assert (before[9]["in_packets"], before[9]["out_packets"]) == (1, 1)
+
+
+def test_ports_in_use_of_a_public_address(world):
+    rows = {row["id"]: row for row in world.dp.counters("publics")}
+    assert (rows[FEW.index]["ports"], rows[FEW.index]["ports_used"]) == (4, 0)
+    assert rows[SERVER.index]["ports"] == 0  # no rule draws from it
+    assert rows[0]["ports"] == 65535 - 1024 + 1
+    for sport in range(3):
+        world.down(TINY, udp(TINY.address, sport=1 + sport))
+    rows = {row["id"]: row for row in world.dp.counters("publics")}
+    assert rows[FEW.index]["ports_used"] == 3
+
+
+def test_ports_that_dnat_has_promised_are_not_there_to_draw(world):
+    world.policy.nat["door"] = nat(12, 0, to_public(FEW, 17, 2001, 2001), target=B)
+    world.commit()
+    rows = {row["id"]: row for row in world.dp.counters("publics")}
+    assert rows[FEW.index]["ports"] == 3
