@@ -271,6 +271,48 @@ struct pcgdp_trace_event {  // one stage that one packet met
 	char note[64];          // what the stage found, in words
 };
 
+struct pcgdp_bpf {          // one instruction of a filter, as libpcap compiles it
+	uint16_t code;
+	uint8_t jt, jf;
+	uint32_t k;
+};
+
+enum pcgdp_capture_direction { PCGDP_CAPTURE_RX = 1, PCGDP_CAPTURE_TX = 2 };
+enum pcgdp_capture_flags {
+	PCGDP_CAPTURE_MADE = 1,   // by the gateway; it never came in
+	PCGDP_CAPTURE_ANSWER = 2, // turned round: the gateway's own answer
+	PCGDP_CAPTURE_NEW = 4,    // its session was made by this packet
+};
+
+struct pcgdp_capture_wanted { // which frames
+	uint32_t ring_bytes;    // of each worker; a power of two, 65,536 to 1 GiB
+	uint32_t snaplen;       // bytes kept of a frame; 0: all
+	uint8_t roles;          // bits 1 << enum pcgdp_role
+	uint8_t directions;     // bits of enum pcgdp_capture_direction
+	uint8_t inner;          // 1: the filter reads the frame inside the tunnel, where there is one
+	uint8_t both;           // 1: what fits brings its other side along, before or after the path
+	uint8_t only_drops;
+	uint8_t reserved[3];
+};
+
+struct pcgdp_captured {     // then `captured` bytes and zeros up to a multiple of 8
+	uint64_t at_ns;         // CLOCK_MONOTONIC, of its burst
+	uint64_t packet;        // the frames of one packet share it, across roles
+	uint32_t length, captured;
+	uint32_t inner;         // where the frame inside the tunnel begins; 0: no tunnel
+	uint32_t session;       // 0xffffffff: none
+	uint32_t nat_id, fw_id; // 0: none
+	uint32_t lost;          // frames for which there was no room since the one before
+	uint8_t role, direction, verdict, reason;
+	uint8_t flags, worker, stage, protocol; // stage: the last it met
+};
+
+struct pcgdp_capture_state { // frames, by role
+	uint64_t seen[2];       // held against the filter
+	uint64_t taken[2];      // put into a ring
+	uint64_t lost[2];       // fitted, and no ring had room: the reader was too slow
+};
+
 // ---- life ----
 
 struct pcgdp;
@@ -312,6 +354,12 @@ const char *pcgdp_stage_text(uint32_t stage);
 
 int pcgdp_trace_start(struct pcgdp *dp, const struct pcgdp_trace_filter *filter, uint32_t packets);
 int pcgdp_trace_read(struct pcgdp *dp, struct pcgdp_trace_event *out, uint32_t n); // returns the count; each event once
+
+// Copies of frames as they came and as they left, with their verdict. wanted NULL: end it and free
+// its memory. A new one ends the one before. n 0: every frame.
+int pcgdp_capture_start(struct pcgdp *dp, const struct pcgdp_capture_wanted *wanted, const struct pcgdp_bpf *filter, uint32_t n);
+// Whole struct pcgdp_captured with their bytes, each once. Returns the bytes copied; -ENOENT: none runs.
+int pcgdp_capture_read(struct pcgdp *dp, uint8_t *out, uint32_t out_len, struct pcgdp_capture_state *state);
 
 // Run frames through the path as if `role`'s port had received them. frames: n frames behind each
 // other, lengths[i] bytes each. What would be sent is copied to out (out_len bytes) with

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "dp.h"
+#include "tap.h"
 #include "trace.h"
 
 #define FAIL(code, ...) (snprintf(error, error_len, __VA_ARGS__), (code))
@@ -113,6 +114,8 @@ void pcgdp_close(struct pcgdp *dp)
 	free(dp->counter_vni);
 	free(dp->nat_totals);
 	free(dp->fw_totals);
+	if (dp->tracer)
+		tap_free(dp->tracer->tap);
 	free(dp->tracer);
 	free(dp->touches.at);
 	arena_close(&dp->arena);

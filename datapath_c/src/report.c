@@ -210,6 +210,10 @@ int pcgdp_trace_start(struct pcgdp *dp, const struct pcgdp_trace_filter *filter,
 	t->packets = 0;
 	t->head = t->tail = 0;
 	STORE(&t->left, packets);
+	if (packets)
+		__atomic_or_fetch(&t->on, (uint32_t)TRACE_STAGES, __ATOMIC_SEQ_CST);
+	else
+		__atomic_and_fetch(&t->on, ~(uint32_t)TRACE_STAGES, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&t->lock);
 	return 0;
 }

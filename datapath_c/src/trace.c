@@ -8,11 +8,19 @@
 
 #include "decide.h"
 #include "dp.h"
+#include "tap.h"
+
+enum { NOT_TRACED = TRACE_STEPS + 1 }; // a packet that came while only a capture ran
 
 void trace_begin(struct worker *w, struct pkt *p, uint32_t place)
 {
+	struct tracer *t = w->tracer;
+	struct tap *tap = LOAD(&t->tap);
+
 	p->trace = (uint8_t)(place + 1);
-	w->tracer->scratch[w->id][place].n = 0;
+	t->scratch[w->id][place].n = PEEK(&t->left) ? 0 : NOT_TRACED;
+	if (tap)
+		tap_rx(w, tap, p, place);
 }
 
 static bool fits(const struct pcgdp_trace_filter *f, const struct pkt *p)
@@ -124,28 +132,39 @@ static void keep(struct tracer *t, const struct pcgdp_trace_event *ev)
 	t->tail = next;
 }
 
+// Its packet has left: into the ring, if it is one that was asked for.
+static void tell(struct tracer *t, const struct pkt *p, struct pcgdp_trace_event *step, uint32_t n)
+{
+	pthread_mutex_lock(&t->lock);
+	if (t->left && fits(&t->filter, p)) {
+		for (uint32_t i = 0; i < n; i++) {
+			step[i].packet = t->packets;
+			keep(t, &step[i]);
+		}
+		t->packets++;
+		STORE(&t->left, t->left - 1);
+		if (!t->left)
+			__atomic_and_fetch(&t->on, ~(uint32_t)TRACE_STAGES, __ATOMIC_SEQ_CST);
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
 void trace_stage(struct worker *w, const struct pkt *p, enum stage stage)
 {
+	bool ends = p->verdict != PCGDP_NEXT && p->verdict != PCGDP_LOOPED;
 	struct tracer *t = w->tracer;
+	struct tap *tap = LOAD(&t->tap);
 	uint32_t place = p->trace - 1u, n;
 
 	if (!p->trace)
 		return;
+	if (tap && ends)
+		tap_end(w, tap, p, place, stage);
 	n = t->scratch[w->id][place].n;
 	if (n < TRACE_STEPS) {
 		fill(w, p, stage, &t->scratch[w->id][place].step[n]);
 		n = ++t->scratch[w->id][place].n;
 	}
-	if (p->verdict == PCGDP_NEXT || p->verdict == PCGDP_LOOPED)
-		return;
-	pthread_mutex_lock(&t->lock);
-	if (t->left && fits(&t->filter, p)) {
-		for (uint32_t i = 0; i < n; i++) {
-			t->scratch[w->id][place].step[i].packet = t->packets;
-			keep(t, &t->scratch[w->id][place].step[i]);
-		}
-		t->packets++;
-		t->left--;
-	}
-	pthread_mutex_unlock(&t->lock);
+	if (ends && n != NOT_TRACED)
+		tell(t, p, t->scratch[w->id][place].step, n);
 }

@@ -11,10 +11,15 @@
 #include "worker.h"
 
 enum { TRACE_EVENTS = 4096, TRACE_STEPS = 12 };
+enum { TRACE_STAGES = 1, TRACE_TAP = 2 }; // who wants packets noted
+
+struct tap;
 
 struct tracer {
+	uint32_t on; // TRACE_*; 0: workers run without a tracer
+	struct tap *tap; // NULL: nobody captures
 	struct pcgdp_trace_filter filter;
-	uint32_t left; // packets still wanted; 0: off
+	uint32_t left; // packets still wanted
 	uint64_t packets;
 	pthread_mutex_t lock;
 	uint32_t head, tail; // ring of events; head == tail: empty

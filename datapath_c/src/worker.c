@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "dp.h"
+#include "tap.h"
 #include "trace.h"
 
 enum { FROM_DOWNLINK = 1 << PCGDP_DOWNLINK, FROM_UPLINK = 1 << PCGDP_UPLINK, FROM_ANY = FROM_DOWNLINK | FROM_UPLINK };
@@ -129,6 +130,8 @@ static void run_aftermath(struct worker *w)
 
 			m->verdict = (uint8_t)egress_one(w, m);
 			settle_ended(w, m);
+			if (UNLIKELY(w->tracer != NULL))
+				tap_made(w, m);
 		}
 		if (w->loop.n) {
 			w->burst.n = w->loop.n;
@@ -221,7 +224,7 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 	w->cfg = LOAD(&w->dp->cfg);
 	w->now_ns = now_ns;
 	w->now_s = seconds_of(w->dp, now_ns);
-	w->tracer = w->dry ? w->tracer : (UNLIKELY(LOAD(&w->dp->tracer->left)) ? w->dp->tracer : NULL);
+	w->tracer = w->dry ? w->tracer : (UNLIKELY(LOAD(&w->dp->tracer->on)) ? w->dp->tracer : NULL);
 }
 
 void worker_end(struct worker *w)

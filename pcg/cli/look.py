@@ -48,6 +48,12 @@ class Look:
             self._tables[name] = [views.view(name, record) for record in self.client.read(name)]
         return self._tables[name]
 
+    def forget(self) -> None:
+        """Ask again for every table, when one is wanted next."""
+        self._tables.clear()
+        for name in ("_vrfs", "_segments", "_nat", "_firewall", "_publics", "_public_ends"):
+            self.__dict__.pop(name, None)
+
     def ask_gateway(self, op: str) -> Any:
         """The control loop's answer; BackendError when it is not there."""
         from pcg.gateway.control import ask

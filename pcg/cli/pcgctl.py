@@ -3,6 +3,7 @@
 import click
 
 from pcg.cli import errors
+from pcg.cli.capture import capture
 from pcg.cli.explain import explain
 from pcg.cli.look import Look
 from pcg.cli.show import show
@@ -43,6 +44,7 @@ def cli(ctx: click.Context, datapath: str, gateway: str) -> None:
 cli.add_command(show)
 cli.add_command(trace)
 cli.add_command(explain)
+cli.add_command(capture)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from pcg.datapath import border, ledger, messages, pack, views
+from pcg.datapath import border, captured, ledger, messages, pack, views
 from pcg.datapath.lib import pack_touches
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
@@ -155,6 +155,21 @@ class Client:
         """What would happen to this frame, stage by stage, and how it would leave; nothing does."""
         events, out = self._call("explain", frame, role=role)[1]
         return views.views("trace_event", events), out or None
+
+    def capture_start(self, wanted: pack.CaptureWanted, program: bytes = b"") -> str:
+        """Begin to copy frames that `program` (classic BPF; empty: all) fits; a token to read by.
+
+        It ends by itself when nobody reads for 10 s. BackendError: somebody else captures.
+        """
+        return self._call("capture_start", pack.pack("capture_wanted", [wanted]), program)[0]
+
+    def capture_read(self, token: str) -> tuple[list[captured.Captured], captured.Flow]:
+        """Frames since the last call, and the counts so far."""
+        flow, (data,) = self._call("capture_read", token=token)
+        return list(captured.split(data)), captured.Flow(*flow)
+
+    def capture_stop(self, token: str) -> None:
+        self._call("capture_stop", token=token)
 
     # ---- the conversation ----
 

@@ -6,13 +6,15 @@ import errno
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pcg.datapath import border, pack, views
+from pcg.datapath import border, captured, pack, views
 from pcg.datapath.errors import ensure, role_number
 
 FRAMES_AT_ONCE = 256  # of one inject call
 EVENTS_AT_ONCE = 1024  # of one trace read
+CAPTURED_AT_ONCE = 4 << 20  # bytes of one capture read
 EXPLAIN_EVENTS = 64  # more stages than any packet meets
 EVERY_PACKET = pack.TraceFilter()
+EVERY_FRAME = pack.CaptureWanted()
 
 
 class Sent(NamedTuple):
@@ -116,3 +118,31 @@ class Frames:
 
     def trace_read(self) -> list[dict]:
         return views.views("trace_event", self.trace_raw())
+
+    def capture_start_raw(self, wanted: bytes, program: bytes) -> None:
+        """`wanted` is one packed record; `program` classic BPF as libpcap compiles it; empty: all.
+
+        Ends a capture that runs.
+        """
+        first = self.ffi.from_buffer("struct pcgdp_capture_wanted[]", wanted)
+        code = self.ffi.from_buffer("struct pcgdp_bpf[]", program)
+        got = self.lib.pcgdp_capture_start(self._dp, first, code, len(code))
+        ensure(got, "capture")
+
+    def capture_start(self, wanted: pack.CaptureWanted = EVERY_FRAME, program: bytes = b"") -> None:
+        self.capture_start_raw(pack.pack("capture_wanted", [wanted]), program)
+
+    def capture_stop(self) -> None:
+        ensure(self.lib.pcgdp_capture_start(self._dp, self.ffi.NULL, self.ffi.NULL, 0), "capture")
+
+    def capture_raw(self) -> tuple[bytes, captured.Flow]:
+        """Packed frames since the last call; captured.split() reads them."""
+        state = self.ffi.new("struct pcgdp_capture_state *")
+        out = self.ffi.new_allocator(should_clear_after_alloc=False)("uint8_t[]", CAPTURED_AT_ONCE)
+        got = self.lib.pcgdp_capture_read(self._dp, out, CAPTURED_AT_ONCE, state)
+        n = ensure(got, "capture")
+        flow = captured.Flow(tuple(state.seen), tuple(state.taken), tuple(state.lost))
+        return bytes(self.ffi.buffer(out, n)), flow
+
+    def capture_read(self) -> list[captured.Captured]:
+        return list(captured.split(self.capture_raw()[0]))

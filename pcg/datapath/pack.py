@@ -38,12 +38,25 @@ class TraceFilter(NamedTuple):
     only_drops: int = 0
 
 
+class CaptureWanted(NamedTuple):
+    """Which frames a capture takes: struct pcgdp_capture_wanted."""
+
+    ring_bytes: int = 8 << 20  # of each worker; a power of two
+    snaplen: int = 0  # bytes kept of a frame; 0: all
+    roles: int = 3  # bits 1 << role
+    directions: int = 3  # 1: as they come; 2: as they leave
+    inner: int = 0  # 1: the filter reads the frame inside the tunnel
+    both: int = 0  # 1: what fits brings its other side along
+    only_drops: int = 0
+
+
 RECORDS = {
     **records.SINGLE,
     **records.POLICY,
     "touch": records.Touch,
     "match": records.Match,
     "trace_filter": TraceFilter,
+    "capture_wanted": CaptureWanted,
 }
 
 

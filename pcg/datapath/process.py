@@ -121,6 +121,7 @@ def serve(server: Server, stop: socket.socket, watch: Watch) -> str:
             server.answer_one()
         if time.monotonic() >= look_at:
             look_at = time.monotonic() + WATCH_S
+            server.tick()
             if name := watch.replaced():
                 return name
 

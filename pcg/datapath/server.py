@@ -6,13 +6,14 @@ out gets an error and harms nobody: packets are the workers' business.
 
 import logging
 import struct
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 import zmq
 
-from pcg.datapath import border, messages, pack
+from pcg.datapath import border, messages, pack, tap
 from pcg.datapath.lib import Datapath
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
@@ -80,6 +81,11 @@ class Server:
 
     def __init__(self, dp: Datapath, context: zmq.Context, endpoint: str) -> None:
         self.dp, self.shape = dp, border.shape()
+        self.tap = tap.Tap(dp)
+        captures = tap.operations(self.tap, time.monotonic)
+        self._more = {
+            op: lambda dp, *given, do=do: Answer(*do(*given)) for op, do in captures.items()
+        }
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.maxmsgsize = messages.MESSAGE_MAX
@@ -92,6 +98,10 @@ class Server:
 
     def close(self) -> None:
         self.socket.close()
+
+    def tick(self) -> None:
+        """What time alone ends. Called now and then, also while nobody asks anything."""
+        self.tap.expire(time.monotonic())
 
     def answer_one(self) -> None:
         """Take one request and answer it; never raises for what a client did."""
@@ -130,6 +140,7 @@ class Server:
                 f"the client is of another build (border {request.shape}, ours {self.shape})",
                 "install both from one release, then restart the datapath",
             )
-        if request.op not in OPERATIONS:
+        operation = OPERATIONS.get(request.op) or self._more.get(request.op)
+        if not operation:
             raise BackendError(f"datapath request {request.op}", "there is no such operation")
-        return OPERATIONS[request.op](self.dp, request.args, arrays)
+        return operation(self.dp, request.args, arrays)

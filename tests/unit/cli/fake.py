@@ -1,9 +1,11 @@
 """A gateway that is only pretended: what `pcgctl` would read, without a process."""
 
+import time
 from ipaddress import IPv4Address
 
 from pcg.cli.look import Look
 from pcg.datapath import pack, views
+from pcg.datapath.captured import Captured, Flow
 from pcg.reconcile import records as r
 
 
@@ -38,7 +40,7 @@ TABLES = {
         r.Nat(1, 0, 0, 0, 0, 0, 8080, 8080, ip("10.1.0.10"), 1, WEB, (0,) * 16, "dnat-web"),
         r.Nat(2, 0, 1, 0, 0, 1, 0, 0, bytes(4), 0, r.Match(), (1, *(0,) * 15), "snat-all"),
     ],
-    "firewall": [],
+    "firewall": [r.Firewall(3, 0, 1, 3, 0, r.Match(), "no-telnet")],
 }
 
 
@@ -55,11 +57,19 @@ def event(**given) -> dict:
     return {**views.view("trace_event", list(fields.values())), **given}
 
 
+def captured(**given) -> Captured:
+    fields = dict.fromkeys(Captured._fields, 0)
+    fields |= {"role": "uplink", "incoming": True, "verdict": "sent", "reason": "", "frame": b""}
+    fields |= {"session": None, "stage": "egress", "at_ns": time.monotonic_ns()}
+    return Captured(**{**fields, "length": len(given.get("frame", b"")), **given})
+
+
 class FakeClient:
     """The part of Client that pcgctl uses; `asked` keeps what was explained."""
 
     def __init__(self) -> None:
         self.asked, self.events = [], []
+        self.reads, self.flow, self.captures = [], Flow(), []
 
     def read(self, table):
         return TABLES[table]
@@ -117,6 +127,20 @@ class FakeClient:
     def trace_read(self):
         events, self.events = self.events, []
         return events
+
+    def capture_start(self, wanted, program):
+        self.captures.append((wanted, program))
+        return "token"
+
+    def capture_read(self, token):
+        assert token == "token"
+        read = self.reads.pop(0) if self.reads else []
+        if isinstance(read, BaseException):
+            raise read
+        return read, self.flow
+
+    def capture_stop(self, token):
+        self.captures.append(f"{token} ended")
 
     def close(self):
         pass
