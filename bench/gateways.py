@@ -1,31 +1,23 @@
-"""Three gateways for one place, the namespace of veth.py, each in `running()` while it forwards.
+"""Gateways for one place, the namespace of veth.py, each in `running()` while it forwards.
 
 PCG             any of its drivers
 Linux           nftables NAT; Geneve without the option, or VXLAN where it has no Geneve
-Open vSwitch    3.1 of Debian, userspace datapath over AF_PACKET, Geneve + ct(nat)
+Open vSwitch    in switch.py
 """
 
 import contextlib
-import os
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 
-from bench import frames, machine, veth, world
+from bench import frames, veth, world
 from bench.frames import Tunnel
 from bench.rows import OURS
 from bench.veth import GW, PLACE
 from pcg.lab import ns
-from pcg.lab.flows import OPTION, TLV_MAP
-from pcg.lab.ovs import PROTOCOLS, Ovs, add_port
-from pcg.lab.programs import until
 
-LINUX, SWITCH = "Linux, nftables", "Open vSwitch"
+LINUX = "Linux, nftables"
 GENEVE = Tunnel(world.OURS, frames.geneve(world.TRANSIT))
 WORKLOADS = range(PLACE.workloads)
 POOL = "10.201.0.0-10.201.0.31"  # PLACE's SNAT addresses
-UP, TUNNEL = 1, 2  # ofports
-ROUTER = "10.99.0.254"  # of the underlay, towards the TEPs
 
 
 def text(address: bytes) -> str:
@@ -52,9 +44,11 @@ class Pcg:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         ns.run("nft", "-f", "-", ns=GW, stdin=veth.DEAF)
-        with veth.gateway(self.driver, self.sessions):
-            yield
-        ns.run("nft", "delete", "table", "netdev", "pcgb", ns=GW)
+        try:
+            with veth.gateway(self.driver, self.sessions):
+                yield
+        finally:
+            ns.run("nft", "delete", "table", "netdev", "pcgb", ns=GW)
 
 
 # ---- Linux ----
@@ -72,15 +66,19 @@ class Linux:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        ns.ip("\n".join(self._network()), GW)
-        with ns.inside(GW):
-            ns.sysctl("net/ipv4/ip_forward", 1)
-        ns.run("nft", "-f", "-", ns=GW, stdin=nat_rules())
-        yield
-        ns.run("nft", "flush", "ruleset", ns=GW)
-        ns.ip("link del tun0\naddr flush dev up0\naddr flush dev down0", GW)
-        for device in ("up0", "down0"):
-            ns.run("ip", "neigh", "flush", "nud", "permanent", "dev", device, ns=GW)
+        try:
+            ns.ip("\n".join(self._network()), GW)
+            self._forwarding_table()
+            with ns.inside(GW):
+                ns.sysctl("net/ipv4/ip_forward", 1)
+            ns.run("nft", "-f", "-", ns=GW, stdin=nat_rules())
+            yield
+        finally:
+            ns.run("nft", "flush", "ruleset", ns=GW)
+            ns.run("ip", "link", "del", "tun0", ns=GW, check=False)
+            for device in ("up0", "down0"):
+                ns.run("ip", "addr", "flush", "dev", device, ns=GW)
+                ns.run("ip", "neigh", "flush", "nud", "permanent", "dev", device, ns=GW)
 
     def _network(self) -> Iterator[str]:
         hop = f"lladdr {colons(world.MAC)} nud permanent"
@@ -103,8 +101,8 @@ class Linux:
                 yield f"route replace {at}/32 {via} dev tun0"
             yield f"neigh replace {at} dev tun0 lladdr {mac} nud permanent"
 
-    def prepared(self) -> None:
-        """Where each workload's frames go: VXLAN's forwarding table."""
+    def _forwarding_table(self) -> None:
+        """Where each workload's frames go, with VXLAN."""
         if self.driver == "vxlan":
             lines = (
                 f"fdb add {colons(PLACE.port(w).mac)} dev tun0 dst {text(world.tep(w))}"
@@ -138,86 +136,3 @@ table ip pcgb {{
   }}
 }}
 """
-
-
-# ---- Open vSwitch ----
-
-
-class Switch(Ovs):
-    system, driver, tunnel, inner = SWITCH, "af_packet", GENEVE, world.GATEWAY_MAC
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(GW, folder)
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        self.deaf("up0", "down0")
-        self.daemons()
-        mac = f'other_config:hwaddr="{colons(veth.mac("down0"))}"'
-        bridge = ("datapath_type=netdev", "fail_mode=secure", PROTOCOLS)
-        tunnel = ("type=geneve", "options:remote_ip=flow", "options:key=flow", "options:csum=true")
-        self.vsctl(
-            *("add-br", "br-phy", "--", "set", "bridge", "br-phy", *bridge, mac),
-            *("--", "add-br", "br-int", "--", "set", "bridge", "br-int", *bridge),
-            *("--", "set", "interface", "br-phy", f"mtu_request={veth.MTU}"),
-            *add_port("br-phy", "down0", 1),
-            *add_port("br-int", "up0", UP),
-            *add_port("br-int", "gnv", TUNNEL, *tunnel),
-        )
-        self.ofctl("add-tlv-map", "br-int", TLV_MAP)
-        wires = "in_port=1,actions=LOCAL\nin_port=LOCAL,actions=output:1\n"
-        self.ofctl("replace-flows", "br-phy", "-", stdin=wires)
-        self.ofctl(
-            "replace-flows", "br-int", "-", stdin="\n".join(flows(colons(veth.mac("up0")))) + "\n"
-        )
-        ns.ip(f"addr add {text(world.OURS)}/24 dev br-phy\nlink set br-phy up", GW)
-        ns.ip(f"route replace 10.200.0.0/16 via {ROUTER} dev br-phy", GW)  # it wants a next hop
-        self.appctl("tnl/neigh/set", "br-phy", ROUTER, colons(world.MAC))
-        pid = self._pid("ovs-vswitchd")
-        Path(f"/proc/{pid}/autogroup").write_text("-20")  # as our own process has
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {machine.cores()[0]})
-        yield
-        self._stop()
-
-    def _pid(self, name: str) -> int:
-        return int((self.dir / f"{name}.pid").read_text())
-
-    def _stop(self) -> None:
-        pids = [self._pid(name) for name in ("ovs-vswitchd", "ovsdb-server")]
-        self.appctl("exit", "--cleanup")
-        os.kill(pids[1], signal.SIGTERM)
-        until("Open vSwitch's end", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-        ns.run("nft", "delete", "table", "netdev", "pcg_lab", ns=GW)
-        for file in self.dir.iterdir():
-            file.unlink()
-
-
-def flows(up: str) -> Iterator[str]:
-    """br-int, whose uplink has the MAC `up`: known TEP and source, ct(nat), route; and back."""
-    hop = colons(world.MAC)
-    north = f"set_field:{up}->eth_src,set_field:{hop}->eth_dst,dec_ttl,output:{UP}"
-    new = f"ct(commit,zone=1,nat(src={POOL}),table=11)"
-    yield f"table=10,priority=100,ip,ct_state=+trk+est,actions={north}"
-    yield f"table=10,priority=90,ip,ct_state=+trk+new,actions={new}"
-    yield f"table=11,priority=90,ip,actions={north}"
-    replies = f"table=0,priority=80,ip,in_port={UP},nw_dst=10.201.0.0/27"
-    yield f"{replies},actions=ct(zone=1,nat,table=30)"
-    for i in range(PLACE.dnat_rules):
-        at = f"nw_dst={text(PLACE.dialled(i))}"
-        yield f"table=0,priority=90,ip,in_port={UP},{at},actions=ct(zone=2,nat,table=20)"
-        commit = f"ct(commit,zone=2,nat(dst={inside_range(i)}),table=30)"
-        yield f"table=20,priority=90,ip,ct_state=+trk+new,{at},actions={commit}"
-    # a flow without a reply stays new; its destination is translated by then
-    yield "table=20,priority=80,ip,ct_state=+trk+new,actions=resubmit(,30)"
-    yield "table=20,priority=100,ip,ct_state=+trk+est,actions=resubmit(,30)"
-    for w in WORKLOADS:
-        port, tep = PLACE.port(w), text(world.tep(w))
-        source = f"tun_id={world.TRANSIT},tun_src={tep},nw_src={text(port.address_be)}"
-        yield f"table=0,priority=90,ip,in_port={TUNNEL},{source},actions=ct(zone=1,nat,table=10)"
-        yield (
-            f"table=30,priority=90,ip,nw_dst={text(port.address_be)},"
-            f"actions=set_field:{colons(world.GATEWAY_MAC)}->eth_src,"
-            f"set_field:{colons(port.mac)}->eth_dst,dec_ttl,set_field:{port.vni}->tun_id,"
-            f"set_field:7->{OPTION},set_field:{tep}->tun_dst,output:{TUNNEL}"
-        )

@@ -21,14 +21,16 @@ table netdev pcg_lab {{
 
 
 class Ovs:
+    vswitchd = "ovs-vswitchd"  # or another build of it, by its path
+
     def __init__(self, space: str, folder: Path) -> None:
         self.ns, self.dir = space, folder
         self.env = dict.fromkeys(
             ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"), str(folder)
         )
 
-    def daemons(self) -> None:
-        """Both, with an empty database."""
+    def daemons(self, *settings: str) -> None:
+        """Both, with a database that holds these settings of the switch and nothing else."""
         self.dir.mkdir(parents=True, exist_ok=True)
         database = f"{self.dir}/conf.db"
         ns.run("ovsdb-tool", "create", database, SCHEMA, env=self.env)
@@ -39,11 +41,13 @@ class Ovs:
             "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
         )
         self.vsctl("--no-wait", "init")
-        self._daemon("ovs-vswitchd", f"unix:{self.dir}/db.sock")
+        if settings:
+            self.vsctl("--no-wait", "set", "Open_vSwitch", ".", *settings)
+        self._daemon("ovs-vswitchd", f"unix:{self.dir}/db.sock", program=self.vswitchd)
 
-    def _daemon(self, name: str, *args: str) -> None:
+    def _daemon(self, name: str, *args: str, program: str = "") -> None:
         ns.run(
-            name,
+            program or name,
             *args,
             f"--pidfile={self.dir}/{name}.pid",
             f"--log-file={self.dir}/{name}.log",

@@ -4,7 +4,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from bench import gateways, page
+from bench import gateways, page, switch
 from bench.frames import turned_round
 from bench.veth import PLACE
 from pcg.reconcile.records import Nat
@@ -30,7 +30,7 @@ def test_dnat_ranges_are_our_dnat_rules():
 
 
 def test_every_workload_has_its_flows():
-    text = "\n".join(gateways.flows("02:00:00:00:00:01"))
+    text = "\n".join(switch.flows("02:00:00:00:00:01"))
     for port in (PLACE.port(w) for w in range(PLACE.workloads)):
         address, tep = gateways.text(port.address_be), gateways.text(port.tep_be)
         assert f"tun_src={tep},nw_src={address},actions=ct(" in text
