@@ -1,29 +1,28 @@
-"""Forwarding while something else goes on: a second worker, ageing, changes, an attacker.
+"""Forwarding while something else goes on: a second worker, ageing, an attacker.
 
 Each is measured in turns with the same path left alone, so that a noisy machine harms both alike.
 """
 
+import contextlib
 import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from itertools import chain, islice
-from statistics import median, quantiles
+from collections.abc import Iterator
+from itertools import chain
+from statistics import median
 
-from bench import machine, path, world
+from bench import churn, machine, path, world
 from bench.path import Shape
 from bench.rows import Row
 from bench.world import World
-from pcg.datapath import pack
 from pcg.datapath.frames import Pass
-from pcg.datapath.lib import Datapath, pack_touches
-from pcg.reconcile import records as r
+from pcg.datapath.lib import Datapath
 
 ROUNDS = 3
-COMMITS_S, CHANGES = 10, 100  # a second; changes in each
-MOVES_S, MOVES_AT_ONCE = 10_000, 100
+TURNS, ENDING_TURNS, TURN_PASSES = 15, 5, 8
+LOOK_S, NEIGHBOUR_BYTES = 0.001, 1 << 26
+AHEAD_S = 1000  # longer than a session of the bench lives without a packet
 FLOODED = 100_000
 
 
@@ -52,117 +51,99 @@ def two_workers(sessions: int, passes: int) -> Iterator[Row]:
     yield Row("two workers", sessions=sessions, workers=2, value=times, unit="x one worker")
 
 
+# ---- ageing ----
+
+
 def stall(sessions: int) -> Iterator[Row]:
-    """What housekeeping's sweeps add to the slowest burst of a pass.
+    """What ageing adds to the slowest burst: sweeps that end nothing, and ones that end half of all
+    sessions while the other half forwards.
 
-    The slowest of all is the machine's own doing (a guest stands still for milliseconds), with
-    sweeps and without; what sweeps do shows in most passes or in none.
+    A guest stands still for milliseconds, with sweeps and without, and not all of it is said to be
+    another guest's; so it is the time on the CPU that counts, and turns without sweeps are taken
+    twice: what the two differ by is the machine's. A turn is long enough for several slices of a
+    sweep. What they did to a worker would show in most turns; what the machine does, in some. Turns
+    while sessions end are held against ones in which the other core is as busy with something else.
     """
-    shape = Shape(passes=40, more={"time_bursts": 1})
-    worst: dict[int, list[float]] = {0: [], 1: []}
+    shape = Shape(passes=TURN_PASSES, more={"time_bursts": 1, "ahead_s": AHEAD_S})
+    turns: dict[str, list[Pass]] = {"alone": [], "again": [], "busy": []}
     with path.opened(World(), sessions) as dp:
-        array, split = path.flows(World(), "mixed", sessions)
-        path.make_sessions(dp, array, shape)
-        for turn in range(2 * ROUNDS):
-            fields = shape.fields() | {"split": split, "keeper": turn % 2}
-            passes = dp.bench(fields, array)[0][path.WARM_PASSES :]
-            worst[turn % 2] += [one.worst * one.ns / one.cycles / 1e3 for one in passes]
-    high = [quantiles(worst[k], n=10)[-1] for k in (0, 1)]
-    yield Row(
-        *("stall",),
-        sessions=sessions,
-        value=max(0.0, high[1] - high[0]),
-        unit="us more",
-        note=f"slowest burst of a pass, 90 %: {high[1]:.0f}, without ageing {high[0]:.0f}; "
-        f"of all: {max(worst[1]):.0f}, {max(worst[0]):.0f}",
-    )
-
-
-# ---- changes ----
-
-
-class Changing:
-    """Calls `change(i)` so many times a second in a thread of its own; `done` counts."""
-
-    def __init__(self, change: Callable[[int], None], per_s: float) -> None:
-        self.change, self.per_s, self.done = change, per_s, 0
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Changing":
-        self.begun = time.monotonic()
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_exc) -> None:
-        self.stopped.set()
-        self.thread.join()
-        self.took = time.monotonic() - self.begun
-
-    def _run(self) -> None:
-        while not self.stopped.wait(max(0, self.begun + self.done / self.per_s - time.monotonic())):
-            self.change(self.done)
-            self.done += 1
-
-
-def loss(dp: Datapath, fields: dict, array: bytes, change, per_s: float) -> tuple[float, float]:
-    """Per cent of the packets a second, and how many changes a second there were."""
-    calm, busy, done, took = [], [], 0, 0.0
-    for _ in range(ROUNDS):
-        calm += dp.bench(fields, array)[0]
-        with Changing(change, per_s) as changing:
-            busy += dp.bench(fields, array)[0]
-        done, took = done + changing.done, took + changing.took
-    middle = median(one.ns for one in busy), median(one.ns for one in calm)
-    return 100 * (1 - middle[1] / middle[0]), done / took
-
-
-def churn(sessions: int) -> Iterator[Row]:
-    """Rules and routes in coalesced commits; ports that move. Each with all sessions forwarding."""
-    shape, place = Shape(passes=40), World(rules=True)
-    for workload, what in (("north", commits), ("south", moves)):
-        with path.opened(place, sessions) as dp:
-            array, _ = path.flows(place, workload, sessions)
+        array, _ = path.flows(World(), "mixed", sessions)
+        path.make_sessions(dp, array, Shape())
+        array, others = array[: len(array) // 2], array[len(array) // 2 :]
+        for _ in range(TURNS):
+            for kind in random.sample(list(turns), len(turns)):
+                fields = shape.fields() | {"keeper": kind == "busy"}
+                turns[kind].append(slowest(dp.bench(fields, array)[0]))
+        ending, otherwise, ended = [], [], 0
+        while len(ending) < ENDING_TURNS:
+            path.make_sessions(dp, others, Shape())  # whose time is over, AHEAD_S on
             path.make_sessions(dp, array, shape)
-            yield what(dp, place, array, shape, sessions)
-            path.quiet(dp, "churn")
+            before = dp.totals()["sessions"]
+            ending += while_ending(dp, shape.fields() | {"keeper": 0}, array)
+            ended += before - dp.totals()["sessions"]
+            with busy_neighbour():
+                otherwise += [slowest(dp.bench(shape.fields(), array)[0]) for _ in range(2)]
+        path.quiet(dp, "stall")
+    yield stalled("stall", sessions, **turns)
+    row = stalled("stall ending", sessions, ending, other=otherwise)
+    row.note, row.more["ended"] = f"{ended:,} sessions ended; {row.note}", ended
+    yield row
 
 
-def commits(dp: Datapath, place: World, array: bytes, shape: Shape, sessions: int) -> Row:
-    """Two policies in turn, each commit with touches of 100 changes."""
-    policies = [place.policy(), replace(place, rules=True).policy()]
-    policies[1]["firewall"].insert(0, r.Firewall(999, 0, 0, 3, 0, r.Match(src_len=32), "one more"))
-    raw = [{t: pack.pack(t, p.get(t, ())) for t in r.POLICY} for p in policies]
+@contextlib.contextmanager
+def busy_neighbour() -> Iterator[None]:
+    """The other core reads memory as fast as it can, and has nothing to do with sessions."""
+    done, data = threading.Event(), bytes(NEIGHBOUR_BYTES)
 
-    def change(i: int) -> None:
-        dp.commit_raw(raw[i % 2], i + 2, pack_touches(list(islice(touches(i), CHANGES))))
+    def work() -> None:
+        churn.apart()
+        while not done.is_set():
+            zlib.crc32(data)
 
-    lost, per_s = loss(dp, shape.fields(), array, change, COMMITS_S)
-    note = f"{per_s:.1f} commits/s of {CHANGES} changes (wanted {COMMITS_S})"
-    return Row("churn rules", sessions=sessions, value=lost, unit="% fewer packets", note=note)
-
-
-def touches(start: int) -> Iterator[r.Touch]:
-    """Of one workload and a sixteenth of the remotes: some 60 of a million sessions."""
-    for i in range(start * CHANGES, (start + 1) * CHANGES):
-        to = world.address(world.REMOTES | (i % 16) << 20)
-        yield r.Touch(0, world.workload(i * 7 % 1024), to, 32, 12)
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
-def moves(dp: Datapath, place: World, array: bytes, shape: Shape, sessions: int) -> Row:
-    """Ports go to another TEP and back, 100 in a call."""
-    batches = []
-    for away in (1, 0):
-        ports = [place.port(w)._replace(tep_be=world.tep(w + away)) for w in range(place.workloads)]
-        for at in range(0, len(ports) // MOVES_AT_ONCE * MOVES_AT_ONCE, MOVES_AT_ONCE):
-            batches.append(pack.pack("ports", ports[at : at + MOVES_AT_ONCE]))
+def while_ending(dp: Datapath, fields: dict, array: bytes) -> Iterator[Pass]:
+    """Turns while one sweep, of a clock so far ahead, takes apart what was not met since."""
+    before = dp.totals()["rx"]
 
-    def change(i: int) -> None:
-        dp.put_raw("ports", batches[i % len(batches)])
+    def end() -> None:
+        churn.apart()
+        while dp.totals()["rx"] == before:  # until frames are made
+            time.sleep(LOOK_S)
+        dp.sweep(time.monotonic_ns() + AHEAD_S * 10**9)
 
-    lost, per_s = loss(dp, shape.fields(), array, change, MOVES_S / MOVES_AT_ONCE)
-    note = f"{per_s * MOVES_AT_ONCE:,.0f} moves/s (wanted {MOVES_S:,})"
-    return Row("churn ports", sessions=sessions, value=lost, unit="% fewer packets", note=note)
+    sweeping = threading.Thread(target=end)
+    sweeping.start()
+    while sweeping.is_alive():
+        yield slowest(dp.bench(fields, array)[0])
+    sweeping.join()
+
+
+def slowest(passes: list[Pass]) -> Pass:
+    """The pass of a turn whose slowest burst was longest on the CPU."""
+    return max(passes, key=lambda one: one.worst_on_ns)
+
+
+def stalled(what: str, sessions: int, busy: list[Pass], **alone) -> Row:
+    """By the median turns; each kind's and the worst are told beside it."""
+    on = {
+        kind: [one.worst_on_ns / 1e3 for one in turns]
+        for kind, turns in {"busy": busy, **alone}.items()
+    }
+    value = median(on["busy"]) - median(chain(*(on[kind] for kind in alone)))
+    told = [f"{kind}: {median(us):.0f} (worst {max(us):,.0f})" for kind, us in on.items()]
+    wall = max(one.worst * one.ns / one.cycles / 1e3 for one in busy)
+    note = f"slowest burst of a turn, us on the CPU: {', '.join(told)}; by the wall clock: "
+    note += f"worst {wall:,.0f}; {len(busy)} turns of {TURN_PASSES} passes"
+    more = {"value": max(0.0, value), "unit": "us more", "note": note, "more": on}
+    return Row(what, sessions=sessions, **more)
 
 
 # ---- an attacker ----

@@ -27,8 +27,8 @@ ROLES = ("uplink", "downlink")
 
 
 @contextlib.contextmanager
-def process() -> Iterator[Client]:
-    """A datapath process over mem ports, as `pcg datapath` starts it."""
+def process() -> Iterator[tuple[Client, int]]:
+    """A datapath process over mem ports, as `pcg datapath` starts it: its client, its number."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         settings, control = Path(folder) / "datapath.yaml", f"ipc://{folder}/control.sock"
         ports = [{"interface": f"{role}0", "role": role, "driver": "mem"} for role in ROLES]
@@ -37,7 +37,7 @@ def process() -> Iterator[Client]:
         argv = (sys.executable, "-m", "pcg", "datapath", "--settings", str(settings))
         with subprocess.Popen(argv, cwd=machine.ROOT, stderr=subprocess.PIPE, text=True) as running:
             try:
-                yield _connected(running, control)
+                yield _connected(running, control), running.pid
             finally:
                 running.terminate()
 
@@ -60,7 +60,7 @@ def timed(call: Callable[..., object], *args) -> float:
 
 def measure() -> Iterator[Row]:
     place = World(PORTS, rules=True)
-    with process() as client, contextlib.closing(client):
+    with process() as (client, _), contextlib.closing(client):
         client.put("teps", [world.r.Teps(world.tep(i), world.MAC, 1, 1, 9001) for i in range(256)])
         client.put("nexthops", [world.r.Nexthops(world.HOP, world.MAC, 1)])
         policy, ports = place.policy(), [place.port(w) for w in range(COUNTED)]

@@ -167,7 +167,8 @@ def _filled(place: World, array: bytes, rounds: int) -> Iterator[list[Pass]]:
 
 def whole(passes: list[Pass]) -> Pass:
     """A round of passes as one: the table is emptier in its first ones."""
-    return Pass(mean(one.cycles for one in passes), mean(one.ns for one in passes), 0)
+    cycles, ns, on_ns = (mean(column) for column in zip(*(one[:3] for one in passes), strict=True))
+    return Pass(cycles, ns, on_ns, 0, 0)
 
 
 def forget(dp: Datapath) -> None:

@@ -35,8 +35,11 @@ BARS = {
     "memory cold": ("value", 100, "at most"),
     "two workers": ("value", 1.7, "at least"),
     "stall": ("value", 100, "at most"),
+    "stall ending": ("value", 100, "at most"),
+    "idle": ("value", 2, "at most"),
     "churn rules": ("value", 10, "at most"),
     "churn ports": ("value", 10, "at most"),
+    "marked": ("value", 1000, "at most"),
     "program": ("value", 1000, "at most"),
     "one change": ("value", 5, "at most"),
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ablations, busy, control, machine, memory, page, path, table, veth
+from bench import ablations, busy, churn, control, idle, machine, memory, page, path, table, veth
 from bench.rows import IMIX, Row
 from pcg.datapath import build
 from pcg.lab.ns import CommandError
@@ -25,7 +25,7 @@ FORWARD = ("north", "south", "east", "mixed")
 SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
-NOT_QUICK = ("stall", "churn", "flood", "ablations")
+NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
@@ -71,7 +71,8 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "memory": lambda _args: memory.measure(),
         "workers": lambda args: busy.two_workers(min(most(args), 1_000_000), args.passes),
         "stall": lambda args: busy.stall(most(args)),
-        "churn": lambda args: busy.churn(min(most(args), 1_000_000)),
+        "churn": lambda args: churn.churn(min(most(args), 1_000_000)),
+        "idle": lambda args: idle.measure(most(args)),
         "flood": lambda _args: busy.flood(),
         "veth": wired,
         "control": lambda _args: control.measure(),

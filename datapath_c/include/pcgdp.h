@@ -398,6 +398,7 @@ struct pcgdp_bench {
 	uint32_t realtime;      // 1: SCHED_FIFO for the timed part, where permitted
 	uint32_t small_pages;   // 1: buffers on 4 KiB pages
 	uint32_t time_bursts;   // 1: note each pass's slowest burst
+	uint32_t ahead_s;       // the workers' clock is ahead by so much: what they do not meet is old
 	uint32_t n_sizes;
 	uint16_t sizes[12];     // of the packet, from its IP header on; dealt out over the buffers
 	uint8_t gateway_mac[6]; // destination of the inner Ethernet header
@@ -406,7 +407,9 @@ struct pcgdp_bench {
 
 struct pcgdp_pass {
 	double cycles, ns;      // TSC and time, per packet
+	double on_ns;           // of it on the CPU: the rest had another thread, or another guest
 	uint64_t worst;         // TSC of the slowest burst, where asked for
+	uint64_t worst_on_ns;   // on the CPU, of the burst that had most
 };
 
 // passes: workers * passes of them, worker by worker. -EBUSY: workers run. Nobody else starts or

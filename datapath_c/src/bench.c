@@ -10,42 +10,18 @@
 // avoid: the header lines of each packet are read and written, and a tunnel header is copied.
 
 #define _GNU_SOURCE // pthread_setaffinity_np
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
 
-#include "csum.h"
-#include "dp.h"
+#include "bench.h"
 
 #define HUGE_PAGE (2ul << 20)
 enum {
 	STRIDE = 2112, // an odd multiple of 64 bytes: 109 cycles where 4096 gave 168
-	TUNNEL = TUNNEL_HLEN + OPTION_LEN, // bytes in front of the inner packet
 	PRIORITY = 10, // of SCHED_FIFO
 	AHEAD = 16,    // frames that the floor prefetches
-};
-
-struct gate { // holds all lanes until each is there, then at the start of each pass
-	pthread_mutex_t open;
-	pthread_barrier_t start;
-};
-
-struct lane { // one worker's part
-	struct pcgdp *dp;
-	const struct pcgdp_bench *what;
-	const struct pcgdp_flow *flows;
-	uint32_t n_flows, id;
-	uint64_t random;
-	uint8_t *pool;
-	uint32_t stride, *order; // which buffer a frame lies in
-	struct frame *frames;
-	uint8_t *roles;
-	uint8_t header[TUNNEL];
-	struct gate *gate;
-	struct pcgdp_pass *passes;
-	uint64_t sum;       // keeps the floor's reads alive
 };
 
 INLINE uint64_t tsc(void)
@@ -60,133 +36,46 @@ INLINE uint64_t tsc(void)
 #endif
 }
 
-static uint64_t draw(struct lane *l)
-{
-	l->random ^= l->random << 13;
-	l->random ^= l->random >> 7;
-	l->random ^= l->random << 17;
-	return l->random;
-}
-
-// ---- frames ----
-
-static void put_eth(uint8_t *at, const uint8_t *dst)
-{
-	struct eth_hdr eh = {.src = {2, 0, 0, 0, 0, 9}, .type = htons(ETYPE_IPV4)};
-
-	memcpy(eh.dst, dst, 6);
-	memcpy(at, &eh, sizeof(eh));
-}
-
-static void put_ip(uint8_t *at, be32 src, be32 dst, uint8_t proto, uint32_t len)
-{
-	struct ip_hdr ip = {.ver_ihl = 0x45, .len = htons((uint16_t)len), .frag = htons(IP_DF), .ttl = 64, .proto = proto, .src = src, .dst = dst};
-
-	ip.csum = (uint16_t)~csum_ip_words(&ip);
-	memcpy(at, &ip, sizeof(ip));
-}
-
-static void put_sum(uint8_t *l4, uint32_t at, be32 src, be32 dst, uint8_t proto, uint32_t len)
-{
-	uint16_t sum;
-
-	wr16(l4 + at, 0);
-	sum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(src, dst, proto, (uint16_t)len), l4, len));
-	wr16(l4 + at, sum ? sum : 0xffff);
-}
-
-// The packet itself, `size` bytes; its payload is what lies there.
-static void put_packet(uint8_t *at, const struct pcgdp_flow *f, uint32_t size, uint8_t tcp_flags)
-{
-	uint8_t *l4 = at + IP_HLEN;
-	uint32_t n = size - IP_HLEN;
-
-	put_ip(at, f->src_be, f->dst_be, f->protocol, size);
-	if (f->protocol == IPP_TCP) {
-		struct tcp_hdr th = {.sport = htons(f->sport), .dport = htons(f->dport), .off = 5 << 4, .flags = tcp_flags, .window = 0xffff};
-
-		memcpy(l4, &th, sizeof(th));
-		put_sum(l4, 16, f->src_be, f->dst_be, IPP_TCP, n);
-	} else {
-		struct udp_hdr uh = {.sport = htons(f->sport), .dport = htons(f->dport), .len = htons((uint16_t)n)};
-
-		memcpy(l4, &uh, sizeof(uh));
-		put_sum(l4, 6, f->src_be, f->dst_be, IPP_UDP, n);
-	}
-}
-
-// The tunnel around a packet that lies at `at` + TUNNEL, with its checksum.
-static void put_tunnel(const struct lane *l, uint8_t *at, const struct pcgdp_flow *f, uint32_t size)
-{
-	const struct pcgdp_bench *b = l->what;
-	be32 tep = l->dp->cfg->local.tep_be;
-	uint32_t udp_len = TUNNEL - ETH_HLEN_ - IP_HLEN + size;
-	uint8_t *l4 = at + ETH_HLEN_ + IP_HLEN;
-	struct udp_hdr uh = {.sport = htons((uint16_t)(0xc000 | (f->sport * 40503u ^ f->src_be >> 16))), .dport = htons(GENEVE_PORT), .len = htons((uint16_t)udp_len)};
-	struct geneve_hdr gh = {.ver_optlen = OPTION_LEN / 4, .flags = GENEVE_F_CRITICAL, .proto = htons(ETYPE_TEB), .vni = {(uint8_t)(b->vni >> 16), (uint8_t)(b->vni >> 8), (uint8_t)b->vni}};
-	struct geneve_opt opt = {.class_ = htons(OUR_CLASS), .type = OUR_TYPE, .len = 1};
-
-	put_eth(at, l->dp->nics[PCGDP_DOWNLINK].mac);
-	put_ip(at + ETH_HLEN_, f->tep_be, tep, IPP_UDP, udp_len + IP_HLEN);
-	memcpy(l4, &uh, sizeof(uh));
-	memcpy(l4 + UDP_HLEN, &gh, sizeof(gh));
-	memcpy(l4 + UDP_HLEN + GENEVE_HLEN, &opt, sizeof(opt));
-	memset(l4 + UDP_HLEN + GENEVE_HLEN + sizeof(opt), 0, OPTION_LEN - sizeof(opt));
-	put_eth(l4 + UDP_HLEN + GENEVE_HLEN + OPTION_LEN, b->gateway_mac);
-	put_sum(l4, 6, f->tep_be, tep, IPP_UDP, udp_len);
-}
-
-static const struct pcgdp_flow *pick(struct lane *l, uint32_t pass, uint32_t i)
-{
-	const struct pcgdp_bench *b = l->what;
-	bool odd = b->split && i / b->burst & 1;
-	uint32_t first = odd ? b->split : 0, n = b->split && !odd ? b->split : l->n_flows - first;
-
-	if (b->in_order)
-		return &l->flows[(((uint64_t)pass * b->workers + l->id) * b->frames + i) % l->n_flows];
-	return &l->flows[first + (uint32_t)((draw(l) >> 32) * n >> 32)];
-}
-
-static void refill(struct lane *l, uint32_t pass)
-{
-	const struct pcgdp_bench *b = l->what;
-
-	for (uint32_t i = 0; i < b->frames; i++) {
-		const struct pcgdp_flow *f = pick(l, pass, i);
-		uint32_t size = b->sizes[l->order[i] % b->n_sizes];
-		uint8_t *at = l->pool + (size_t)l->order[i] * l->stride + HEADROOM;
-
-		put_packet(at + (f->tep_be ? TUNNEL : ETH_HLEN_), f, size, (uint8_t)b->tcp_flags);
-		if (f->tep_be)
-			put_tunnel(l, at, f, size);
-		else
-			put_eth(at, l->dp->nics[PCGDP_UPLINK].mac);
-		l->frames[i] = (struct frame){.data = at, .len = size + (f->tep_be ? TUNNEL : ETH_HLEN_)};
-		l->roles[i] = f->tep_be ? PCGDP_DOWNLINK : PCGDP_UPLINK;
-	}
-}
-
-static void scribble(struct lane *l) // payload
-{
-	for (size_t i = 0; i + 8 <= (size_t)l->what->frames * l->stride; i += 8)
-		*(uint64_t *)(void *)(l->pool + i) = draw(l);
-}
-
 // ---- passes ----
 
-static void run_path_pass(struct lane *l, uint64_t *worst)
+// What this thread had of its CPU: neither what another thread took nor, where the host says so,
+// another guest.
+static uint64_t on_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+static void run_burst(struct lane *l, uint32_t at)
 {
 	const struct pcgdp_bench *b = l->what;
 	struct worker *w = l->dp->workers[l->id];
 
-	for (uint32_t at = 0; at < b->frames; at += b->burst) {
-		uint64_t start = b->time_bursts ? tsc() : 0, took;
+	worker_begin(w, clock_ns() + b->ahead_s * 1000000000ull);
+	run_frames(w, l->roles[at], l->frames + at, MIN(b->frames - at, b->burst));
+	worker_end(w);
+}
 
-		worker_begin(w, clock_ns());
-		run_frames(w, l->roles[at], l->frames + at, MIN(b->frames - at, b->burst));
-		worker_end(w);
-		took = b->time_bursts ? tsc() - start : 0;
-		*worst = took > *worst ? took : *worst;
+static void run_path_pass(struct lane *l, struct pcgdp_pass *pass)
+{
+	const struct pcgdp_bench *b = l->what;
+
+	for (uint32_t at = 0; at < b->frames; at += b->burst) {
+		uint64_t on, start;
+
+		if (!b->time_bursts) {
+			run_burst(l, at);
+			continue;
+		}
+		on = on_cpu_ns();
+		start = tsc();
+		run_burst(l, at);
+		start = tsc() - start;
+		on = on_cpu_ns() - on;
+		pass->worst = start > pass->worst ? start : pass->worst;
+		pass->worst_on_ns = on > pass->worst_on_ns ? on : pass->worst_on_ns;
 	}
 }
 
@@ -225,22 +114,24 @@ static void *lane_main(void *arg)
 
 	pthread_mutex_lock(&l->gate->open);
 	pthread_mutex_unlock(&l->gate->open);
-	scribble(l);
+	lane_scribble(l);
 	for (uint32_t i = 0; i < b->passes; i++) {
 		struct pcgdp_pass *pass = &l->passes[i];
-		uint64_t start, start_ns;
+		uint64_t start, start_ns, on_ns;
 
-		refill(l, i);
+		lane_refill(l, i);
 		pthread_barrier_wait(&l->gate->start);
 		be_realtime(b->realtime);
+		on_ns = on_cpu_ns();
 		start_ns = clock_ns();
 		start = tsc();
 		if (b->work == PCGDP_BENCH_PATH)
-			run_path_pass(l, &pass->worst);
+			run_path_pass(l, pass);
 		else
 			run_floor_pass(l);
 		pass->cycles = (double)(tsc() - start) / b->frames;
 		pass->ns = (double)(clock_ns() - start_ns) / b->frames;
+		pass->on_ns = (double)(on_cpu_ns() - on_ns) / b->frames;
 		be_realtime(false);
 	}
 	return NULL;
@@ -279,7 +170,7 @@ static int lane_open(struct lane *l)
 		return -ENOMEM;
 	madvise(l->pool, bytes, b->small_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 	for (uint32_t i = 0; i < b->frames; i++) {
-		uint32_t j = (uint32_t)(draw(l) % (i + 1));
+		uint32_t j = (uint32_t)(lane_draw(l) % (i + 1));
 
 		l->order[i] = l->order[j];
 		l->order[j] = i;
@@ -324,6 +215,19 @@ static int run_lanes(struct pcgdp *dp, struct lane *lanes, const struct pcgdp_be
 	return n == b->workers ? 0 : -EAGAIN;
 }
 
+// Housekeeping on the CPUs that no worker of ours has, where there are any: beside it, not between.
+static void keep_apart(pthread_t keeper, const struct pcgdp_bench *b)
+{
+	cpu_set_t cpus;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return;
+	for (uint32_t i = 0; i < b->workers; i++)
+		CPU_CLR(b->cpus[i], &cpus);
+	if (CPU_COUNT(&cpus))
+		pthread_setaffinity_np(keeper, sizeof(cpus), &cpus);
+}
+
 int pcgdp_bench(struct pcgdp *dp, const struct pcgdp_bench *what, const struct pcgdp_flow *flows, uint32_t n, struct pcgdp_pass *passes)
 {
 	struct lane lanes[PCGDP_WORKERS_MAX] = {{0}};
@@ -340,6 +244,8 @@ int pcgdp_bench(struct pcgdp *dp, const struct pcgdp_bench *what, const struct p
 	if (!rc && what->keeper) {
 		dp->stop = false;
 		dp->keeper_runs = !pthread_create(&dp->keeper, NULL, keeper_main, dp);
+		if (dp->keeper_runs)
+			keep_apart(dp->keeper, what);
 	}
 	if (!rc)
 		rc = run_lanes(dp, lanes, what);

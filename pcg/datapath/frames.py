@@ -29,7 +29,9 @@ class Pass(NamedTuple):
 
     cycles: float  # TSC, per packet
     ns: float  # per packet
+    on_ns: float  # of it on the CPU
     worst: int  # TSC of the slowest burst; 0: not asked for
+    worst_on_ns: int  # of the burst that was on the CPU for longest
 
 
 class Frames:
@@ -98,7 +100,7 @@ class Frames:
         data = self.ffi.from_buffer("struct pcgdp_flow[]", flows)
         spec = self.ffi.new("struct pcgdp_bench *", what)
         ensure(self.lib.pcgdp_bench(self._dp, spec, data, len(data), passes), "bench")
-        seen = [Pass(one.cycles, one.ns, one.worst) for one in passes]
+        seen = [Pass(*(getattr(one, name) for name in Pass._fields)) for one in passes]
         return [seen[i * n : (i + 1) * n] for i in range(workers)]
 
     def trace_start(self, packets: int, wanted: pack.TraceFilter = EVERY_PACKET) -> None:
