@@ -15,6 +15,7 @@ enum { RECLAIM = 256, EACH_MS = 50, ROUNDS_PER_S = 1000 / EACH_MS };
 // Turns without a walk after one for touches: ten commits a second share four walks, and each
 // still reaches its sessions well within a second.
 enum { MARK_REST = 4 };
+enum { QUIET_SLICE = (1 << 20) / ROUNDS_PER_S, HURRY = 4 * ROUNDS_PER_S };
 
 void quiesce(struct pcgdp *dp)
 {
@@ -210,22 +211,55 @@ bool mark_touched(struct pcgdp *dp)
 	return true;
 }
 
+// ---- the thread ----
+
+struct keeper {
+	uint32_t cursor;  // of the next slice
+	uint32_t rest;    // turns without a walk for touches
+	uint32_t hurry;   // turns in which a round takes a second, however large the table
+	uint64_t changes; // seen so far
+	uint64_t ended;
+};
+
+// While nothing changes and nothing ends, a large table is swept more slowly: a gateway of ten
+// million sessions that has nothing to do shall do next to nothing. Any change may leave much to
+// take apart, or a port's slot to free, so that the next rounds are whole ones again.
+static uint32_t slice_of(const struct pcgdp *dp, struct keeper *k)
+{
+	uint32_t high = LOAD(dp->arena.sessions.high), whole = high / ROUNDS_PER_S + 1024;
+	uint64_t changes = PEEK(&dp->arena.head->changes);
+
+	if (changes != k->changes || dp->sessions_ended != k->ended)
+		k->hurry = HURRY;
+	else if (k->hurry)
+		k->hurry--;
+	k->changes = changes;
+	k->ended = dp->sessions_ended;
+	return k->hurry ? whole : MIN(whole, (uint32_t)QUIET_SLICE);
+}
+
+static void turn(struct pcgdp *dp, struct keeper *k)
+{
+	uint32_t slice = slice_of(dp, k);
+
+	if (k->rest)
+		k->rest--;
+	else if (mark_touched(dp))
+		k->rest = MARK_REST;
+	sweep(dp, clock_ns(), k->cursor, slice);
+	k->cursor = k->cursor + slice >= LOAD(dp->arena.sessions.high) ? 0 : k->cursor + slice;
+}
+
 void *keeper_main(void *arg)
 {
 	struct pcgdp *dp = arg;
-	uint32_t cursor = 0, rest = 0;
+	struct keeper k = {.hurry = HURRY};
 
 	while (!LOAD(&dp->stop)) {
 		struct timespec t = {.tv_nsec = EACH_MS * 1000000l};
-		uint32_t high = LOAD(dp->arena.sessions.high), slice = high / ROUNDS_PER_S + 1024;
 
 		nanosleep(&t, NULL);
-		if (rest)
-			rest--;
-		else if (mark_touched(dp))
-			rest = MARK_REST;
-		sweep(dp, clock_ns(), cursor, slice);
-		cursor = cursor + slice >= high ? 0 : cursor + slice;
+		turn(dp, &k);
 	}
 	return NULL;
 }
