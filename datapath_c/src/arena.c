@@ -131,7 +131,7 @@ static void mappings_attach(struct arena *a)
 			continue;
 		t->m[m].sessions = 1;
 		mapping_release(t, m);
-		mapping_free(t, m);
+		mapping_give(t, &m, 1);
 	}
 }
 

@@ -72,11 +72,11 @@ static void translate_source(const struct config *c, const struct pcgdp_nat *r, 
 {
 	bool reflexive = r->action == PCGDP_REFLEXIVE;
 	uint32_t at = reflexive ? ntohl(f->src) - ntohl(r->match.src_be) : ntohl(f->src) * 0x9e3779b1u >> 8;
-	const struct public_address *pub = public_of_index(c, r->pool[reflexive ? MIN(at, r->n_pool - 1u) : at % r->n_pool]);
 
 	d->kind = r->action;
-	d->public_index = pub->rec.index;
-	d->new_addr = pub->rec.secondary_be;
+	d->pool_at = reflexive ? MIN(at, r->n_pool - 1u) : at % r->n_pool;
+	d->pub = public_of_index(c, r->pool[d->pool_at]);
+	d->new_addr = d->pub->rec.secondary_be;
 	if (reflexive)
 		return;
 	d->draw_port = natport_proto(f->proto) >= 0;
@@ -249,7 +249,6 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 
 	d->new_addr = k->dst;
 	if (pub) {
-		d->public_index = pub->rec.index;
 		if (!nat_in(c, v, &f, d))
 			to_mapping(c, a, v, k, d);
 		else if (d->kind == KIND_PLAIN)
@@ -289,7 +288,7 @@ void decide(const struct config *c, const struct arena *a, const union key *k, s
 	memset(d, 0, sizeof(*d));
 	d->reason = R_OK;
 	d->kind = KIND_PLAIN;
-	d->public_index = d->mapping = d->src_port = d->dst_port = NONE;
+	d->mapping = d->src_port = d->dst_port = NONE;
 	if (!v)
 		d->reason = R_NO_ROUTE;
 	else if (domain & 1)

@@ -18,7 +18,8 @@ struct decision {
 	bool draw_port;         // SNAT: new_addr and new_port come from a mapping
 	uint32_t nat_id, fw_id; // 0: none
 	const struct pcgdp_nat *rule;
-	uint32_t public_index;  // NONE: none
+	const struct public_address *pub; // SNAT: the one of the rule's pool that is asked first
+	uint32_t pool_at;       // its place in the pool
 	uint32_t mapping;       // inbound to a mapping's outside endpoint; NONE: not that
 	be32 new_addr;          // SNAT: source; DNAT: destination
 	be16 new_port;

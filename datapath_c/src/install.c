@@ -5,6 +5,7 @@
 
 #include "csum.h"
 #include "dp.h"
+#include "outside.h"
 
 // TTL - 1: the TTL is the high byte of its 16-bit word, whatever the protocol in the low one.
 #define DELTA_TTL ((uint16_t)~htons(0x0100))
@@ -54,141 +55,56 @@ static void entry_fill(struct entry *e, const union key *k, const struct answer 
 	}
 }
 
+// What the other side answers to: `addr` and `port` are what the session rewrites to.
+static union key reply_key(const union key *k, bool translated, be32 addr, be16 port)
+{
+	bool uplink = k->domain_proto >> 8 & 1;
+	union key rk = {.src = k->dst, .dst = k->src, .sport = k->dport, .dport = k->sport};
+
+	rk.domain_proto = k->domain_proto ^ 0x100; // the other domain of the same VRF
+	if (translated && uplink) {
+		rk.src = addr;
+		rk.sport = port;
+	} else if (translated) {
+		rk.dst = addr;
+		rk.dport = port;
+	}
+	if (proto_of(k) == IPP_ICMP) // the identifier stands for both ports
+		rk.sport = rk.dport = translated ? port : k->dport;
+	return rk;
+}
+
 static void session_fill(struct worker *w, struct entry *fwd, const union key *k, const struct pkt *p, const struct decision *d, be32 addr, be16 port)
 {
-	struct entry *rev = fwd + 1;
 	bool uplink = k->domain_proto >> 8 & 1, translated = d->kind != KIND_PLAIN;
 	struct answer f = {.op = translated ? (uplink ? OP_DST : OP_SRC) : 0, .addr = addr, .port = port, .slot = d->slot};
 	struct answer r = {.op = translated ? (uplink ? OP_SRC : OP_DST) : 0, .slot = d->back_slot};
-	union key rk = {.src = k->dst, .dst = k->src, .sport = k->dport, .dport = k->sport};
+	union key rk = reply_key(k, translated, addr, port);
 
-	rk.domain_proto = (k->domain_proto ^ 0x100); // the other domain of the same VRF
 	if (uplink) {
 		r.addr = k->dst;
 		r.port = k->dport;
 		r.src_slot = port_slot(d->dst_port);
-		if (translated) {
-			rk.src = addr;
-			rk.sport = port;
-		}
 	} else {
 		r.addr = k->src;
 		r.port = k->sport;
 		f.src_slot = port_slot(d->src_port);
 		f.in_vni = p->vni;
-		if (translated) {
-			rk.dst = addr;
-			rk.dport = port;
-		}
 	}
-	if (proto_of(k) == IPP_ICMP) // the identifier stands for both ports
-		rk.sport = rk.dport = translated ? port : k->dport;
 	entry_fill(fwd, k, &f, w->now_s);
-	entry_fill(rev, &rk, &r, w->now_s);
+	entry_fill(fwd + 1, &rk, &r, w->now_s);
 }
 
-static union key mapping_key(const union key *k, uint32_t nat_id)
+// The port that the session rewrites to, where no mapping says it.
+static be16 own_port(const union key *k, const struct decision *d)
 {
-	return mapping_in_key(k->src, k->sport, k->domain_proto, nat_id);
-}
-
-// A port of one of the rule's public addresses; the one paired with the source is asked first
-// (RFC 4787 REQ-2), the others only when it has none left.
-static bool mapping_draw(struct worker *w, const struct decision *d, uint8_t proto, struct mapping *m)
-{
-	const struct pcgdp_nat *r = d->rule;
-	uint16_t first = port_first_of(w->cfg, r), last = port_last_of(w->cfg, r);
-	uint32_t start = 0;
-
-	while (start < r->n_pool && r->pool[start] != d->public_index)
-		start++;
-	for (uint32_t i = 0; i < r->n_pool; i++) {
-		const struct public_address *pub = public_of_index(w->cfg, r->pool[(start + i) % r->n_pool]);
-		uint16_t port = natport_take(&w->dp->natports, pub->rec.index, proto, first, last, pub->reserved, worker_random(w));
-
-		if (!port)
-			continue;
-		m->public_index = (uint16_t)pub->rec.index;
-		m->out_addr = pub->rec.secondary_be;
-		m->out_port = htons(port);
-		return true;
-	}
-	return false;
-}
-
-// Find or make the mapping of this inside endpoint and hold it for one session. False: *reason, and
-// *out, if it is not NONE, must be released all the same.
-static bool mapping_get(struct worker *w, const union key *k, const struct decision *d, uint32_t *out, enum reason *reason)
-{
-	struct mapping_table *t = &w->dp->arena.mappings;
-	union key in = mapping_key(k, d->nat_id);
-	uint8_t proto = (uint8_t)k->domain_proto;
-	uint32_t m, there = NONE;
-	int rc;
-
-	*out = NONE;
-	for (unsigned tries = 0; tries < 4; tries++) {
-		m = mapping_find_in(t, &in);
-		if (m != NONE && !mapping_fits(w->cfg, d->rule, &t->m[m])) {
-			mapping_retire(t, m);
-		} else if (m != NONE && mapping_hold(t, m)) {
-			*out = m;
-			return true;
-		}
-		m = mapping_alloc(t);
-		if (m == NONE) {
-			*reason = R_NAT_MAPPINGS_FULL;
-			return false;
-		}
-		t->m[m].src = in.src;
-		t->m[m].sport = in.sport;
-		t->m[m].domain_proto = in.domain_proto;
-		t->m[m].nat_id = (uint16_t)d->nat_id;
-		if (!mapping_draw(w, d, proto, &t->m[m])) {
-			mapping_free(t, m);
-			*reason = R_NAT_PORTS_EXHAUSTED;
-			return false;
-		}
-		STORE(&t->m[m].sessions, 1);
-		rc = mapping_publish(t, m, &there);
-		*reason = rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_NAT_MAPPINGS_FULL;
-		if (!rc || rc == -EADDRINUSE) {
-			*out = m;
-			return !rc;
-		}
-		natport_give(&w->dp->natports, t->m[m].public_index, proto, ntohs(t->m[m].out_port));
-		mapping_free(t, m);
-		if (rc != -EEXIST)
-			return false;
-	}
-	return false;
-}
-
-static bool take_mapping(struct worker *w, const union key *k, const struct decision *d, uint32_t *m, enum reason *reason)
-{
-	if (d->draw_port)
-		return mapping_get(w, k, d, m, reason);
-	*m = d->mapping;
-	if (*m == NONE || mapping_hold(&w->dp->arena.mappings, *m))
-		return true;
-	*m = NONE;
-	return false;
+	return d->kind == PCGDP_DNAT || k->domain_proto >> 8 & 1 ? d->new_port : k->sport;
 }
 
 static struct entry *install_dry(struct worker *w, struct pkt *p, const union key *k, const struct decision *d)
 {
-	union key in = mapping_key(k, d->nat_id);
-	const struct mapping_table *t = &w->dp->arena.mappings;
-	uint32_t m = d->draw_port ? mapping_find_in(t, &in) : NONE;
-	be16 port = d->new_port;
+	be16 port = d->draw_port ? outside_port_dry(w, k, d) : own_port(k, d);
 
-	if (m != NONE && !mapping_fits(w->cfg, d->rule, &t->m[m]))
-		m = NONE;
-
-	if (d->kind == PCGDP_REFLEXIVE || d->kind == PCGDP_DNAT)
-		port = d->kind == PCGDP_DNAT || k->domain_proto >> 8 & 1 ? d->new_port : k->sport;
-	if (d->draw_port)
-		port = m != NONE ? t->m[m].out_port : htons(port_first_of(w->cfg, d->rule));
 	session_fill(w, w->dry_entry, k, p, d, d->new_addr, port);
 	p->flags |= PF_NEW;
 	p->number = NONE;
@@ -215,58 +131,97 @@ static void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping
 	c->log = !!d->log;
 }
 
-struct entry *session_install(struct worker *w, struct pkt *p, const union key *k, const struct decision *d, uint32_t old)
+void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t mappings)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	const struct mapping_table *mt = &w->dp->arena.mappings;
+
+	st->n_sessions = st->n_mappings = 0;
+	if (w->dry)
+		return;
+	st->n_sessions = session_take(&w->dp->arena.sessions, st->session, sessions);
+	st->n_mappings = mappings ? mapping_take(&w->dp->arena.mappings, st->mapping, mappings) : 0;
+	for (uint32_t i = 0; i < st->n_sessions; i++) {
+		PREFETCH_W(&t->cold[st->session[i]]);
+		PREFETCH_W(&t->e[2 * st->session[i]]);
+		PREFETCH_W(&t->e[2 * st->session[i] + 1]);
+	}
+	for (uint32_t i = 0; i < st->n_mappings; i++) { // some lie across two lines
+		PREFETCH_W(&mt->m[st->mapping[i]]);
+		PREFETCH_W((const uint8_t *)(&mt->m[st->mapping[i]] + 1) - 1);
+	}
+}
+
+void stock_give(struct worker *w, const struct stock *st)
+{
+	if (st->n_sessions)
+		session_give(&w->dp->arena.sessions, st->session, st->n_sessions);
+	if (st->n_mappings)
+		mapping_give(&w->dp->arena.mappings, st->mapping, st->n_mappings);
+}
+
+void install_ahead(struct worker *w, struct making *mk)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	be16 port = mk->d.draw_port ? outside_ahead(w, mk) : own_port(&mk->k, &mk->d);
+	union key rk = reply_key(&mk->k, mk->d.kind != KIND_PLAIN, mk->d.new_addr, port);
+
+	PREFETCH_W(bucket_of(&t->index, hash_key(t->secret, &rk)));
+}
+
+// Session s, which nobody has seen, is not to be; or housekeeping is to take it apart.
+static struct entry *refuse(struct worker *w, struct making *mk, struct stock *st, uint32_t s, enum reason reason)
 {
 	struct session_table *t = &w->dp->arena.sessions;
-	struct mapping_table *mt = &w->dp->arena.mappings;
-	be32 addr = d->new_addr;
-	be16 port = d->draw_port ? 0 : d->kind == PCGDP_DNAT || k->domain_proto >> 8 & 1 ? d->new_port : k->sport;
-	enum reason reason = R_NO_DNAT;
-	uint32_t s, m, there = NONE, number;
+
+	if (t->cold[s].mapping == NONE && reason != R_SESSIONS_FULL)
+		st->session[st->n_sessions++] = s; // neither key was ever in the index
+	else
+		STORE(&t->cold[s].state, S_DYING); // it gives the mapping back, once nobody looks
+	drop(mk->p, reason);
+	return NULL;
+}
+
+static struct entry *use(struct pkt *p, struct session_table *t, uint32_t number)
+{
+	p->number = number;
+	return &t->e[number];
+}
+
+// Per-rule limits and quotas of an address would be asked first of all here.
+struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old)
+{
+	struct session_table *t = &w->dp->arena.sessions;
+	const struct decision *d = &mk->d;
+	const union key *k = &mk->k;
+	struct outside out = {.mapping = NONE, .addr = d->new_addr, .port = own_port(k, d)};
+	enum reason reason;
+	uint32_t s, there = NONE;
 	int rc;
 
 	if (w->dry)
-		return install_dry(w, p, k, d);
-	s = session_alloc(t);
-	if (s == NONE) {
-		drop(p, R_SESSIONS_FULL);
+		return install_dry(w, mk->p, k, d);
+	if (!st->n_sessions) {
+		drop(mk->p, R_SESSIONS_FULL);
 		return NULL;
 	}
-	if (!take_mapping(w, k, d, &m, &reason)) {
-		cold_fill(&t->cold[s], d, m, w->now_s);
-		if (m == NONE)
-			session_free(t, s);
-		else
-			STORE(&t->cold[s].state, S_DYING);
-		drop(p, reason);
-		return NULL;
-	}
-	cold_fill(&t->cold[s], d, m, w->now_s);
-	if (m != NONE)
-		mapping_contact(&mt->m[m], k->domain_proto >> 8 & 1 ? k->src : k->dst);
-	if (d->draw_port) {
-		addr = mt->m[m].out_addr;
-		port = mt->m[m].out_port;
-	}
-	session_fill(w, &t->e[2 * s], k, p, d, addr, port);
+	s = st->session[--st->n_sessions];
+	STORE(&t->cold[s].state, S_MAKING);
+	rc = outside_take(w, mk, st, &out, &reason);
+	cold_fill(&t->cold[s], d, out.mapping, w->now_s);
+	if (rc)
+		return refuse(w, mk, st, s, reason);
+	session_fill(w, &t->e[2 * s], k, mk->p, d, out.addr, out.port);
 	if (old != NONE)
 		inherit(t, s, old);
-	rc = session_publish(t, s, &there);
+	rc = session_publish(t, s, mk->hash, &there);
 	if (!rc) {
 		BUMP(&w->c.sessions_made, 1);
-		p->flags |= PF_NEW;
-		number = 2 * s + !key_equal(&p->key, k);
-		p->number = number;
-		return &t->e[number];
+		mk->p->flags |= PF_NEW;
+		return use(mk->p, t, 2 * s + !key_equal(&mk->p->key, k));
 	}
-	if (rc == -EADDRINUSE && m == NONE)
-		session_free(t, s); // neither key was ever in the index
-	else
-		STORE(&t->cold[s].state, S_DYING); // housekeeping gives the mapping back, once nobody looks
-	if (rc == -EEXIST) {               // another worker was first with this flow
-		p->number = there;
-		return &t->e[there];
-	}
-	drop(p, rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_SESSIONS_FULL);
-	return NULL;
+	if (rc != -EEXIST)
+		return refuse(w, mk, st, s, rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_SESSIONS_FULL);
+	STORE(&t->cold[s].state, S_DYING);
+	return use(mk->p, t, there); // another worker was first with this flow
 }

@@ -1,12 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // install.h - from a decision to a session that packets can use.
+//
+// In two steps, so that a burst's first packets wait for memory together: install_ahead() asks for
+// the lines that a session will be written to, as far as they can be known, session_install()
+// writes. Between them the burst takes as many free records as it may need, at once.
 #pragma once
 
 #include "decide.h"
 #include "worker.h"
 
-// The entry that packet p uses, or NULL with p->reason set. `old`: a session whose translation
+struct making { // a session on its way
+	struct pkt *p;
+	union key k;       // its forward key
+	uint64_t hash;     // of that
+	struct decision d;
+	uint64_t in_hash;  // of its mapping's inside endpoint, if it draws a port
+	uint64_t random;   // what that port is drawn by
+};
+
+struct stock { // free records taken for a burst; what is left goes back at its end
+	uint32_t n_sessions, n_mappings;
+	uint32_t session[BURST], mapping[BURST];
+};
+
+void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t mappings);
+void stock_give(struct worker *w, const struct stock *st);
+void install_ahead(struct worker *w, struct making *mk);
+// The entry that the packet uses, or NULL with p->reason set. `old`: a session whose translation
 // goes on (its route changed), NONE: none.
-struct entry *session_install(struct worker *w, struct pkt *p, const union key *fwd_key, const struct decision *d, uint32_t old);
+struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old);
 // May the packet's source send from this TEP, on this VNI?
 bool source_ok(const struct arena *a, const struct pkt *p, uint32_t port);

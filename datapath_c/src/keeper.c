@@ -91,12 +91,11 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 		}
 		if (m != NONE)
 			drop_mapping(dp, r, m);
-		session_free(t, s);
 	}
+	session_give(t, r->session, r->n);
 	if (r->n_mappings)
 		quiesce(dp);
-	for (uint32_t i = 0; i < r->n_mappings; i++)
-		mapping_free(&dp->arena.mappings, r->mapping[i]);
+	mapping_give(&dp->arena.mappings, r->mapping, r->n_mappings);
 	r->n = r->n_mappings = 0;
 }
 

@@ -8,7 +8,7 @@
 
 #include "answer.h"
 #include "dp.h"
-#include "install.h"
+#include "first.h"
 
 static uint32_t first_candidate(const struct session_table *t, const struct pkt *p)
 {
@@ -16,76 +16,6 @@ static uint32_t first_candidate(const struct session_table *t, const struct pkt 
 	unsigned m = sig_match(b, sig_of(p->hash));
 
 	return m ? PEEK(&b->idx[__builtin_ctz(m)]) : NONE;
-}
-
-static enum pcgdp_verdict refuse(struct worker *w, struct pkt *p, const struct decision *d)
-{
-	if (d->reject && !(p->flags & PF_ICMP_ERROR))
-		icmp_error(w, p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
-	p->fw_id = d->fw_id;
-	p->nat_id = d->nat_id;
-	return drop(p, (enum reason)d->reason);
-}
-
-// May this packet open a session? Only a SYN, a ping, or what has no such notion.
-static bool opens(const struct pkt *p)
-{
-	const struct icmp_hdr *ic = (const void *)((const uint8_t *)pkt_ip(p) + IP_HLEN);
-
-	if (p->proto == IPP_TCP)
-		return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
-	return p->proto != IPP_ICMP || ic->type == ICMP_ECHO;
-}
-
-// An ICMP error whose quoted packet has no session goes on only between workloads.
-static union key error_own_key(const struct pkt *p)
-{
-	const struct ip_hdr *ip = pkt_ip(p);
-	union key k = {.src = ip->src, .dst = ip->dst, .domain_proto = (p->key.domain_proto & ~0xffu) | IPP_ICMP};
-
-	return k;
-}
-
-static enum pcgdp_verdict miss(struct worker *w, struct pkt *p)
-{
-	const struct arena *a = &w->dp->arena;
-	union key k = p->flags & PF_ICMP_ERROR ? error_own_key(p) : p->key;
-	struct decision d;
-
-	decide(w->cfg, a, &k, &d);
-	BUMP(&w->c.decisions, 1);
-	ledger_decided(w->ledger, d.fw_id);
-	p->nat_id = d.nat_id;
-	p->fw_id = d.fw_id;
-	if (!(p->flags & PF_UPLINK) && d.src_port != NONE && !source_ok(a, p, d.src_port))
-		return drop(p, R_SOURCE_SPOOFED);
-	if (d.reason != R_OK)
-		return refuse(w, p, &d);
-	if (d.to_gateway)
-		return gateway_addressed(w, p, d.src_port);
-	if (d.stateless) {
-		p->flags |= PF_STATELESS;
-		p->slot = d.slot;
-		return PCGDP_NEXT;
-	}
-	if (p->flags & PF_ICMP_ERROR)
-		return drop(p, R_ICMP_NO_SESSION);
-	if (!opens(p)) {
-		if (p->proto != IPP_TCP)
-			return drop(p, R_ICMP_NO_SESSION);
-		if (!(p->flags & PF_UPLINK)) // RST inwards, silence outwards
-			tcp_reset(w, p);
-		return drop(p, R_TCP_NO_SESSION);
-	}
-	if (pkt_ip(p)->ttl <= 1) { // a traceroute's probe goes no further: no session, no port for it
-		icmp_error(w, p, ICMP_TIME, 0, 0);
-		return drop(p, R_TTL_EXPIRED);
-	}
-	p->entry = session_install(w, p, &k, &d, NONE);
-	if (!p->entry)
-		return PCGDP_DROPPED;
-	p->slot = p->entry->slot;
-	return PCGDP_NEXT;
 }
 
 static bool same_translation(const struct worker *w, uint32_t s, const struct decision *d)
@@ -132,6 +62,21 @@ static struct entry *other_way(struct worker *w, const struct pkt *p, const stru
 	return &w->dry_entry[p->number & 1];
 }
 
+static struct entry *make_again(struct worker *w, struct pkt *p, uint32_t s, const struct decision *d)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	struct making mk = {.p = p, .k = t->e[2 * s].key, .d = *d};
+	struct stock st;
+	struct entry *e;
+
+	mk.hash = hash_key(t->secret, &mk.k);
+	stock_take(w, &st, 1, d->draw_port);
+	install_ahead(w, &mk);
+	e = session_install(w, &mk, &st, s);
+	stock_give(w, &st);
+	return e;
+}
+
 // A marked session is decided again by its forward key, whichever direction this packet has.
 // Returns the entry to use, or NULL: the session has ended, treat the packet as a first one.
 static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry *e)
@@ -156,9 +101,7 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 		// Same addresses, another way or in another rule's name: nothing but marks is written in
 		// place, so a new session takes over what the old one had.
 		if (session_unlink(t, s)) {
-			union key k = fwd->key;
-
-			p->entry = session_install(w, p, &k, &d, s);
+			p->entry = make_again(w, p, s, &d);
 			return p->entry;
 		}
 	} else if (!w->dry) {
@@ -209,12 +152,12 @@ static inline enum pcgdp_verdict lookup_one(struct worker *w, struct pkt *p)
 	if (UNLIKELY(p->number == NONE || !key_equal(&p->key, &t->e[p->number].key)))
 		p->number = sigtab_find(&t->index, p->hash, session_key_is, &q);
 	if (UNLIKELY(p->number == NONE))
-		return miss(w, p);
+		return first_one(w, p);
 	e = &t->e[p->number];
 	if (UNLIKELY(e->mark)) {
 		e = decide_again(w, p, e);
 		if (!e)
-			return miss(w, p);
+			return first_one(w, p);
 	}
 	if (!(p->flags & PF_UPLINK) && UNLIKELY(!source_of_session_ok(w, p, e)))
 		return drop(p, R_SOURCE_SPOOFED);
@@ -223,10 +166,10 @@ static inline enum pcgdp_verdict lookup_one(struct worker *w, struct pkt *p)
 	return PCGDP_NEXT;
 }
 
-// Nothing to look up: turned round already, or from a workload to a workload.
+// Nothing to look up: turned round already, from a workload to a workload, or a first packet.
 static inline bool settled(const struct pkt *p)
 {
-	return p->flags & (PF_ANSWER | PF_STATELESS);
+	return p->flags & (PF_ANSWER | PF_STATELESS | PF_DECIDED);
 }
 
 void session_lookup(struct worker *w, struct burst *b)
@@ -249,6 +192,8 @@ void session_lookup(struct worker *w, struct burst *b)
 	}
 	if (n)
 		east_burst(w, strangers, n);
+	if (n)
+		first_burst(w, b, strangers, n);
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
 

@@ -39,11 +39,11 @@ union key mapping_out_key(be32 addr, be16 port, uint8_t proto)
 	return k;
 }
 
-uint32_t mapping_find_in(const struct mapping_table *t, const union key *in)
+uint32_t mapping_find_in(const struct mapping_table *t, const union key *in, uint64_t hash)
 {
 	struct in_query q = {t, in};
 
-	return sigtab_find(&t->by_in, hash_key(t->secret, in), in_is, &q);
+	return sigtab_find(&t->by_in, hash, in_is, &q);
 }
 
 uint32_t mapping_find_out(const struct mapping_table *t, be32 addr, be16 port, uint8_t proto)
@@ -64,46 +64,49 @@ bool mapping_hold(struct mapping_table *t, uint32_t m)
 	return false;
 }
 
-uint32_t mapping_alloc(struct mapping_table *t)
+uint32_t mapping_take(struct mapping_table *t, uint32_t *numbers, uint32_t n)
 {
-	uint32_t m = NONE;
+	uint32_t got = 0, head;
 
 	spin_lock(t->lock);
-	if (*t->free_head != NONE) {
-		m = *t->free_head;
-		*t->free_head = t->m[m].next_free;
-	} else if (*t->high < t->n) {
-		m = (*t->high)++;
+	for (head = *t->free_head; got < n && head != NONE; got++) {
+		numbers[got] = head;
+		head = t->m[head].next_free;
 	}
-	if (m != NONE)
-		(*t->live)++;
+	*t->free_head = head;
+	for (; got < n && *t->high < t->n; got++)
+		numbers[got] = (*t->high)++;
+	*t->live += got;
 	spin_unlock(t->lock);
-	if (m != NONE)
-		memset(&t->m[m], 0, sizeof(t->m[m]));
-	return m;
+	if (head != NONE)
+		PREFETCH_W(&t->m[head]);
+	return got;
 }
 
-void mapping_free(struct mapping_table *t, uint32_t m)
+void mapping_give(struct mapping_table *t, const uint32_t *numbers, uint32_t n)
 {
-	STORE(&t->m[m].sessions, 0);
+	for (uint32_t i = 0; i < n; i++)
+		STORE(&t->m[numbers[i]].sessions, 0);
 	spin_lock(t->lock);
-	t->m[m].next_free = *t->free_head;
-	*t->free_head = m;
-	(*t->live)--;
+	for (uint32_t i = 0; i < n; i++) {
+		t->m[numbers[i]].next_free = *t->free_head;
+		*t->free_head = numbers[i];
+	}
+	*t->live -= n;
 	spin_unlock(t->lock);
 }
 
-int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there)
+int mapping_publish(struct mapping_table *t, uint32_t m, uint64_t hash, uint32_t *there)
 {
 	struct mapping *r = &t->m[m];
 	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->domain_proto);
 	union key in = in_key(r);
 	struct in_query qi = {t, &in}, qo = {t, &out};
-	uint64_t hi = hash_key(t->secret, &in), ho = hash_key(t->secret, &out);
+	uint64_t ho = hash_key(t->secret, &out);
 	uint32_t other;
 	int rc;
 
-	rc = sigtab_insert(&t->by_in, hi, m, in_is, &qi, there);
+	rc = sigtab_insert(&t->by_in, hash, m, in_is, &qi, there);
 	if (rc)
 		return rc == 1 ? -EEXIST : rc;
 	// The port was allocated to us alone, so the outside key is taken only where a public address
@@ -111,7 +114,7 @@ int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there)
 	rc = sigtab_insert(&t->by_out, ho, m, out_is, &qo, &other);
 	if (!rc)
 		return 0;
-	sigtab_remove(&t->by_in, hi, m);
+	sigtab_remove(&t->by_in, hash, m);
 	return -EADDRINUSE;
 }
 

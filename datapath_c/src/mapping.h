@@ -52,14 +52,17 @@ INLINE union key mapping_in_key(be32 src, be16 sport, uint32_t domain_proto, uin
 }
 
 union key mapping_out_key(be32 addr, be16 port, uint8_t proto);
-uint32_t mapping_find_in(const struct mapping_table *t, const union key *in);
+uint32_t mapping_find_in(const struct mapping_table *t, const union key *in, uint64_t hash);
 uint32_t mapping_find_out(const struct mapping_table *t, be32 addr, be16 port, uint8_t proto);
 bool mapping_hold(struct mapping_table *t, uint32_t m); // one more session; false: it is dying
-uint32_t mapping_alloc(struct mapping_table *t);        // NONE: full
-void mapping_free(struct mapping_table *t, uint32_t m);  // after quiescence, or never published
-// Publish a filled record that holds one session. 0; -EEXIST: *there has the inside key; -ENOSPC;
-// -EADDRINUSE: not to be found any more, but somebody may have: to be released, not freed
-int mapping_publish(struct mapping_table *t, uint32_t m, uint32_t *there);
+// Up to n free records, of which there may be fewer.
+uint32_t mapping_take(struct mapping_table *t, uint32_t *numbers, uint32_t n);
+// After quiescence, or never published.
+void mapping_give(struct mapping_table *t, const uint32_t *numbers, uint32_t n);
+// Publish a filled record that holds one session; `hash` is of its inside key. 0; -EEXIST: *there
+// has the inside key; -ENOSPC; -EADDRINUSE: not to be found any more, but somebody may have: to be
+// released, not given back
+int mapping_publish(struct mapping_table *t, uint32_t m, uint64_t hash, uint32_t *there);
 bool mapping_release(struct mapping_table *t, uint32_t m); // true: that was the last; unlinked, to be freed
 // Its inside endpoint may be mapped anew beside it; it lives on for the sessions that use it.
 void mapping_retire(struct mapping_table *t, uint32_t m);

@@ -66,6 +66,22 @@ static bool take(uint64_t *bits, uint32_t port)
 	return !(__atomic_fetch_or(&bits[port >> 6], bit, __ATOMIC_ACQ_REL) & bit);
 }
 
+static uint32_t probe(uint16_t first, uint16_t last, uint64_t random)
+{
+	return first + (uint32_t)((uint64_t)(uint32_t)(random >> 32) * ((uint32_t)last - first + 1u) >> 32);
+}
+
+uint16_t natport_ahead(const struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last, uint64_t random)
+{
+	uint32_t port = probe(first, last, random);
+	int p = natport_proto(proto);
+	const uint64_t *bits = p < 0 || public_index >= PUBLICS_MAX ? NULL : LOAD(&n->bits[(size_t)public_index * NATPORT_PROTOS + (size_t)p]);
+
+	if (bits)
+		PREFETCH_W(&bits[port >> 6]);
+	return (uint16_t)port;
+}
+
 // Random probes first: they find a port at once while the table is not nearly full. Then one walk
 // over the words, so the search is bounded and "exhausted" is the truth.
 uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last,
@@ -77,15 +93,15 @@ uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, 
 	if (!bits || last < first)
 		return 0;
 	for (unsigned i = 0; i < 8; i++) {
-		uint32_t port = first + (uint32_t)(random % span);
+		uint32_t port = probe(first, last, random);
 
-		random = (random >> 16) * 0x9e3779b97f4a7c15ull + i;
+		random = (random >> 16 | 1) * 0x9e3779b97f4a7c15ull + i;
 		if (reserved && reserved[port >> 6] >> (port & 63) & 1)
 			continue;
 		if (port && take(bits, port))
 			return (uint16_t)port;
 	}
-	for (uint32_t i = 0, start = (uint32_t)(random % span); i < span;) {
+	for (uint32_t i = 0, start = probe(first, last, random) - first; i < span;) {
 		uint32_t port = first + (start + i) % span;
 		uint64_t busy = LOAD(&bits[port >> 6]) | (reserved ? reserved[port >> 6] : 0);
 

@@ -18,6 +18,8 @@ struct natports {
 
 int natports_open(struct natports *n);
 void natports_close(struct natports *n);
+// The port that natport_take asks for first; its word comes into the cache meanwhile.
+uint16_t natport_ahead(const struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last, uint64_t random);
 // Draw from first..last (host order), but none that `reserved` (may be NULL) has set.
 // The port in host order, or 0: all taken. `random` is any number.
 uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last,

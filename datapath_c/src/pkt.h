@@ -41,6 +41,7 @@ enum {
 	PF_NEW = 256,         // its session was made by this packet
 	PF_TRUNCATED = 512,   // longer than the ring's slot
 	PF_HAS_UDP_SUM0 = 1024, // UDP without checksum, or a protocol whose sum we do not know
+	PF_DECIDED = 2048,    // a first packet, and what becomes of it is known
 };
 
 struct entry;

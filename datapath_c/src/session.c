@@ -10,42 +10,45 @@ bool session_key_is(const void *ctx, uint32_t number)
 	return key_equal(&q->t->e[number].key, q->k);
 }
 
-// Any thread. The free list and the high-water mark share one spin lock: a session is made once
-// in its life, and the lock is held for three loads.
-uint32_t session_alloc(struct session_table *t)
+// Any thread. The free list and the high-water mark share one spin lock; a worker takes as many as
+// the first packets of its burst need, and gives back what they did not.
+uint32_t session_take(struct session_table *t, uint32_t *numbers, uint32_t n)
 {
-	uint32_t s = NONE;
+	uint32_t got = 0, head;
 
 	spin_lock(t->lock);
-	if (*t->free_head != NONE) {
-		s = *t->free_head;
-		*t->free_head = t->cold[s].next_free;
-	} else if (*t->high < t->n) {
-		s = (*t->high)++;
+	for (head = *t->free_head; got < n && head != NONE; got++) {
+		numbers[got] = head;
+		head = t->cold[head].next_free;
 	}
-	if (s != NONE)
-		(*t->live)++;
+	*t->free_head = head;
+	for (; got < n && *t->high < t->n; got++)
+		numbers[got] = (*t->high)++;
+	*t->live += got;
 	spin_unlock(t->lock);
-	if (s != NONE)
-		STORE(&t->cold[s].state, S_MAKING);
-	return s;
+	if (head != NONE)
+		PREFETCH_W(&t->cold[head]);
+	return got;
 }
 
-void session_free(struct session_table *t, uint32_t s)
+void session_give(struct session_table *t, const uint32_t *numbers, uint32_t n)
 {
-	STORE(&t->cold[s].state, S_FREE);
+	for (uint32_t i = 0; i < n; i++)
+		STORE(&t->cold[numbers[i]].state, S_FREE);
 	spin_lock(t->lock);
-	t->cold[s].next_free = *t->free_head;
-	*t->free_head = s;
-	(*t->live)--;
+	for (uint32_t i = 0; i < n; i++) {
+		t->cold[numbers[i]].next_free = *t->free_head;
+		*t->free_head = numbers[i];
+	}
+	*t->live -= n;
 	spin_unlock(t->lock);
 }
 
-int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
+int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint32_t *there)
 {
 	struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
 	struct session_query qf = {t, &fwd->key}, qr = {t, &rev->key};
-	uint64_t hf = hash_key(t->secret, &fwd->key), hr = hash_key(t->secret, &rev->key);
+	uint64_t hr = hash_key(t->secret, &rev->key);
 	uint32_t other;
 	int rc;
 
@@ -60,7 +63,7 @@ int session_publish(struct session_table *t, uint32_t s, uint32_t *there)
 	}
 	if (rc)
 		return rc;
-	rc = sigtab_insert(&t->index, hf, 2 * s, session_key_is, &qf, there);
+	rc = sigtab_insert(&t->index, hash, 2 * s, session_key_is, &qf, there);
 	if (rc) {
 		sigtab_remove(&t->index, hr, 2 * s + 1);
 		return rc == 1 ? -EEXIST : rc;

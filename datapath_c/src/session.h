@@ -11,7 +11,7 @@
 // session's own outside address, and whatever a rule says of its sessions is found by its id.
 //
 // States of a session (cold.state), and who may move it:
-//   FREE   -> MAKING  a worker takes it from the free list
+//   FREE   -> MAKING  a worker, one of those that it has taken from the free list
 //   MAKING -> LIVE    the same worker, when both keys are in the index
 //   MAKING -> FREE    the same worker, when a key was taken and nobody can have seen the other
 //   MAKING -> DYING   the same worker, when somebody may have, or it holds a mapping
@@ -116,11 +116,14 @@ INLINE struct entry *entry_other(struct entry *e, uint32_t number)
 	return number & 1 ? e - 1 : e + 1;
 }
 
-uint32_t session_alloc(struct session_table *t); // NONE: full
-void session_free(struct session_table *t, uint32_t s); // after quiescence, or never published
-// Publish a filled MAKING session. 0; -EEXIST: *there is the entry that has the fwd key (a race
-// was lost); -EADDRINUSE: the rev key belongs to another session; -ENOSPC: index full
-int session_publish(struct session_table *t, uint32_t s, uint32_t *there);
+// Up to n free numbers, of which there may be fewer; they stay FREE until something is made there.
+uint32_t session_take(struct session_table *t, uint32_t *numbers, uint32_t n);
+// After quiescence, or never published.
+void session_give(struct session_table *t, const uint32_t *numbers, uint32_t n);
+// Publish a filled MAKING session; `hash` is of its fwd key. 0; -EEXIST: *there is the entry that
+// has the fwd key (a race was lost); -EADDRINUSE: the rev key belongs to another session; -ENOSPC:
+// index full
+int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint32_t *there);
 bool session_unlink(struct session_table *t, uint32_t s); // LIVE -> DYING; false: somebody else did
 enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s);
 uint32_t session_timeout_s(const struct session_table *t, uint32_t s);

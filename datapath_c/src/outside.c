@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// outside.c - see outside.h. Mappings are found or made here (RFC 4787), ports drawn.
+//
+// A mapping that serves one remote endpoint only, for when a pool's ports run short, would be made
+// here, too, and its inside endpoint be limited to so many ports.
+
+#include "outside.h"
+
+#include "dp.h"
+
+static union key mapping_key(const union key *k, uint32_t nat_id)
+{
+	return mapping_in_key(k->src, k->sport, k->domain_proto, nat_id);
+}
+
+be16 outside_ahead(struct worker *w, struct making *mk)
+{
+	const struct mapping_table *t = &w->dp->arena.mappings;
+	const struct decision *d = &mk->d;
+	union key in = mapping_key(&mk->k, d->nat_id), out;
+	uint8_t proto = (uint8_t)mk->k.domain_proto;
+	uint16_t first = port_first_of(w->cfg, d->rule), last = port_last_of(w->cfg, d->rule);
+	be16 port;
+
+	mk->in_hash = hash_key(t->secret, &in);
+	PREFETCH_W(bucket_of(&t->by_in, mk->in_hash));
+	mk->random = worker_random(w);
+	port = htons(natport_ahead(&w->dp->natports, d->pub->rec.index, proto, first, last, mk->random));
+	out = mapping_out_key(d->new_addr, port, proto);
+	PREFETCH_W(bucket_of(&t->by_out, hash_key(t->secret, &out)));
+	return port;
+}
+
+// A port of one of the rule's public addresses; the one paired with the source is asked first
+// (RFC 4787 REQ-2), the others only when it has none left.
+static bool draw(struct worker *w, const struct making *mk, struct mapping *m)
+{
+	const struct decision *d = &mk->d;
+	const struct pcgdp_nat *r = d->rule;
+	const struct public_address *pub = d->pub;
+	uint16_t first = port_first_of(w->cfg, r), last = port_last_of(w->cfg, r);
+	uint64_t random = mk->random;
+
+	for (uint32_t i = 1;; i++) {
+		uint16_t port = natport_take(&w->dp->natports, pub->rec.index, (uint8_t)mk->k.domain_proto, first, last, pub->reserved, random);
+
+		if (port) {
+			m->public_index = (uint16_t)pub->rec.index;
+			m->out_addr = pub->rec.secondary_be;
+			m->out_port = htons(port);
+			return true;
+		}
+		if (i >= r->n_pool)
+			return false;
+		pub = public_of_index(w->cfg, r->pool[(d->pool_at + i) % r->n_pool]);
+		random = worker_random(w);
+	}
+}
+
+static void mapping_fill(struct mapping *m, const union key *k, uint32_t nat_id)
+{
+	*m = (struct mapping){.src = k->src, .sport = k->sport, .nat_id = (uint16_t)nat_id, .domain_proto = k->domain_proto};
+}
+
+// Make one in a record of the stock. 0; -EEXIST: another worker was first; -1: *reason.
+static int mapping_make(struct worker *w, const struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
+{
+	struct mapping_table *t = &w->dp->arena.mappings;
+	uint8_t proto = (uint8_t)mk->k.domain_proto;
+	uint32_t m, there;
+	int rc;
+
+	*reason = R_NAT_MAPPINGS_FULL;
+	if (!st->n_mappings)
+		return -1;
+	m = st->mapping[st->n_mappings - 1];
+	mapping_fill(&t->m[m], &mk->k, mk->d.nat_id);
+	if (!draw(w, mk, &t->m[m])) {
+		*reason = R_NAT_PORTS_EXHAUSTED;
+		return -1;
+	}
+	STORE(&t->m[m].sessions, 1);
+	rc = mapping_publish(t, m, mk->in_hash, &there);
+	if (!rc || rc == -EADDRINUSE) {
+		st->n_mappings--;
+		*out = m;
+		*reason = R_SESSION_CONFLICT;
+		return rc ? -1 : 0;
+	}
+	natport_give(&w->dp->natports, t->m[m].public_index, proto, ntohs(t->m[m].out_port));
+	return rc == -EEXIST ? rc : -1;
+}
+
+// Find or make the mapping of this inside endpoint and hold it for one session.
+static int mapping_get(struct worker *w, const struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
+{
+	struct mapping_table *t = &w->dp->arena.mappings;
+	union key in = mapping_key(&mk->k, mk->d.nat_id);
+	int rc = -EEXIST;
+
+	for (unsigned tries = 0; rc == -EEXIST && tries < 4; tries++) {
+		uint32_t m = mapping_find_in(t, &in, mk->in_hash);
+
+		if (m != NONE && !mapping_fits(w->cfg, mk->d.rule, &t->m[m])) {
+			mapping_retire(t, m);
+		} else if (m != NONE && mapping_hold(t, m)) {
+			*out = m;
+			return 0;
+		}
+		rc = mapping_make(w, mk, st, out, reason);
+	}
+	return rc;
+}
+
+int outside_take(struct worker *w, const struct making *mk, struct stock *st, struct outside *out, enum reason *reason)
+{
+	struct mapping_table *t = &w->dp->arena.mappings;
+	const struct decision *d = &mk->d;
+	struct mapping *m;
+
+	if (d->draw_port && mapping_get(w, mk, st, &out->mapping, reason))
+		return -1;
+	if (!d->draw_port && d->mapping != NONE) {
+		if (!mapping_hold(t, d->mapping)) { // it has died since the decision
+			*reason = R_NO_DNAT;
+			return -1;
+		}
+		out->mapping = d->mapping;
+	}
+	if (out->mapping == NONE)
+		return 0;
+	m = &t->m[out->mapping];
+	mapping_contact(m, mk->k.domain_proto >> 8 & 1 ? mk->k.src : mk->k.dst);
+	if (d->draw_port) {
+		out->addr = m->out_addr;
+		out->port = m->out_port;
+	}
+	return 0;
+}
+
+be16 outside_port_dry(const struct worker *w, const union key *k, const struct decision *d)
+{
+	const struct mapping_table *t = &w->dp->arena.mappings;
+	union key in = mapping_key(k, d->nat_id);
+	uint32_t m = mapping_find_in(t, &in, hash_key(t->secret, &in));
+
+	if (m != NONE && mapping_fits(w->cfg, d->rule, &t->m[m]))
+		return t->m[m].out_port;
+	return htons(port_first_of(w->cfg, d->rule));
+}

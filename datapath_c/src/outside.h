@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// outside.h - the outside endpoint of a session to be: what its rule says, or a mapping's.
+#pragma once
+
+#include "install.h"
+
+struct outside {
+	uint32_t mapping; // NONE: none
+	be32 addr;        // as given, unless a mapping says otherwise
+	be16 port;
+};
+
+// Draws the number that a new mapping's port would come from, and asks for the lines that it would
+// be written to. Returns that port; it may turn out to be taken.
+be16 outside_ahead(struct worker *w, struct making *mk);
+// Holds the mapping for one session. 0; or -1, *reason: then out->mapping, if it is not NONE, must
+// be released all the same.
+int outside_take(struct worker *w, const struct making *mk, struct stock *st, struct outside *out, enum reason *reason);
+be16 outside_port_dry(const struct worker *w, const union key *k, const struct decision *d); // for explain
