@@ -20,6 +20,7 @@ from pcg.lab import ns
 
 ALLOWANCE = re.compile(r"^\s*(\w*allowance\w*): (\d+)$", re.MULTILINE)
 PORTS = 60_000  # of one workload
+REPORT = machine.ROOT / "build" / "bench" / "ec2.json"
 
 
 def allowances(device: str) -> dict[str, int]:
@@ -82,19 +83,30 @@ def _row(args: argparse.Namespace, rate: int, found: dict, before: dict) -> Row:
         for name, value in allowances(device).items()
     }
     pps, sent = found["received"] / found["seconds"], found["sent"]
-    held_back = [f"{name} +{n}" for name, n in held.items() if n]
     lost = 100 * max(0, sent - found["received"]) / max(1, sent)
     us = found["us"]
     note = (
         f"{sent / found['seconds'] / 1e6:.3f} Mpps sent, {lost:.2f} % lost; median {us['50']:.0f}"
     )
-    note += f" us, 99 % {us['99']:.0f} us; " + (", ".join(held_back) or "no allowance exceeded")
+    note += f" us, 99 % {us['99']:.0f} us; {said(held)}"
     return Row(
         *(f"ec2 north at {rate or 'full rate'}", "PCG", "two hosts", args.size, args.sessions),
         mpps=pps / 1e6,
         note=note,
         more={"gbit_s": pps * args.size * 8 / 1e9, "held": held, "rate": rate},
     )
+
+
+def said(held: dict[str, int]) -> str:
+    """
+    >>> said({"ens6 pps_allowance_exceeded": 3, "ens6 bw_in_allowance_exceeded": 0})
+    'ens6 pps_allowance_exceeded +3'
+    >>> said({"ens6 pps_allowance_exceeded": 0}), said({})
+    ('no allowance exceeded', 'these NICs count no allowances')
+    """
+    if not held:
+        return "these NICs count no allowances"
+    return ", ".join(f"{name} +{n}" for name, n in held.items() if n) or "no allowance exceeded"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,9 +122,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--rates", type=int, nargs="+", default=[10_000, 100_000, 0])
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--json", type=Path, default=REPORT, help=f"default: {REPORT}")
     args = parser.parse_args(argv)
-    file = machine.ROOT / "build" / "bench" / "ec2.json"
-    return run.report({"ec2": partial(measure, args)}, file)
+    return run.report({"ec2": partial(measure, args)}, args.json)
 
 
 if __name__ == "__main__":

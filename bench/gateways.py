@@ -43,12 +43,8 @@ class Pcg:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        ns.run("nft", "-f", "-", ns=GW, stdin=veth.DEAF)
-        try:
-            with veth.gateway(self.driver, self.sessions):
-                yield
-        finally:
-            ns.run("nft", "delete", "table", "netdev", "pcgb", ns=GW)
+        with veth.ruled(veth.DEAF), veth.gateway(self.driver, self.sessions):
+            yield
 
 
 # ---- Linux ----

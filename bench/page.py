@@ -47,13 +47,25 @@ CARDS = (
     (
         *(plots.cycles, "Cycles per packet by number of sessions"),
         "64-byte inner packets, one core, every packet of a random session. Lower quartile of the"
-        " passes; the shade reaches from the fastest pass to the upper quartile. Peers as published"
-        " for the reference machine, not of this run.",
+        " passes; the shade reaches from the fastest pass to the upper quartile. Peers dashed: as"
+        " published for the reference machine, not of this run.",
     ),
-    (plots.setup, "New sessions", "The whole decision for a first packet, one core."),
+    (
+        plots.setup,
+        "New sessions",
+        "The whole decision for a first packet, one core; peers as published.",
+    ),
     (plots.sizes, "Packet sizes", "At 100,000 sessions. A tunnel's checksum covers each byte."),
     (plots.latency, "Latency", "Over veth pairs, from sending to arrival, through the gateway."),
-    (plots.ratios, "Peers in this run", "The same packets over the same veth pairs, in turns."),
+    (
+        *(plots.memory_ratios, "Open vSwitch with DPDK, in memory"),
+        "The same packets in turns, one core, both on 4 KiB pages. What Open vSwitch needs to"
+        " receive and drop is taken off its figure.",
+    ),
+    (
+        *(plots.veth_ratios, "Peers over veth pairs"),
+        "The same packets in turns; receiving, forwarding and sending on one core.",
+    ),
     (plots.ablations, "What each habit is worth", "100,000 sessions; fastest passes compared."),
 )
 PEERS = "peers.json"

@@ -144,17 +144,21 @@ def setup(sessions: int, rounds: int) -> Iterator[Row]:
     """New sessions, the whole decision, without rules and with them."""
     array = shuffled(flows(World(), "mixed", sessions)[0])
     for rules in (False, True):
-        seen = [whole(passes) for passes in _filled(World(rules=rules), array, rounds)]
-        shape = Shape(passes=1)
-        row_of = row("setup rules" if rules else "setup", sessions, shape, [seen])
+        under, *seen = (whole(passes) for passes in _filled(World(rules=rules), array, rounds))
+        shape, name = Shape(passes=1), "setup rules" if rules else "setup"
+        row_of = row(name, sessions, shape, [seen], floor=under.cycles)
         row_of.note = "1,000 + 1,000 rules, 10,000 routes" if rules else "no rules but those in use"
         yield row_of
 
 
 def _filled(place: World, array: bytes, rounds: int) -> Iterator[list[Pass]]:
-    """Passes that fill a table, so many times; its memory has been used before."""
+    """The floor under them, then passes that fill a table, so many times; its memory has been
+    used before.
+    """
     made = len(array) // world.FLOW.size
     with opened(place, made) as dp:
+        fields = Shape(passes=5).fields() | {"work": ENCAP, "keeper": 0}
+        yield [min(dp.bench(fields, array)[0])]
         for number in range(rounds + 1):
             passes = make_sessions(dp, array, Shape())
             quiet(dp, "setup")

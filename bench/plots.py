@@ -1,5 +1,7 @@
 """The pictures of the page. A colour means the same everywhere: blue is this gateway."""
 
+from collections.abc import Iterator
+
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -49,7 +51,8 @@ def cycles(rows: list[dict]) -> go.Figure:
     named: set[str] = set()
     for number, way in enumerate(WAYS):
         at = {"row": number // 2 + 1, "col": number % 2 + 1}
-        for trace in _panel(way, [r for r in rows if _plain(r, way)]):
+        own = [r for r in rows if _plain(r, way)]
+        for trace in [*_panel(way, own), *_peers(way, rows)]:
             trace.showlegend = trace.name not in named and trace.showlegend is not False
             named.add(trace.name)
             figure.add_trace(trace, **at)
@@ -86,8 +89,26 @@ def _panel(way: str, rows: list[dict]) -> list[go.Scatter]:
     return [*traces, _scatter(OURS, x, ours, "lines+markers+text", **mine, **more)]
 
 
+def _peers(way: str, rows: list[dict]) -> Iterator[go.Scatter]:
+    """Those of this very run, in memory: as they are, source and sink with them."""
+    found = [r for r in rows if r["workload"] == f"peer {way}" and r["cycles_per_packet"]]
+    for peer in dict.fromkeys(r["system"] for r in found if r["system"] != OURS):
+        mine = sorted((r for r in found if r["system"] == peer), key=lambda r: r["sessions"])
+        x, y = [r["sessions"] for r in mine], [r["cycles_per_packet"] for r in mine]
+        text = [f"{value:.0f}" for value in y]
+        colour = colour_of(peer)
+        look = {"line": {"color": colour, "width": 3}, "marker": {"size": 8, "color": colour}}
+        more = {"text": text, "textposition": "top center", "textfont": {"color": colour}}
+        name = f"{peer} with DPDK, this run"
+        yield _scatter(name, x, y, "lines+markers+text", **look, **more)
+
+
+def colour_of(peer: str) -> str:
+    return COLOURS[OVS] if "vSwitch" in peer else COLOURS.get(peer, COLOURS[KERNEL])
+
+
 def _line(peer: str, points: dict[int, float]) -> go.Scatter:
-    look = {"color": COLOURS[peer], "width": 1.6}
+    look = {"color": COLOURS[peer], "width": 1.4, "dash": "dash"}
     mark = {"size": 5, "color": COLOURS[peer]}
     return _scatter(
         *(f"{peer}, published", list(points), list(points.values()), "lines+markers"),
@@ -154,15 +175,23 @@ def latency(rows: list[dict]) -> go.Figure:
     colours = (BLUE, "#e07b00", "#7a4bb0", "#8a6d1f")
     for kind, colour in zip(kinds, colours, strict=False):
         mine = [r for r in found if (r["system"], r["driver"]) == kind]
-        loads = [f"{r['more']['load']} %" for r in mine]
+        loads = [_load(r) for r in mine]
         for percent, dash in {"50": "solid", "99": "dot"}.items():
             y = [r["more"]["us"][percent] for r in mine]
             look = {"line": {"color": colour, "dash": dash}, "marker": {"color": colour}}
             label = f"{' '.join(kind)}, {'median' if percent == '50' else '99 %'}"
             figure.add_trace(_scatter(label, loads, y, "lines+markers", **look))
+    under = {_load(r): r["floor"] for r in found if r["floor"]}
+    look = {"line": {"color": FLOOR, "dash": "dot", "width": 2}, "marker": {"color": FLOOR}}
+    name = "floor: handed on as it is, median"
+    figure.add_trace(_scatter(name, list(under), list(under.values()), "lines+markers", **look))
     figure.update_xaxes(title="load, of what can be forwarded", type="category")
     figure.update_yaxes(title="µs through the gateway", type="log", dtick=1)
-    return styled(figure)
+    return styled(figure).update_layout(legend={"y": 1.22}, margin={"t": 84})
+
+
+def _load(r: dict) -> str:
+    return f"{r['more']['load']} %"
 
 
 def ablations(rows: list[dict]) -> go.Figure:
@@ -179,17 +208,31 @@ def ablations(rows: list[dict]) -> go.Figure:
     return styled(figure, 460, barmode="group", margin_l=230)
 
 
-def ratios(rows: list[dict]) -> go.Figure:
-    """Peers of this very run: how many times as many packets we forward."""
-    found = [r for r in rows if r["workload"].startswith("peer") and r["more"].get("times")]
+def memory_ratios(rows: list[dict]) -> go.Figure:
+    """Peers of this very run in memory: how many times our cycles they need."""
+    return _ratios(rows, "memory", "times PCG's cycles a packet", "")
+
+
+def veth_ratios(rows: list[dict]) -> go.Figure:
+    """Peers of this very run over veths: how many times as many packets we forward."""
+    return _ratios(rows, "veths", "times its packets a second", "PCG against ")
+
+
+def _ratios(rows: list[dict], where: str, title: str, prefix: str) -> go.Figure:
+    found = [r for r in rows if r["more"].get("times") and r["more"]["where"] == where]
+    kinds = dict.fromkeys((r["system"], r["driver"]) for r in found)
+    shades: dict[str, list[str]] = {OVS: ["#7a4bb0", "#b79ad6"], KERNEL: [COLOURS[KERNEL]]}
     figure = go.Figure()
-    for peer in dict.fromkeys(r["system"] for r in found):
-        mine = [r for r in found if r["system"] == peer]
+    for system, driver in kinds:
+        mine = [r for r in found if (r["system"], r["driver"]) == (system, driver)]
         x, y = [r["more"]["case"] for r in mine], [r["more"]["times"] for r in mine]
-        colour = COLOURS[OVS] if "vSwitch" in peer else COLOURS[KERNEL]
-        text = [f"{value:.2f}×" for value in y]
-        figure.add_bar(name=f"PCG against {peer}", x=x, y=y, text=text, marker_color=colour)
+        shade = shades[OVS if "vSwitch" in system else KERNEL]
+        colour = shade.pop(0) if len(shade) > 1 else shade[0]
+        text = [f"{value:.1f}×" for value in y]
+        name = f"{prefix}{system}, {driver}"
+        figure.add_bar(name=name, x=x, y=y, text=text, marker_color=colour)
     figure.update_traces(textposition="outside", cliponaxis=False)
     figure.add_hline(1, line={"color": FAINT, "dash": "dot"})
-    figure.update_yaxes(title="times its packets a second", rangemode="tozero")
-    return styled(figure, barmode="group", bargap=0.3)
+    figure.update_yaxes(title=title, rangemode="tozero")
+    drawn = styled(figure, barmode="group", bargap=0.3)
+    return drawn.update_layout(legend={"y": 1.3}, margin={"t": 100})

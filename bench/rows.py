@@ -60,7 +60,7 @@ class Row:
     cycles_min: float | None = None
     cycles_median: float | None = None
     cycles_p75: float | None = None
-    floor: float | None = None  # cycles per packet of the floor, same buffers
+    floor: float | None = None  # of the same place: cycles per packet, else Mpps, else the value
     passes: int = 0
     value: float | None = None
     unit: str = ""
@@ -99,9 +99,20 @@ class Row:
         return got <= limit if side == "at most" else got >= limit
 
     def times_floor(self) -> float | None:
-        if self.cycles_per_packet is None or not self.floor:
+        """How many times the least that it could cost.
+
+        >>> Row("north", cycles_per_packet=100, floor=25).times_floor()
+        4.0
+        >>> Row("veth north", mpps=0.5, floor=2.0).times_floor()
+        4.0
+        """
+        if not self.floor:
             return None
-        return self.cycles_per_packet / self.floor
+        if self.cycles_per_packet is not None:
+            return self.cycles_per_packet / self.floor
+        if self.mpps is not None:
+            return self.floor / self.mpps if self.mpps else None
+        return None if self.value is None else self.value / self.floor
 
     def as_json(self) -> dict:
         bar = self.bar()

@@ -25,6 +25,7 @@ FORWARD = ("north", "south", "east", "mixed")
 SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
+SOME_QUICK = {"east": (1_000_000,), "mixed": (1_000_000,)}
 NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
@@ -33,7 +34,7 @@ SIZED_AT = 100_000  # sessions, where the other sizes are measured
 
 
 def forwarding(workload: str, args: argparse.Namespace) -> Iterator[Row]:
-    for sessions in args.sessions or some(SOME.get(workload, SESSIONS), args):
+    for sessions in counts(workload, args):
         if not path.fits(sessions):
             yield Row(workload, sessions=sessions, note="not enough memory free")
             continue
@@ -42,10 +43,11 @@ def forwarding(workload: str, args: argparse.Namespace) -> Iterator[Row]:
         yield from path.forward(workload, sessions, shapes)
 
 
-def some(sessions: tuple[int, ...], args: argparse.Namespace) -> tuple[int, ...]:
-    """Fewer, in a minute: the largest one of those that are two or three."""
-    quick = tuple(n for n in sessions if n in SESSIONS_QUICK)
-    return (quick if len(quick) == len(SESSIONS_QUICK) else quick[-1:]) if args.quick else sessions
+def counts(workload: str, args: argparse.Namespace) -> tuple[int, ...]:
+    """Of its sessions: those asked for, or those with a bar, or fewer, in a minute."""
+    if args.sessions:
+        return args.sessions
+    return SOME_QUICK.get(workload, SESSIONS_QUICK) if args.quick else SOME.get(workload, SESSIONS)
 
 
 def setup(args: argparse.Namespace) -> Iterator[Row]:
@@ -54,7 +56,7 @@ def setup(args: argparse.Namespace) -> Iterator[Row]:
 
 def wired(args: argparse.Namespace) -> Iterator[Row]:
     sizes = veth.SIZES[:1] if args.quick else veth.SIZES
-    yield from veth.measure(WIRED_SESSIONS, 0.5 if args.quick else 2.0, sizes)
+    yield from veth.measure(WIRED_SESSIONS, 0.4 if args.quick else 2.0, sizes)
 
 
 def most(args: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ def _packets(rows: list[Row]) -> Table:
             judged(r, "cycles_per_packet", ".0f"),
             bar(r),
             *(f"{n:.0f}" for n in numbers),
-            f"{r.times_floor():.1f}" if r.times_floor() else "",
+            floors(r),
         )
     return table
 
@@ -46,26 +46,26 @@ def _packets(rows: list[Row]) -> Table:
 def _wired(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("what")
-    for name in ("sessions", "bytes", "Mpps", "Gbit/s"):
+    for name in ("sessions", "bytes", "Mpps", "x floor", "Gbit/s"):
         table.add_column(name, justify="right")
     table.add_column("")
     for r in rows:
         gbit = f"{r.more['gbit_s']:.2f}" if "gbit_s" in r.more else ""
-        table.add_row(
-            label(r), f"{r.sessions:,}", str(r.packet_size), f"{r.mpps:.3f}", gbit, r.note
-        )
+        numbers = f"{r.sessions:,}", str(r.packet_size), f"{r.mpps:.3f}", floors(r), gbit
+        table.add_row(label(r), *numbers, r.note)
     return table
 
 
 def _latencies(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("what")
-    for name in ("load", "50 %", "90 %", "99 %", "99.9 %", "lost"):
+    for name in ("load", "50 %", "x floor", "90 %", "99 %", "99.9 %", "lost"):
         table.add_column(name, justify="right")
     for r in rows:
         us, lost = r.more["us"], 100 * max(0, r.more["lost"]) / max(1, r.more["sent"])
-        shown = (f"{us[p]:.0f}" for p in ("50", "90", "99", "99.9"))
-        table.add_row(f"{r.system} {r.driver}", f"{r.more['load']} %", *shown, f"{lost:.2f} %")
+        median, *tail = (f"{us[p]:.0f}" for p in ("50", "90", "99", "99.9"))
+        what = f"{r.system} {r.driver}", f"{r.more['load']} %"
+        table.add_row(*what, median, floors(r), *tail, f"{lost:.2f} %")
     return table
 
 
@@ -117,6 +117,11 @@ def label(r: Row) -> str:
     parts += [r.driver] if r.driver != "mem" else []
     parts += [f"{r.workers} workers"] if r.workers > 1 else []
     return " ".join(parts)
+
+
+def floors(r: Row) -> str:
+    times = r.times_floor()
+    return f"{times:.1f}" if times else ""
 
 
 def judged(r: Row, which: str, form: str) -> str:

@@ -6,22 +6,22 @@
 
 Throughput is what comes out while more comes in than can be forwarded; latency is measured at 10,
 50 and 90 % of that. A veth has no wire and no interrupt: the sender's core pays for receiving,
-the gateway's for what it sends, up to the far end.
+the gateway's for what it sends, up to the far end. The floor of throughput is what the sender can
+get as far as the gateway's interface; of latency, the kernel handing every frame on as it is.
 """
 
 import contextlib
 import json
 import os
-import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 from bench import frames, machine, world
 from bench.frames import Macs, Tunnel
+from bench.reflector import reflecting
 from bench.rows import Row
 from bench.world import World
 from pcg.datapath import border
@@ -37,11 +37,16 @@ SOURCE, PROGRAM = machine.ROOT / "bench/traffic.c", machine.ROOT / "build/bench/
 SIZES = (64, 1500, 8942)
 LOADS = (10, 50, 90)
 LEARN_RATE = 30_000  # packets a second, while sessions are made
-ETH_P_IP, SOL_PACKET, PACKET_IGNORE_OUTGOING = 0x0800, 263, 23  # linux/if_packet.h
 LADDER_FROM, LADDER_TO, LADDER_STEP, LADDER_FALL, LADDER_TRIES = 50_000, 3_000_000, 1.4, 0.85, 3
 DEAF = """
 table netdev pcgb {
   chain in { type filter hook ingress devices = { up0, down0 } priority 0; policy drop; }
+}
+"""
+HANDED_ON = """
+table netdev pcgb {
+  chain north { type filter hook ingress device "down0" priority 0; fwd to "up0"; }
+  chain south { type filter hook ingress device "up0" priority 0; fwd to "down0"; }
 }
 """
 
@@ -124,7 +129,7 @@ class Traffic:
         What leaves to the north is answered: to some gateways a session without a reply is new
         for ever, and costs more.
         """
-        with reflecting(self.way.out) if self.way is NORTH else contextlib.nullcontext():
+        with reflecting(WIRE, self.way.out) if self.way is NORTH else contextlib.nullcontext():
             self.run(LEARN_RATE, 2 * self.sessions / LEARN_RATE + 0.2, in_order=True)
 
     def throughput(self, seconds: float) -> float:
@@ -163,31 +168,6 @@ def _a_second(found: dict) -> float:
 
 
 @contextlib.contextmanager
-def reflecting(device: str) -> Iterator[None]:
-    """Every plain frame that comes out of `device` goes back in with its ends exchanged."""
-    with ns.inside(WIRE):
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
-        raw.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        raw.bind((device, ETH_P_IP))
-    raw.settimeout(0.05)
-    done = threading.Event()
-    thread = threading.Thread(target=_reflect, args=(raw, done))
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        raw.close()
-
-
-def _reflect(raw: socket.socket, done: threading.Event) -> None:
-    while not done.is_set():
-        with contextlib.suppress(OSError):  # nothing came, or no room to send
-            raw.send(frames.turned_round(raw.recv(9216)))
-
-
-@contextlib.contextmanager
 def gateway(driver: str, sessions: int) -> Iterator[Datapath]:
     """The datapath in its namespace, its threads on a core of their own."""
     room = max(4096, 2 * sessions)
@@ -219,29 +199,65 @@ def row(what: str, driver: str, size: int, sessions: int, **given) -> Row:
 
 def measure(sessions: int, seconds: float, sizes: tuple[int, ...]) -> Iterator[Row]:
     """Every driver, both ways; one that cannot says why."""
-    tunnel = Tunnel(world.OURS, frames.geneve(world.TRANSIT))
     with wires():
-        ns.run("nft", "-f", "-", ns=GW, stdin=DEAF)
-        for driver in drivers():
-            try:
-                with gateway(driver, sessions) as dp:
-                    yield from _driver(dp, driver, sessions, seconds, sizes, tunnel)
-            except (BackendError, ns.CommandError) as error:
-                yield Row("veth", driver=driver, packet_size="", note=str(error))
+        floor = floors(sessions, seconds, sizes)
+        with ruled(DEAF):
+            for driver in drivers():
+                try:
+                    with gateway(driver, sessions) as dp:
+                        for r in _measured(dp, driver, sessions, seconds, sizes):
+                            r.floor = floor[r.workload, r.packet_size]
+                            yield r
+                except (BackendError, ns.CommandError) as error:
+                    yield Row("veth", driver=driver, packet_size="", note=str(error))
 
 
-def _driver(dp, driver, sessions, seconds, sizes, tunnel) -> Iterator[Row]:
-    for way in (NORTH, SOUTH):
-        for size in sizes:
-            with Traffic(way, sessions, size, tunnel, world.GATEWAY_MAC) as traffic:
-                traffic.learn()
-                pps = max(traffic.throughput(seconds) for _ in range(2))
-                gbit = pps * size * 8 / 1e9
-                name, more = f"veth {way.name}", {"gbit_s": gbit}
-                yield row(name, driver, size, sessions, mpps=pps / 1e6, note=_drops(dp), more=more)
-                if way is NORTH and size == sizes[0]:
-                    for load in LOADS:
-                        yield _latency(traffic, driver, sessions, load, pps, seconds)
+@contextlib.contextmanager
+def ruled(rules: str) -> Iterator[None]:
+    """The gateway's namespace with these rules, which are a table `netdev pcgb`."""
+    ns.run("nft", "-f", "-", ns=GW, stdin=rules)
+    try:
+        yield
+    finally:
+        ns.run("nft", "delete", "table", "netdev", "pcgb", ns=GW)
+
+
+def floors(sessions: int, seconds: float, sizes: tuple[int, ...]) -> dict[tuple, float]:
+    """Of each row, by workload and size: Mpps, or microseconds."""
+    found = {}
+    with ruled(DEAF):
+        for way, size in product((NORTH, SOUTH), sizes):
+            with crossing(way, sessions, size) as traffic:
+                runs = [traffic.run(0, seconds) for _ in range(2)]
+                found[f"veth {way.name}", size] = max(r["sent"] / r["seconds"] for r in runs) / 1e6
+    with ruled(HANDED_ON), crossing(NORTH, sessions, sizes[0]) as traffic:
+        pps = traffic.throughput(seconds)
+        for r in _latencies(traffic, "", sessions, pps, seconds):
+            found[r.workload, r.packet_size] = r.value
+    return found
+
+
+def crossing(way: Way, sessions: int, size: int) -> Traffic:
+    tunnel = Tunnel(world.OURS, frames.geneve(world.TRANSIT))
+    return Traffic(way, sessions, size, tunnel, world.GATEWAY_MAC)
+
+
+def _measured(
+    dp: Datapath, driver: str, sessions: int, seconds: float, sizes: tuple[int, ...]
+) -> Iterator[Row]:
+    for way, size in product((NORTH, SOUTH), sizes):
+        with crossing(way, sessions, size) as traffic:
+            traffic.learn()
+            pps = max(traffic.throughput(seconds) for _ in range(2))
+            _no_drops(dp)
+            given = {"mpps": pps / 1e6, "more": {"gbit_s": pps * size * 8 / 1e9}}
+            yield row(f"veth {way.name}", driver, size, sessions, **given)
+            if way is NORTH and size == sizes[0]:
+                yield from _latencies(traffic, driver, sessions, pps, seconds)
+
+
+def _latencies(traffic: Traffic, driver: str, sessions: int, pps: float, seconds: float):
+    return (_latency(traffic, driver, sessions, load, pps, seconds) for load in LOADS)
 
 
 def _latency(
@@ -260,8 +276,7 @@ def _latency(
     )
 
 
-def _drops(dp: Datapath) -> str:
+def _no_drops(dp: Datapath) -> None:
     found = {reason: n for reason, n in dp.drops().items() if reason != "TX_FAILED"}
     if found:
         raise RuntimeError(f"packets were dropped: {found}")
-    return ""

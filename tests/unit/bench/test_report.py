@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from bench import table
-from bench.rows import Row
+from bench import run, table
+from bench.rows import CYCLES_MAX, Row
 
 MACHINE = {
     "cpu": "one",
@@ -44,12 +44,22 @@ def test_times_floor():
     assert Row("north", cycles_per_packet=100, floor=25).as_json()["times_floor"] == 4
 
 
+@pytest.mark.parametrize("argv, most", [([], 10_000_000), (["--quick"], 1_000_000)])
+def test_every_workload_is_measured_and_with_a_bar_where_it_has_one(argv, most):
+    args = run.arguments(argv)
+    for workload in run.FORWARD:
+        sessions = run.counts(workload, args)
+        assert {(workload, n) for n in sessions} <= set(CYCLES_MAX)
+        assert max(sessions) <= most
+    assert run.counts("east", run.arguments(["--quick", "--sessions", "7"])) == [7]
+
+
 def test_table_shows_every_kind():
     us = dict.fromkeys(("50", "90", "99", "99.9"), 7.0)
     rows = [
         Row("north", sessions=1_000, cycles_per_packet=100, floor=25, **PACKETS),
-        Row("veth north", driver="af_packet", mpps=0.5, more={"gbit_s": 1.25}),
-        Row("latency 10 %", value=1, more={"load": 10, "us": us, "lost": 0, "sent": 1}),
+        Row("veth north", driver="af_packet", mpps=0.5, floor=1.6, more={"gbit_s": 1.25}),
+        Row("latency 10 %", value=7, floor=1, more={"load": 10, "us": us, "lost": 0, "sent": 1}),
         Row("memory hot", value=250, unit="bytes"),
         Row("ablation", value=12, more={"what": "no prefetch", "workload": "north"}),
         Row("south", note="not enough memory free"),
@@ -57,5 +67,14 @@ def test_table_shows_every_kind():
     out = io.StringIO()
     table.show(Console(file=out, width=120), rows, MACHINE)
     shown = out.getvalue()
-    for text in ("met", "missed", "1.25", "no prefetch", "not permitted", "not enough memory"):
+    for text in (
+        "met",
+        "missed",
+        "1.25",
+        "3.2",
+        "7.0",
+        "no prefetch",
+        "not permitted",
+        "not enough memory",
+    ):
         assert text in shown
