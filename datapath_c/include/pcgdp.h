@@ -267,6 +267,9 @@ struct pcgdp_trace_event {  // one stage that one packet met
 	uint32_t session;       // 0xffffffff: none
 	uint32_t nat_id, fw_id; // 0: none
 	uint32_t next_be;       // TEP or next hop it leaves to; 0: none yet
+	uint32_t new_be;        // address that its session puts in; 0: not translated, or no session yet
+	uint16_t new_port;
+	uint16_t mtu;           // of where it leaves to, for the IP packet inside; 0: not known yet
 	uint8_t nic_in, nic_out, new_session, reserved;
 	char note[64];          // what the stage found, in words
 };

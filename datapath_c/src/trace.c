@@ -47,7 +47,7 @@ static void say_address(char *at, size_t n, const char *what, be32 address, be16
 // In explain a new session's port is not drawn, so there is none to name.
 static bool would_draw(const struct pkt *p)
 {
-	return p->flags & PF_NEW && p->number == NONE && p->entry->new_port != p->key.sport;
+	return p->entry->op & OP_SRC && p->flags & PF_NEW && p->number == NONE && p->entry->new_port != p->key.sport;
 }
 
 // What the stage found, in words.
@@ -74,7 +74,7 @@ static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event
 			snprintf(ev->note, sizeof(ev->note), "%s session", p->flags & PF_NEW ? "new" : "known");
 		break;
 	case STAGE_rewrite:
-		if (e && e->op & OP_SRC && would_draw(p))
+		if (e && would_draw(p))
 			say_address(ev->note, sizeof(ev->note), "port drawn at random, source becomes", e->new_addr, 0);
 		else if (e && e->op)
 			say_address(ev->note, sizeof(ev->note), e->op & OP_SRC ? "source becomes" : "destination becomes", e->new_addr, e->new_port);
@@ -107,6 +107,10 @@ static void fill(const struct worker *w, const struct pkt *p, enum stage stage, 
 	ev->new_session = !!(p->flags & PF_NEW);
 	ev->nat_id = p->nat_id;
 	ev->fw_id = p->fw_id;
+	if (p->entry && p->entry->op) {
+		ev->new_be = p->entry->new_addr;
+		ev->new_port = would_draw(p) ? 0 : ntohs(p->entry->new_port);
+	}
 	if (p->entry && p->number != NONE) {
 		ev->nat_id = w->dp->arena.sessions.cold[p->number / 2].nat_id;
 		ev->fw_id = w->dp->arena.sessions.cold[p->number / 2].fw_id;
@@ -115,6 +119,7 @@ static void fill(const struct worker *w, const struct pkt *p, enum stage stage, 
 		const struct adj *a = &t->adj[slot_get(t, p->slot).adj];
 
 		ev->next_be = a->next;
+		ev->mtu = (uint16_t)a->mtu;
 		ev->nic_out = a->role;
 		if (stage == STAGE_egress && a->kind == ADJ_TUNNEL)
 			snprintf(ev->note, sizeof(ev->note), "Geneve, VNI %u", a->vni);

@@ -9,6 +9,7 @@ import click
 from pcg.cli import story
 from pcg.cli.kinds import PROTOCOLS, Address
 from pcg.cli.look import Look
+from pcg.cli.rulings import rulings
 
 
 @click.command()
@@ -41,6 +42,7 @@ def explain(look: Look, as_json: bool, **wanted) -> None:
     events, out = look.client.explain(role, frame)
     if as_json:
         story_of = {"role": role, "frame": frame.hex(), "events": events}
+        story_of["rules"] = rulings(look, events)
         click.echo(json.dumps({**story_of, "sent": out.hex() if out else None}))
         return
     click.echo(f"by the {role}: {packets.describe(frame)}")
@@ -48,5 +50,7 @@ def explain(look: Look, as_json: bool, **wanted) -> None:
         click.echo("the datapath says nothing about it")
         return
     click.echo("\n".join(story.lines(look, events)))
+    for what, text in rulings(look, events):
+        click.echo(f"  {what:<8} {text}")
     if out:
         click.echo(f"as it would leave: {packets.describe(out)}")

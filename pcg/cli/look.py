@@ -83,6 +83,10 @@ class Look:
     def firewall_rule(self, number: int) -> str:
         return self._firewall.get(number, str(number)) if number else ""
 
+    def record(self, table: str, number: int) -> dict[str, Any] | None:
+        """A rule by its id; one with several matches is several records that differ in these."""
+        return next((r for r in self.table(table) if r["id"] == number), None) if number else None
+
     def public(self, index: int | None) -> dict[str, Any] | None:
         return self._publics.get(index)
 

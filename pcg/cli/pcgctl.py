@@ -8,6 +8,7 @@ from pcg.cli.explain import explain
 from pcg.cli.look import Look
 from pcg.cli.show import show
 from pcg.cli.trace import trace
+from pcg.cli.why import why
 from pcg.model.settings import DatapathSettings, GatewaySettings
 
 
@@ -45,6 +46,7 @@ cli.add_command(show)
 cli.add_command(trace)
 cli.add_command(explain)
 cli.add_command(capture)
+cli.add_command(why)
 
 
 def main() -> None:

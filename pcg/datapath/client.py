@@ -7,9 +7,11 @@ process that ends in the middle of a call is noticed at once. The next call conn
 BackendError says: not there, does not answer, of another build, or what the path itself refused.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -124,7 +126,7 @@ class Client:
     ) -> list[dict]:
         """Up to `limit` sessions in words; `address` is any of the four of a session."""
         seen: list[dict] = []
-        for session in self._sessions():
+        for session in map(functools.partial(views.view, "session"), self._sessions()):
             if limit is not None and len(seen) >= limit:
                 break
             ends = {session[key] for key in ("fwd_src", "fwd_dst", "rev_src", "rev_dst")}
@@ -132,14 +134,23 @@ class Client:
                 seen.append(session)
         return seen
 
-    def _sessions(self) -> Iterator[dict]:
+    def sessions_between(self, these: Iterable[str], those: Iterable[str]) -> list[dict]:
+        """Sessions with one of `these` addresses and one of `those` among their four."""
+        a, b = ({IPv4Address(text).packed for text in some} for some in (these, those))
+        return [
+            views.view("session", s)
+            for s in self._sessions()
+            if not a.isdisjoint(ends := (s.fwd_src_be, s.fwd_dst_be, s.rev_src_be, s.rev_dst_be))
+            and not b.isdisjoint(ends)
+        ]
+
+    def _sessions(self) -> Iterator[Any]:
         cursor = 0
         while True:
             cursor, (data,) = self._call("sessions", cursor=cursor, n=SESSIONS_AT_ONCE)
             if not data:
                 return
-            for record in pack.unpack("session", data):
-                yield views.view("session", record)
+            yield from pack.unpack("session", data)
 
     # ---- looking at packets ----
 

@@ -1,5 +1,6 @@
 """pcgctl on a gateway that forwards: every table has rows, and README's examples say something."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pcg.cli.show import show
+from pcg.lab import ns
 from pcg.lab.clients import curl
 from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET
@@ -56,6 +58,26 @@ def test_readme_names_every_table():
 def test_readmes_explain_works(lab: Lab):
     words = shlex.split(re.search(r"pcgctl (explain .*)", README)[1])
     assert "=> sent by the uplink" in lab.ask.text(*words)
+
+
+def test_readmes_why_finds_the_session(lab: Lab):
+    curl(lab.layout.workload_ns("app1"), f"http://{INTERNET}:{HTTP}/")
+    words = shlex.split(re.search(r"pcgctl (why .*)", README)[1], comments=True)
+    told = lab.ask.text(*words)
+    assert "by NAT rule app-own" in told
+    assert "would be sent by the uplink" in told
+    assert "do          packets go both ways here" in told
+
+
+def test_why_names_the_drop_of_a_flow_that_was_refused(lab: Lab):
+    """The secondary address of the web server takes port 80 and nothing else."""
+    elastic, _ = lab.layout.public("eip-web")
+    with pytest.raises(ns.CommandError):
+        curl(lab.layout.ns("inet"), f"http://{elastic}:81/", "--max-time", "0.5")
+    told = json.loads(lab.ask.text("why", INTERNET, elastic, "tcp", "81", "--json"))
+    assert told["reason"] == "NO_DNAT"
+    assert [d["reason"] for d in told["drops"]] == ["NO_DNAT"]
+    assert dict(told["rules"])["NAT"] == "no rule"
 
 
 def test_readmes_trace_shows_a_packet(lab: Lab):

@@ -1,0 +1,275 @@
+"""pcgctl why, and the rules that explain names, asked of a path that really decides."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+import zmq
+from click.testing import CliRunner
+
+from pcg.cli.explain import explain
+from pcg.cli.look import Look
+from pcg.cli.why import why
+from pcg.datapath.server import Server
+from tests.c.packets import answer, tcp, udp
+from tests.c.places import GATEWAY, LONE, LOST, NET, PLAIN, SERVER, WEB, A, B, C, R
+from tests.c.world import World, over
+
+
+@pytest.fixture
+def look(world: World, tmp_path) -> Iterator[Look]:
+    """The world behind a socket, as pcgctl meets it."""
+    endpoint, end = f"ipc://{tmp_path}/dp.sock", threading.Event()
+    with zmq.Context() as context:
+        server = Server(world.dp, context, endpoint)
+
+        def serve() -> None:
+            while not end.is_set():
+                if server.socket.poll(10):
+                    server.answer_one()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with Look(endpoint, "") as look:
+                yield look
+        finally:
+            end.set()
+            thread.join()
+            server.close()
+
+
+@pytest.fixture
+def ask(look):
+    def call(command, *args: str) -> str:
+        look.forget()
+        done = CliRunner().invoke(command, args, obj=look, standalone_mode=False)
+        if done.exception:
+            raise done.exception
+        return done.stdout
+
+    return call
+
+
+def asked(ask, *args: str) -> dict:
+    return json.loads(ask(why, *args, "--json"))
+
+
+SNAT = "rule rule-9 (SNAT)"
+ALLOWED = "no rule, the VRF's default (ALLOW)"
+HOP = "router 10.99.1.1, MAC 0e:00:00:00:00:01"
+RULINGS = [
+    # from, to, dport             what the rules say
+    (
+        (C.address, NET, "53"),
+        {
+            "route": "0.0.0.0/0, by the uplink to 10.99.1.1",
+            "NAT": f"{SNAT}, puts 10.99.1.10 (Elastic IP, 203.0.113.10)",
+            "firewall": ALLOWED,
+            "next hop": HOP,
+            "MTU": "IP packets up to 1500 bytes",
+        },
+        "sent",
+    ),
+    (
+        (C.address, B.address, "53"),
+        {
+            "route": "192.168.100.0/24, segment app",
+            "NAT": "not asked within the overlay",
+            "firewall": "not asked within the overlay",
+            "next hop": "TEP 10.99.3.12, MAC 06:00:00:00:00:12",
+            "MTU": "IP packets up to 8943 bytes",
+        },
+        "sent",
+    ),
+    (
+        (R.address, NET, "53"),
+        {"NAT": "rule rule-2 (REFLEXIVE), puts 10.99.1.13:40000 (Elastic IP, 203.0.113.13)"},
+        "sent",
+    ),
+    (
+        (NET, SERVER.elastic, "7000"),
+        {
+            "NAT": "rule rule-5 (DNAT), puts 192.168.100.3:9000",
+            "route": "192.168.100.0/24, segment app",
+            "next hop": "TEP 10.99.3.12, MAC 06:00:00:00:00:12",
+        },
+        "sent",
+    ),
+    ((PLAIN.address, NET, "53"), {"NAT": "not translated", "firewall": ALLOWED}, "sent"),
+    ((LONE.address, NET, "53"), {"NAT": "no rule", "firewall": None}, "NO_NAT"),
+    (
+        (C.address, "198.51.100.66", "53"),
+        {"NAT": SNAT, "firewall": "rule silent (DROP)"},
+        "FIREWALL_DENIED",
+    ),
+    (
+        (C.address, "100.64.0.9", "53"),
+        {
+            "route": "100.64.0.0/10, by the uplink to 10.99.1.2",
+            "next hop": "router 10.99.1.2, MAC not known",
+        },
+        "NEIGHBOUR_UNRESOLVED",
+    ),
+    (
+        (C.address, "100.127.0.9", "53"),
+        {"next hop": "10.99.1.3, not among the next hops"},
+        "NEIGHBOUR_UNRESOLVED",
+    ),
+    (
+        (C.address, LOST.address, "53"),
+        {"next hop": "TEP 10.99.3.13, MAC not known"},
+        "NEIGHBOUR_UNRESOLVED",
+    ),
+    ((C.address, "192.168.100.200", "53"), {"route": "192.168.100.200/32, blackhole"}, "BLACKHOLE"),
+    (
+        (C.address, "192.168.100.99", "53"),
+        {"route": "192.168.100.0/24, segment app"},
+        "PORT_UNKNOWN",
+    ),
+    ((NET, SERVER.elastic, "9"), {"NAT": "no rule", "firewall": None}, "NO_DNAT"),
+]
+
+
+@pytest.mark.parametrize("flow, says, ends", RULINGS, ids=lambda v: str(v)[:50])
+def test_what_the_rules_say(ask, flow, says, ends):
+    source, destination, port = flow
+    told = asked(ask, source, destination, "udp", port)
+    said = dict(told["rules"])
+    assert {what: said.get(what) for what in says} == says
+    assert (told["reason"] or told["verdict"]) == ends
+
+
+def test_turned_round_inside_is_decided_twice(ask):
+    told = asked(ask, C.address, SERVER.elastic, "udp", "7000")
+    assert [what for what, _ in told["rules"]].count("NAT") == 2
+    texts = [text for _, text in told["rules"]]
+    assert "203.0.113.12 is a public address of ours: turned round here" in texts
+    assert "rule rule-5 (DNAT), puts 192.168.100.3:9000" in texts
+    assert "192.168.100.0/24, segment app" in texts
+
+
+def test_a_firewalls_default_and_a_rule_that_goes_round_it(ask, world):
+    world.policy.defaults = (1, 1)
+    world.policy.nat["snat"] = world.policy.nat["snat"]._replace(fw_match=2)
+    world.commit()
+    told = dict(asked(ask, C.address, NET, "udp", "53")["rules"])
+    assert told["firewall"] == "bypassed by NAT rule rule-9"
+    told = asked(ask, PLAIN.address, NET, "udp", "53")
+    assert dict(told["rules"])["firewall"] == "no rule, the VRF's default (DROP)"
+    assert told["reason"] == "FIREWALL_DENIED"
+
+
+def test_explain_says_the_rules_and_the_mtu(ask):
+    text = ask(explain, "--src", C.address, "--dst", NET, "--protocol", "udp", "--length", "1501")
+    assert "=> dropped: TOO_BIG" in text
+    assert "  MTU      IP packets up to 1500 bytes" in text
+    assert f"  NAT      {SNAT}, puts" in text
+
+
+def test_explain_of_the_gateway_itself_names_no_rules(ask):
+    args = ("--src", C.address, "--dst", GATEWAY[WEB][0], "--protocol", "icmp", "--json")
+    assert json.loads(ask(explain, *args))["rules"] == []
+
+
+def test_a_session_by_any_of_its_addresses(ask, world):
+    (out,) = world.down(C, tcp("S", src=C.address))
+    world.up(answer(out))
+    (session,) = world.dp.sessions()
+    for source, destination in ((C.address, NET), (NET, C.address), (out.ip.src, NET)):
+        port = "80" if destination == NET else str(session["fwd_sport"])
+        told = asked(ask, source, destination, "tcp", port)
+        assert [s["index"] for s in told["sessions"]] == [session["index"]], source
+    assert asked(ask, C.address, NET, "tcp", "81")["sessions"] == []
+    assert asked(ask, C.address, NET, "udp", "80")["sessions"] == []
+    assert asked(ask, B.address, NET, "tcp", "80")["sessions"] == []
+    assert len(asked(ask, C.address, NET)["sessions"]) == 1
+
+
+def test_the_same_address_in_another_vrf_is_another_flow(ask, world):
+    world.down(A, tcp("S"))
+    assert len(asked(ask, A.address, NET, "tcp", "80", "--vrf", "blue")["sessions"]) == 1
+    assert asked(ask, A.address, NET, "tcp", "80", "--vrf", "red")["sessions"] == []
+
+
+def test_a_drop_of_it_says_when_why_and_what_to_do(ask, look, world):
+    world.down(C, udp(C.address, dst="198.51.100.66"))
+    text = ask(why, C.address, "198.51.100.66", "udp", "53")
+    assert "dropped     FIREWALL_DENIED: " in text
+    assert (
+        "firewall rule silent, udp 192.168.99.8:1000 -> 198.51.100.66:53 came by the downlink"
+        in text
+    )
+    assert "; 1 of its kind, the last 0 s ago" in text
+    told = asked(ask, C.address, "198.51.100.66", "udp", "53")
+    assert [d["reason"] for d in told["drops"]] == ["FIREWALL_DENIED"]
+    assert text.splitlines()[-1] == f"do          {told['advice']}"
+    assert told["advice"] == look.client.advice()["FIREWALL_DENIED"]
+
+
+def test_a_drop_of_another_flow_of_its_ends_is_told_apart(ask, world):
+    world.down(C, udp(C.address, dst="198.51.100.66"))
+    told = asked(ask, C.address, NET, "udp", "53")
+    assert told["drops"] == []
+    text = ask(why, C.address, NET, "udp", "53")
+    assert "dropped     none of it among the examples" in text
+    assert "of its ends FIREWALL_DENIED" in text
+
+
+def test_advice_follows_what_is_found(ask, world):
+    args = (C.address, NET, "tcp", "80")
+    assert "look at the sender" in asked(ask, *args)["advice"]
+    (out,) = world.down(C, tcp("S", src=C.address))
+    assert "look behind the gateway" in asked(ask, *args)["advice"]
+    world.up(answer(out))
+    assert "look at the two ends" in asked(ask, *args)["advice"]
+    world.policy.nat.pop("snat")
+    world.commit()
+    told = asked(ask, *args)
+    assert told["reason"] == "NO_NAT"
+    assert told["sessions"][0]["marked"]
+    assert told["advice"] not in ("", "look at the two ends")
+
+
+def test_a_drop_that_would_not_be_one_any_more(ask, world):
+    world.down(C, udp(C.address, dst="198.51.100.66"))
+    world.policy.firewall = []
+    world.commit()
+    told = asked(ask, C.address, "198.51.100.66", "udp", "53")
+    assert (told["reason"], told["verdict"]) == ("", "sent")
+    assert told["advice"].startswith("the rules would let it pass now; if it is still dropped: ")
+
+
+def test_watching_counts_what_comes_meanwhile(ask, world):
+    done = threading.Event()
+
+    def send() -> None:
+        while not done.is_set():
+            world.dp.inject("downlink", frames)
+
+    frames = [over(C, udp(C.address, ttl=1)), over(C, udp(C.address)), over(B, udp(src=B.address))]
+    thread = threading.Thread(target=send)
+    thread.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(thread.join)
+        stack.callback(done.set)
+        seen = asked(ask, C.address, NET, "udp", "53", "--watch", "0.3")["watched"]
+    assert seen["sent"] > 0
+    ((fate, n),) = seen["dropped"].items()
+    assert fate.startswith("dropped: TTL_EXPIRED")
+    assert seen["came"] == seen["sent"] + n
+
+
+WRONG = [
+    (("1.2.3.4", "5.6.7.8", "tcp"), "needs a port"),
+    (("1.2.3.4", "5.6.7.8", "icmp", "7"), "has no ports"),
+    (("1.2.3.4", "5.6.7"), "is no IPv4 address"),
+]
+
+
+@pytest.mark.parametrize("args, words", WRONG, ids=str)
+def test_what_cannot_be_asked(ask, args, words):
+    with pytest.raises(Exception, match=words):
+        ask(why, *args)
