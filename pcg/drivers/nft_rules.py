@@ -7,6 +7,8 @@ inet pcg     input of this host: default drop, and per interface what it serves.
              that slips through the first table is ever answered either.
 """
 
+from typing import NamedTuple
+
 from pcg.reconcile.host import Steering
 
 FAMILIES = ("netdev", "inet")
@@ -15,7 +17,7 @@ GENEVE_PORT = 6081  # RFC 8926 section 3.3
 BEFORE_OTHERS = -500  # priority of the ingress chains
 FRAGMENT_OFFSET = 0x1FFF  # RFC 791: lower 13 bits of the field, in units of 8 bytes
 
-# TCP ports that this host serves, by the role of the interface.
+# TCP ports that this host always serves, by the role of the interface.
 SERVICES = {"uplink": (), "downlink": (), "management": (22,)}
 ICMP_IN = ["echo-request", "destination-unreachable", "time-exceeded", "parameter-problem"]
 # RFC 4890 section 4.4.1: without these IPv6 does not work on a link at all.
@@ -40,7 +42,40 @@ def any_of(values: list | tuple) -> dict:
     return {"set": list(values)}
 
 
-COUNTER = {"counter": None}
+class Counter(NamedTuple):
+    """A named counter of ours. `ends` False: the datapath has the frames, the kernel must not."""
+
+    family: str
+    ends: bool
+    means: str
+    advice: str
+
+
+_TAKEN = "nothing; they end here only while the datapath does not run: start it"
+_HOST = "nothing, when it is a scan; this host serves SSH and metrics on management alone"
+# Chain and what is counted there.
+COUNTERS = {
+    "uplink_owned": Counter("netdev", False, "for addresses that the datapath has taken", _TAKEN),
+    "uplink_arp": Counter("netdev", False, "ARP that the datapath answers", _TAKEN),
+    "downlink_tunnel": Counter("netdev", False, "tunnel packets that the datapath takes", _TAKEN),
+    "downlink_fragment": Counter(
+        "netdev",
+        False,
+        "fragments of tunnel packets, which the datapath takes (and drops)",
+        "raise the underlay's MTU, or lower the sender's",
+    ),
+    "input_uplink": Counter("inet", True, "to this host itself, by the uplink", _HOST),
+    "input_downlink": Counter("inet", True, "to this host itself, by the downlink", _HOST),
+    "input_management": Counter(
+        "inet",
+        True,
+        "to this host itself, by management, for a port that nothing is served on",
+        _HOST,
+    ),
+    "input_other": Counter(
+        "inet", True, "to this host itself, by an interface that is not of the gateway", _HOST
+    ),
+}
 DROP = {"drop": None}
 ACCEPT = {"accept": None}
 
@@ -48,10 +83,22 @@ ACCEPT = {"accept": None}
 def render(steering: Steering) -> list[dict]:
     """Commands that build both tables from nothing. Equal input gives equal commands.
 
+    Every rule that drops has a counter by name, so that counting is read without the rules.
+
     Some kernels refuse a netdev chain of an interface that is not there, and with it all the rest.
     """
-    ingress = _ingress(steering) if steering.ingress else []
-    return [*ingress, *_input(steering)]
+    ingress = [*_counters("netdev"), *_ingress(steering)] if steering.ingress else []
+    return [*ingress, *_counters("inet"), *_input(steering)]
+
+
+def _counters(family: str) -> list[dict]:
+    names = [name for name, counter in COUNTERS.items() if counter.family == family]
+    made = {"family": family, "table": TABLE}
+    return [{"add": {"counter": {**made, "name": name}}} for name in names]
+
+
+def _counted(name: str) -> dict:
+    return {"counter": name}
 
 
 def _chain(family: str, name: str, **more) -> dict:
@@ -61,6 +108,10 @@ def _chain(family: str, name: str, **more) -> dict:
 def _rule(family: str, chain: str, *expr: dict) -> dict:
     rule = {"family": family, "table": TABLE, "chain": chain, "expr": list(expr)}
     return {"add": {"rule": rule}}
+
+
+def _taken(chain: str, counter: str, *expr: dict) -> dict:
+    return _rule("netdev", chain, *expr, _counted(counter), DROP)
 
 
 def _set(name: str, elements: list) -> dict:
@@ -90,14 +141,14 @@ def _ingress(steering: Steering) -> list[dict]:
         _set("kept", list(steering.kept)),
         hook("uplink", steering.uplink),
         _rule("netdev", "uplink", match(field("ip", "daddr"), "@kept"), ACCEPT),
-        _rule("netdev", "uplink", match(field("ip", "daddr"), "@owned"), COUNTER, DROP),
+        _taken("uplink", "uplink_owned", match(field("ip", "daddr"), "@owned")),
         _rule("netdev", "uplink", match(field("arp", "daddr ip"), "@kept"), ACCEPT),
-        _rule("netdev", "uplink", match(field("arp", "daddr ip"), "@owned"), COUNTER, DROP),
+        _taken("uplink", "uplink_arp", match(field("arp", "daddr ip"), "@owned")),
         hook("downlink", steering.downlink),
-        _rule("netdev", "downlink", to_tep, geneve, COUNTER, DROP),
+        _taken("downlink", "downlink_tunnel", to_tep, geneve),
         # Fragments but the first have no port. All of UDP to the TEP go: nothing else that this
         # host speaks over UDP there is ever fragmented.
-        _rule("netdev", "downlink", to_tep, udp, match(offset, 0, "!="), COUNTER, DROP),
+        _taken("downlink", "downlink_fragment", to_tep, udp, match(offset, 0, "!=")),
     ]
 
 
@@ -116,6 +167,8 @@ def _input(steering: Steering) -> list[dict]:
         for role, ports in SERVICES.items()
         for port in ports
     ]
+    if steering.metrics:
+        tcp.append(rule(on("management"), match(field("tcp", "dport"), steering.metrics), ACCEPT))
     return [
         _chain("inet", "input", type="filter", hook="input", prio=0, policy="drop"),
         rule(match({"meta": {"key": "iifname"}}, "lo"), ACCEPT),
@@ -128,5 +181,6 @@ def _input(steering: Steering) -> list[dict]:
         rule(on("management"), match(field("icmpv6", "type"), any_of(ICMPV6_IN)), ACCEPT),
         rule(on("management"), match(field("udp", "dport"), 68), ACCEPT),  # its DHCP client
         *tcp,
-        rule(COUNTER),  # what the policy drops
+        *[rule(on(role), _counted(f"input_{role}"), DROP) for role in SERVICES],
+        rule(_counted("input_other")),  # what the policy drops
     ]

@@ -71,7 +71,7 @@ class ControlServer:
 
 
 def ask(endpoint: str, op: str, timeout_s: float = 5.0) -> Any:
-    """What a running gateway answers to `op`: "realised" or "desired".
+    """What a running gateway answers to `op`: "realised", "desired" or "drops".
 
     Raises  BackendError   nobody there or not for us, no answer in time, or the gateway says why
     """

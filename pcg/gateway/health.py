@@ -17,6 +17,7 @@ class Health:
         self.name = name
         self.due = NEVER  # monotonic seconds
         self.failures = 0  # in a row
+        self.turns = self.failed_turns = 0  # since this process began
         self.errors: Sequence[BackendError] = ()
         self.applied_at = 0.0  # wall clock, seconds since 1970; 0: never
         self.tried = False
@@ -43,6 +44,8 @@ class Health:
         elif not self.tried:
             log.info("%s: as desired", self.name)
         self.errors, self.tried = errors, True
+        self.turns += 1
+        self.failed_turns += bool(errors)
         self.failures = self.failures + 1 if errors else 0
         longest_s = ABSENT_S if all(isinstance(e, AbsentError) for e in errors) else LONGEST_S
         self.due = now + delay_s(self.failures, longest_s) if errors else NEVER

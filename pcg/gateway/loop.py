@@ -46,13 +46,17 @@ class Gateway:
         neighbours: Neighbours,
         store: Store,
         wall: Callable[[], float],
+        metrics: int = 0,
     ) -> None:
-        self.resync_s, self.wall = resync_s, wall
+        """`metrics`: TCP port that management serves them on; 0: none."""
+        self.resync_s, self.wall, self.metrics = resync_s, wall, metrics
         self.datapath, self.netlink = datapath, netlink
         self.neighbours, self.store = neighbours, store
         self.desired: Desired | None = None
         self.epoch = self.revision = 0
         self.source = "none"  # of `desired`: "disk" or "controller"
+        self.rounds = 0
+        self.late_since: float | None = None  # monotonic; None: all is as desired
         self.health = {name: Health(name) for name in (*BACKENDS, "state")}
         self._compiler = Compiler()
         self._next_hops = NextHops(neighbours)
@@ -73,6 +77,7 @@ class Gateway:
         self.epoch, self.revision, self.source = epoch, revision, source
         if desired is old:
             return
+        self.late_since = now if self.late_since is None else self.late_since
         self.health["datapath"].want(now)
         if old is None or old.gateway != desired.gateway:
             self.health["netlink"].want(now)
@@ -106,6 +111,7 @@ class Gateway:
         """Give each backend whose turn it is its turn. Raises nothing that a retry could mend."""
         if self.desired is None:
             return
+        self.rounds += 1
         self._timers(now)
         if self._is_due("nft", now):
             self._turn("nft", self._steer_first, now, last=False)
@@ -123,6 +129,13 @@ class Gateway:
             self._turn("netlink", self._clear, now)
         if self._is_due("state", now):
             self._turn("state", self._save, now)
+        self._watch_lag(now)
+
+    def _watch_lag(self, now: float) -> None:
+        if self.settled() and not self.errors():
+            self.late_since = None
+        elif self.late_since is None:
+            self.late_since = now
 
     def _is_due(self, name: str, now: float) -> bool:
         return self.health[name].is_due(now)
@@ -189,14 +202,17 @@ class Gateway:
         return {role: self._links[name] for role, name in names.items() if name in self._links}
 
     def _steer_first(self) -> None:
-        self._steerer.first(host.steering(self.desired), lambda: self.netlink.read().links)
+        self._steerer.first(self._wanted(), lambda: self.netlink.read().links)
 
     def _may_steer(self) -> bool:
         """What it waited for has come."""
         return self._steerer.waits and not self._policy_waits and not self._obstacle()
 
     def _steer(self) -> None:
-        self._steerer.follow(host.steering(self.desired), self._obstacle(), self._links)
+        self._steerer.follow(self._wanted(), self._obstacle(), self._links)
+
+    def _wanted(self) -> host.Steering:
+        return host.steering(self.desired, self.metrics)
 
     def _obstacle(self) -> str:
         """Why nft may not take what is new from the kernel; "": it may."""

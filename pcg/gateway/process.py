@@ -19,14 +19,16 @@ from pcg.drivers.neighbours import Neighbours
 from pcg.drivers.netlink import Netlink
 from pcg.drivers.nft import Nft
 from pcg.gateway.control import ControlServer
+from pcg.gateway.facts import facts_of
 from pcg.gateway.judge import Judge
 from pcg.gateway.link import TICK_S, ControllerClient
 from pcg.gateway.loop import BACKENDS, Gateway
+from pcg.gateway.observer import Observer
 from pcg.gateway.state import Store
 from pcg.model.errors import BackendError
 from pcg.model.settings import GatewaySettings
 from pcg.model.validate import validate
-from pcg.proto.link_table import Changed, Event, Refused, Synced
+from pcg.proto.link_table import Changed, Event, Refused, State, Synced
 from pcg.wire import messages as m
 
 log = logging.getLogger(__name__)
@@ -95,8 +97,14 @@ class Process:
             neighbours=self.neighbours,
             store=store,
             wall=time.time,
+            metrics=settings.metrics,
         )
-        answers = {"realised": self.view_realised, "desired": lambda: self.gateway.desired}
+        self.observer = Observer(settings)
+        answers = {
+            "realised": self.view_realised,
+            "desired": lambda: self.gateway.desired,
+            "drops": self.observer.watcher.view,
+        }
         self.control = ControlServer(settings.control, answers)
         if held:
             log.info("forwarding by the saved desired state until the controller is heard")
@@ -108,7 +116,8 @@ class Process:
 
     def close(self) -> None:
         self.gateway.save_now()
-        for part in (self.control, self.link, self.client, self.neighbours, self.netlink):
+        ours = (self.control, self.link, self.observer, self.client)
+        for part in (*ours, self.neighbours, self.netlink):
             part.close()
 
     def serve(self) -> None:
@@ -128,6 +137,8 @@ class Process:
         self.gateway.seen(self.neighbours.read(), now)
         self.gateway.round(now)
         self.report()
+        connected = self.link.link.state is State.LIVE
+        self.observer.tell(facts_of(self.gateway, connected, now), now)
         self.control.serve()
 
     def take(self, events: Iterable[Event], now: float) -> None:

@@ -13,6 +13,7 @@ from pcg.model.kinds import Id, Label, Value
 File = Annotated[str, msgspec.Meta(min_length=1, extra={"form": "file"})]
 Endpoint = Annotated[str, msgspec.Meta(extra={"form": "endpoint"})]
 LogLevel = Literal["debug", "info", "warning", "error"]
+TcpPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
@@ -48,6 +49,7 @@ class GatewaySettings(Value):
     state: File = "/var/lib/pcg"  # the last good desired state is kept here
     control: Endpoint = "ipc:///run/pcg/gateway.sock"  # pcgctl asks here
     resync_s: Seconds = 30.0  # re-read what the backends hold
+    metrics: TcpPort = 9464  # http://MANAGEMENT ADDRESS:PORT/metrics for Prometheus; 0: none
     log_level: LogLevel = "info"
 
 

@@ -31,6 +31,7 @@ class Steering(NamedTuple):
     tep: str
     kept: tuple[str, ...]  # addresses that stay the kernel's, whatever else is owned
     owned: tuple[str, ...]  # prefixes on the uplink, disjoint, sorted; "10.9.0.0/24", "10.1.0.9/32"
+    metrics: int = 0  # TCP port that is served on management beside SSH; 0: none
     ingress: bool = True  # False: the firewall of this host alone, while an interface is missing
 
 
@@ -42,7 +43,7 @@ def setups(desired: Desired) -> list[Setup]:
     return made
 
 
-def steering(desired: Desired) -> Steering:
+def steering(desired: Desired, metrics: int = 0) -> Steering:
     gateway = desired.gateway
     interfaces = gateway.interfaces
     owned = [p.secondary.get(gateway.id, "") for p in desired.public_addresses]
@@ -55,6 +56,7 @@ def steering(desired: Desired) -> Steering:
         tep=gateway.tep,
         kept=tuple(sorted({a.partition("/")[0] for a in kept})),
         owned=disjoint(filter(None, owned)),
+        metrics=metrics,
     )
 
 

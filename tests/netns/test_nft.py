@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pcg.drivers.nft import Nft
-from pcg.drivers.nft_rules import SERVICES
+from pcg.drivers.nft_rules import COUNTERS, SERVICES
 from pcg.model.errors import BackendError
 from pcg.reconcile.host import Steering
 from tests.waiting import wait_until
@@ -113,8 +113,9 @@ def test_many_owned_addresses(nft):
 
 def dropped(wires, chain: str) -> int:
     """Packets that our ingress rules of one chain kept from the kernel."""
-    words = wires.gw.run(f"nft list chain netdev pcg {chain}").split()
-    return sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+    with wires.gw.inside():
+        counts = Nft().counts()
+    return sum(n for name, n in counts.items() if name.startswith(f"{chain}_"))
 
 
 def send_udp(wires, to: tuple[str, int], size: int = 100) -> None:
@@ -176,8 +177,27 @@ def test_management_serves_ssh_and_the_others_are_silent(nft, inside):
         assert connects(inside, "10.0.2.10", SSH) == "silence"
 
 
-def test_closed_port_is_silent_too(nft, inside):
+def test_closed_port_is_silent_too_and_counted(nft, inside):
     assert connects(inside, "10.0.0.10", SSH + 1) == "silence"
+    assert connects(inside, "10.0.1.10", SSH) == "silence"
+    counts = nft.counts()
+    assert counts["input_management"] >= 1  # the kernel may have sent its SYN again
+    assert counts["input_uplink"] >= 1
+    assert (counts["input_downlink"], counts["input_other"]) == (0, 0)
+    assert counts.keys() == COUNTERS.keys()
+
+
+def test_metrics_are_served_on_management_alone(nft, inside):
+    steering = STEERING._replace(metrics=9464)
+    nft.apply(steering)
+    assert nft.holds(steering)
+    with listener("0.0.0.0", 9464):
+        assert connects(inside, "10.0.0.10", 9464) == "connected"
+        assert connects(inside, "10.0.1.10", 9464) == "silence"
+
+
+def test_without_tables_nothing_is_counted(inside):
+    assert Nft().counts() == {}
 
 
 def test_our_own_connections_get_their_answers(nft, inside):

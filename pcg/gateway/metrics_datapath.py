@@ -1,0 +1,121 @@
+"""Metrics of the datapath: what it counts, by the names that the operator gave."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from prometheus_client.core import Metric
+
+from pcg.gateway.facts import Facts
+from pcg.gateway.families import bounded, carried, counter, gauge, totals
+from pcg.reconcile.compile import TRANSIT
+from pcg.reconcile.records import Segments
+
+COUNTED = {
+    "rx": ("pcg_datapath_received_packets", "Frames that the datapath took from its interfaces."),
+    "tx": ("pcg_datapath_sent_packets", "Frames that the datapath sent."),
+    "made": ("pcg_datapath_made_packets", "Packets the datapath made itself: errors, resets."),
+    "punt": ("pcg_datapath_punted_packets", "Packets handed to the slow path."),
+    "sessions_made": ("pcg_sessions_opened", "Sessions opened."),
+    "sessions_ended": ("pcg_sessions_ended", "Sessions that ended."),
+    "decisions": ("pcg_datapath_decisions", "Times that rules and routes were asked."),
+    "commits": ("pcg_datapath_commits", "Policies published to the datapath."),
+}
+GAUGES = {
+    "held": ("pcg_datapath_held_packets", "Packets held for reassembly or a neighbour."),
+    "sessions": ("pcg_sessions", "Sessions in the table."),
+    "sessions_max": ("pcg_sessions_limit", "Sessions that the table holds when full."),
+    "mappings": ("pcg_nat_mappings", "NAT mappings: inside endpoints with an outside port."),
+    "mappings_max": ("pcg_nat_mappings_limit", "Mappings that the table holds when full."),
+    "ports": ("pcg_workload_addresses", "Workload addresses in the datapath."),
+    "ports_max": ("pcg_workload_addresses_limit", "Workload addresses that it holds when full."),
+    "teps": ("pcg_tunnel_endpoints", "Tunnel endpoints in the datapath."),
+    "revision": ("pcg_datapath_revision", "Revision of the policy in force in the datapath."),
+}
+NIC = ("interface", "role")
+
+
+class Client(Protocol):
+    """What we need of pcg.datapath.client.Client."""
+
+    def totals(self) -> dict[str, int]: ...
+    def drops(self) -> dict[str, int]: ...
+    def reasons(self) -> dict[str, str]: ...
+    def stages(self) -> dict[str, int]: ...
+    def nics(self) -> list[dict[str, Any]]: ...
+    def counters(self, table: str) -> list[dict[str, Any]]: ...
+
+
+def collect(client: Client, facts: Facts) -> Iterator[Metric]:
+    """Raises BackendError when the datapath does not answer."""
+    told = client.totals()
+    yield from totals(counter, told, COUNTED)
+    yield from totals(gauge, told, GAUGES)
+    yield from _path(client)
+    yield from _nics(client)
+    yield from _objects(client, facts)
+    yield from _pools(client, facts)
+
+
+def _path(client: Client) -> Iterator[Metric]:
+    drops = client.drops()
+    text = "Packets that ended in the datapath, by reason."
+    rows = [((reason,), drops.get(reason, 0)) for reason in client.reasons()]
+    yield counter("pcg_datapath_drops", text, ("reason",), rows)
+    stages = [((stage,), n) for stage, n in client.stages().items()]
+    yield counter("pcg_datapath_stage_packets", "Packets that entered a stage.", ("stage",), stages)
+
+
+def _nics(client: Client) -> Iterator[Metric]:
+    nics = client.nics()
+
+    def column(field: str) -> list:
+        return [((nic["name"], nic["role"]), nic[field]) for nic in nics]
+
+    for way, word in (("rx", "receive"), ("tx", "transmit")):
+        text = f"on a port of the datapath, {word}d" if way == "rx" else "on a port, transmitted"
+        yield counter(f"pcg_port_{word}_packets", f"Frames {text}.", NIC, column(f"{way}_packets"))
+        yield counter(f"pcg_port_{word}_bytes", f"Bytes {text}.", NIC, column(f"{way}_bytes"))
+    text = "Frames lost in the ring before the datapath saw them."
+    yield counter("pcg_port_missed_packets", text, NIC, column("rx_missed"))
+    yield gauge("pcg_port_up", "1: the port's interface is up.", NIC, column("up"))
+
+
+def _segment(record: Segments) -> str:
+    """A transit has the name of its VRF, which may be a segment's too."""
+    return f"{record.name} (transit)" if record.kind == TRANSIT else record.name
+
+
+def _objects(client: Client, facts: Facts) -> Iterator[Metric]:
+    vrfs = {vrf.index: vrf.name for vrf in facts.policy.get("vrfs", ())}
+    named = {s.vni: (_segment(s), vrfs.get(s.vrf, "")) for s in facts.policy.get("segments", ())}
+    rows = bounded(named, client.counters("segments"))
+    yield from carried(
+        "segment", "a segment or transit, through the gateway", ("segment", "vrf"), rows
+    )
+    rules = {number: (name,) for name, number in facts.numbers.nat.items()}
+    rows = bounded(rules, client.counters("nat"))
+    yield from carried("nat_rule", "sessions that a NAT rule translates", ("rule",), rows)
+    yield _column(
+        "pcg_nat_rule_sessions", "Sessions of a NAT rule, ended ones too.", rows, "sessions"
+    )
+    rules = {number: (name,) for name, number in facts.numbers.firewall.items()}
+    rows = bounded(rules, client.counters("firewall"))
+    yield from carried("firewall_rule", "sessions that a firewall rule allowed", ("rule",), rows)
+    text = "Decisions that a firewall rule made: sessions let in, packets denied."
+    yield _column("pcg_firewall_rule_hits", text, rows, "hits")
+
+
+def _column(name: str, text: str, rows: dict[tuple[str, ...], dict[str, int]], key: str) -> Metric:
+    return counter(name, text, ("rule",), [(k, found.get(key, 0)) for k, found in rows.items()])
+
+
+def _pools(client: Client, facts: Facts) -> Iterator[Metric]:
+    named = {public.index: (public.name,) for public in facts.policy.get("publics", ())}
+    rows = bounded(named, client.counters("publics"))
+    labels = ("public_address",)
+    used = [(names, found.get("ports_used", 0)) for names, found in rows.items()]
+    text = "Ports drawn of a public address, of the protocol that has most of them."
+    yield gauge("pcg_nat_pool_ports_used", text, labels, used)
+    there = [(names, found.get("ports", 0)) for names, found in rows.items()]
+    text = "Ports of a public address that a protocol may draw; 0: no rule draws from it."
+    yield gauge("pcg_nat_pool_ports", text, labels, there)

@@ -1,0 +1,32 @@
+"""What is shown of this gateway to the outside, in threads beside the control loop."""
+
+from pcg.datapath.client import Client
+from pcg.gateway.exposition import Exposition
+from pcg.gateway.facts import Facts, interfaces, management_address
+from pcg.gateway.metrics import Metrics
+from pcg.gateway.watcher import Watcher
+from pcg.model.settings import GatewaySettings
+
+PATIENCE_S = 2.0  # with a datapath that does not answer a scrape
+CONNECT_S = 0.2
+
+
+class Observer:
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Raises BackendError."""
+        self._facts = Facts()
+        self._client = Client(settings.datapath, timeout_s=PATIENCE_S, connect_s=CONNECT_S)
+        self.watcher = Watcher(lambda: interfaces(self._facts).values())
+        metrics = Metrics(self._client, lambda: self._facts, self.watcher.view)
+        self._exposition = Exposition(metrics, settings.metrics)
+        self.watcher.start()
+
+    def tell(self, facts: Facts, now: float) -> None:
+        """Of the control loop, after each of its steps; never blocks. `now`: monotonic seconds."""
+        self._facts = facts
+        self._exposition.follow(management_address(facts), now)
+
+    def close(self) -> None:
+        self._exposition.close()
+        self.watcher.close()
+        self._client.close()
