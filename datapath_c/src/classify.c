@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+enum { CHAIN_MAX = 4 };
+
 int classifier_add(struct classifier *c, const struct pcgdp_match *match, uint32_t rule, uint32_t at)
 {
 	if (c->n == c->room) {
@@ -25,6 +27,7 @@ void classifier_free(struct classifier *c)
 	free(c->rules);
 	free(c->tuples);
 	free(c->places);
+	free(c->spans);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -51,7 +54,7 @@ static int find_tuples(struct classifier *c)
 
 		if (!t) {
 			t = &c->tuples[c->n_tuples++];
-			*t = (struct class_tuple){.src_len = m->src_len, .dst_len = m->dst_len, .proto = !!m->protocol, .first = i};
+			*t = (struct class_tuple){.src_len = m->src_len, .dst_len = m->dst_len, .proto = !!m->protocol, .src_mask = mask_be(m->src_len), .dst_mask = mask_be(m->dst_len), .first = i};
 		}
 		t->n++;
 	}
@@ -72,6 +75,7 @@ static int lay_places(struct classifier *c)
 		t->places = total;
 		total += size;
 	}
+	c->n_places = total;
 	c->places = calloc(total + 1, sizeof(*c->places));
 	return c->places ? 0 : -ENOMEM;
 }
@@ -84,9 +88,131 @@ static inline struct class_place *place_of(const struct classifier *c, const str
 	for (;; i++) {
 		struct class_place *p = &c->places[t->places + (i & t->mask)];
 
-		if (!p->first || (p->src == src && p->dst == dst && p->proto == proto))
+		if (!p->used || (p->src == src && p->dst == dst && p->proto == proto))
 			return p;
 	}
+}
+
+// Rules into their places' chains, from the last to the first, so that each becomes its chain's head.
+static void chain_rules(struct classifier *c)
+{
+	for (uint32_t i = c->n; i-- > 0;) {
+		const struct pcgdp_match *m = &c->rules[i].match;
+		const struct class_tuple *t = tuple_of(c, m);
+		be32 src = m->src_be & t->src_mask, dst = m->dst_be & t->dst_mask;
+		struct class_place *p = place_of(c, t, src, dst, m->protocol);
+
+		if (!p->used)
+			*p = (struct class_place){.src = src, .dst = dst, .proto = m->protocol, .used = true};
+		c->rules[i].next = p->first;
+		p->first = i + 1;
+	}
+}
+
+static bool any_source_port(const struct pcgdp_match *m)
+{
+	return m->sport_first == 0 && m->sport_last == 65535;
+}
+
+static int by_port(const void *a, const void *b)
+{
+	return *(const int32_t *)a - *(const int32_t *)b;
+}
+
+// The ports at which the answer may change, each once, 0 first. Returns how many.
+static uint32_t find_edges(const struct classifier *c, const struct class_place *p, int32_t *edge)
+{
+	uint32_t n = 0, kept = 1;
+
+	edge[n++] = 0;
+	for (uint32_t i = p->first; i; i = c->rules[i - 1].next) {
+		const struct pcgdp_match *m = &c->rules[i - 1].match;
+
+		if (!any_source_port(m))
+			continue;
+		edge[n++] = m->dport_first;
+		edge[n++] = m->dport_last + 1;
+	}
+	qsort(edge, n, sizeof(*edge), by_port);
+	for (uint32_t i = 1; i < n; i++)
+		if (edge[i] != edge[kept - 1])
+			edge[kept++] = edge[i];
+	return kept;
+}
+
+// The last span that begins at this port or below.
+static inline uint32_t span_of(const struct class_span *s, uint32_t n, uint32_t port)
+{
+	uint32_t at = 0;
+
+	while (n > 1) {
+		uint32_t half = n / 2;
+
+		at = s[at + half].from <= port ? at + half : at;
+		n -= half;
+	}
+	return at;
+}
+
+// In order of the rules, each takes the spans in its range that none before it has; `skip[i]` leads
+// to the next span still free, so that no span is passed over twice.
+static void fill_spans(struct classifier *c, struct class_place *p, uint32_t *skip)
+{
+	struct class_span *span = &c->spans[p->spans];
+	uint32_t *link = &p->first;
+
+	for (uint32_t i = 0; i <= p->n_spans; i++)
+		skip[i] = i;
+	for (uint32_t rule = p->first; rule; rule = c->rules[rule - 1].next) {
+		const struct pcgdp_match *m = &c->rules[rule - 1].match;
+
+		if (!any_source_port(m)) { // stays in the chain
+			*link = rule;
+			link = &c->rules[rule - 1].next;
+			continue;
+		}
+		for (uint32_t i = span_of(span, p->n_spans, m->dport_first);; i++) {
+			while (skip[i] != i)
+				i = skip[i] = skip[skip[i]];
+			if (i == p->n_spans || span[i].from > m->dport_last)
+				break;
+			span[i].rule = rule;
+			skip[i] = i + 1;
+		}
+	}
+	*link = 0;
+}
+
+static uint32_t chain_length(const struct classifier *c, const struct class_place *p)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = p->first; i; i = c->rules[i - 1].next)
+		n++;
+	return n;
+}
+
+static int lay_spans(struct classifier *c)
+{
+	uint32_t room = 3 * c->n; // two edges a rule, and 0 for each place of several
+	int32_t *edge = malloc((2ul * c->n + 1) * sizeof(*edge));
+	uint32_t *skip = malloc((2ul * c->n + 2) * sizeof(*skip));
+
+	c->spans = calloc(room + 1, sizeof(*c->spans));
+	for (uint32_t k = 0; edge && skip && c->spans && k < c->n_places; k++) {
+		struct class_place *p = &c->places[k];
+
+		if (chain_length(c, p) <= CHAIN_MAX)
+			continue;
+		p->spans = c->n_spans;
+		p->n_spans = find_edges(c, p, edge);
+		for (uint32_t i = 0; i < p->n_spans; i++)
+			c->spans[c->n_spans++].from = (uint32_t)edge[i];
+		fill_spans(c, p, skip);
+	}
+	free(edge);
+	free(skip);
+	return edge && skip && c->spans ? 0 : -ENOMEM;
 }
 
 int classifier_build(struct classifier *c)
@@ -95,34 +221,34 @@ int classifier_build(struct classifier *c)
 
 	if (!rc)
 		rc = lay_places(c);
-	for (uint32_t i = 0; !rc && i < c->n; i++) {
-		const struct pcgdp_match *m = &c->rules[i].match;
-		const struct class_tuple *t = tuple_of(c, m);
-		be32 src = m->src_be & mask_be(m->src_len), dst = m->dst_be & mask_be(m->dst_len);
-		struct class_place *p = place_of(c, t, src, dst, m->protocol);
+	if (rc)
+		return rc;
+	chain_rules(c);
+	return lay_spans(c);
+}
 
-		if (p->first)
-			c->rules[p->last - 1].next = i + 1;
-		else
-			*p = (struct class_place){.src = src, .dst = dst, .proto = m->protocol, .first = i + 1};
-		p->last = i + 1;
-	}
-	return rc;
+static inline bool ports_fit(const struct pcgdp_match *m, uint16_t sport, uint16_t dport)
+{
+	return sport >= m->sport_first && sport <= m->sport_last && dport >= m->dport_first && dport <= m->dport_last;
 }
 
 const struct class_rule *classifier_find(const struct classifier *c, be32 src, be32 dst, uint8_t proto, be16 sport, be16 dport)
 {
+	uint16_t sp = ntohs(sport), dp = ntohs(dport);
 	uint32_t best = c->n;
 
 	for (uint32_t k = 0; k < c->n_tuples && c->tuples[k].first < best; k++) {
 		const struct class_tuple *t = &c->tuples[k];
-		const struct class_place *p = place_of(c, t, src & mask_be(t->src_len), dst & mask_be(t->dst_len), t->proto ? proto : 0);
+		const struct class_place *p = place_of(c, t, src & t->src_mask, dst & t->dst_mask, t->proto ? proto : 0);
 
+		if (p->n_spans) {
+			uint32_t rule = c->spans[p->spans + span_of(&c->spans[p->spans], p->n_spans, dp)].rule;
+
+			best = rule && rule - 1 < best ? rule - 1 : best;
+		}
 		for (uint32_t i = p->first; i && i - 1 < best; i = c->rules[i - 1].next)
-			if (match_fits(&c->rules[i - 1].match, src, dst, proto, sport, dport)) {
-				best = i - 1;
-				break;
-			}
+			if (ports_fit(&c->rules[i - 1].match, sp, dp))
+				best = i - 1; // and none behind it is below
 	}
 	return best < c->n ? &c->rules[best] : NULL;
 }

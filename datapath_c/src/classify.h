@@ -4,11 +4,15 @@
 // Tuple space search (Srinivasan, Suri, Varghese 1999): rules whose source and destination
 // prefixes have the same lengths, and that both name a protocol or both do not, form a tuple; in
 // it a rule is found by one hash of the masked addresses. Policies of thousands of rules have a
-// dozen tuples. Ports are ranges and are asked rule by rule among those of one hash place. The
-// tuples stand in order of their first rule, so the search ends as soon as no later one can win.
+// dozen tuples. The tuples stand in order of their first rule, so the search ends as soon as no
+// later one can win.
+//
+// Rules of one place differ by their ports only. Up to four are asked one by one. Of more, those
+// that take any source port are laid out over the destination ports beforehand: spans, each with
+// the first rule that covers it, found by bisection. What is left is asked one by one.
 #pragma once
 
-#include "match.h"
+#include "hash.h"
 
 struct class_rule {
 	struct pcgdp_match match;
@@ -20,12 +24,20 @@ struct class_rule {
 struct class_place {
 	be32 src, dst;
 	uint32_t proto;
-	uint32_t first, last; // index + 1 of its rules; 0: empty
+	uint32_t first; // index + 1 of the first rule to be asked by itself; 0: none
+	uint32_t spans, n_spans; // in the common array
+	bool used;
+};
+
+struct class_span { // up to the next one's first port; a place's first span begins at 0
+	uint32_t from;
+	uint32_t rule; // index + 1; 0: none
 };
 
 struct class_tuple {
 	uint8_t src_len, dst_len;
 	bool proto;
+	be32 src_mask, dst_mask;
 	uint32_t first; // its first rule in the list
 	uint32_t n, mask, places; // of its places in the common array
 };
@@ -36,6 +48,9 @@ struct classifier {
 	struct class_tuple *tuples;
 	uint32_t n_tuples;
 	struct class_place *places;
+	uint32_t n_places;
+	struct class_span *spans;
+	uint32_t n_spans;
 };
 
 int classifier_add(struct classifier *c, const struct pcgdp_match *match, uint32_t rule, uint32_t at);

@@ -4,7 +4,6 @@
 #include "decide.h"
 
 #include "dp.h"
-#include "match.h"
 
 static be16 match_port(uint8_t proto, be16 port)
 {

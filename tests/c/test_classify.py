@@ -22,6 +22,8 @@ def rule(rng: random.Random) -> r.Match:
     sport, dport = sorted(rng.choices(PORTS, k=2)), sorted(rng.choices(PORTS, k=2))
     protocol = rng.choice([0, 6, 6, 17, 17])
     anywhere = protocol == 0
+    if rng.random() < 0.6:
+        sport = [0, 65535]
     return r.Match(
         src_be=ip(rng.choice([PLAIN.address, "198.18.7.0", "198.18.7.8"])),
         src_len=src_len,
@@ -42,7 +44,7 @@ def packet(rng: random.Random) -> tuple[str, type, int, int]:
 
 @pytest.mark.parametrize("n", [1, 7, 40, 400])
 def test_first_match_as_by_asking_each(world, n):
-    rng = random.Random(n)
+    rng = random.Random(n + 1)
     matches = [rule(rng) for _ in range(n)]
     world.policy.firewall = [
         r.Firewall(i + 1, 0, rng.choice([0, 1]), 2, 0, m, f"r{i}") for i, m in enumerate(matches)
@@ -72,3 +74,26 @@ def test_of_a_thousand_rules_alike_but_for_their_ports_the_first_wins(world):
         sent = IP(src=PLAIN.address, dst="8.8.8.8") / UDP(sport=9, dport=dport)
         events, _ = world.dp.explain("downlink", over(PLAIN, sent))
         assert events[-1]["fw_id"] == want
+
+
+def test_where_many_rules_differ_by_their_ports_the_first_wins_still(world):
+    """Ranges that overlap, end at either end, and some that want a source port."""
+    rng = random.Random(5)
+    same = []
+    for i in range(300):
+        first_, last = sorted(rng.choice([0, 65535, *range(1, 400)]) for _ in range(2))
+        ports = {"dport_first": first_, "dport_last": last}
+        ports |= {"sport_first": 9, "sport_last": 9} if i % 3 == 0 else {}
+        same.append(r.Match(dst_be=ip("8.8.8.8"), dst_len=32, protocol=17, **ports))
+    same.sort(key=lambda m: m.dport_last - m.dport_first)  # the narrow ones first: more of them win
+    world.policy.firewall = [r.Firewall(i + 1, 0, 0, 2, 0, m, "") for i, m in enumerate(same)]
+    world.commit()
+    met = set()
+    for dport in [0, 65534, 65535, *range(1, 402, 2)]:
+        sport = rng.choice([8, 9])
+        sent = IP(src=PLAIN.address, dst="8.8.8.8") / UDP(sport=sport, dport=dport)
+        events, _ = world.dp.explain("downlink", over(PLAIN, sent))
+        want = first(same, ip(PLAIN.address), ip("8.8.8.8"), 17, sport, dport)
+        assert events[-1]["fw_id"] == (0 if want is None else want + 1), (sport, dport)
+        met.add(want)
+    assert len(met) > 30
