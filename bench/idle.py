@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench import control, path, veth
 from bench.path import Shape
@@ -15,21 +16,19 @@ from bench.world import World
 from pcg.lab import ns
 from pcg.model.errors import BackendError
 
-SETTLE_S = 5.0  # housekeeping looks for a while longer at what was just changed
+SETTLE_S = 10.0  # housekeeping hurries for a while after a change
 MEASURE_S = 5.0
-TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
-def used(pid: int | None = None) -> float:
-    """Seconds of CPU so far: of another process by its ticks, of this one to the nanosecond."""
-    if pid is None:
-        return time.process_time()
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_S
+def used(pid: int) -> float:
+    """Seconds of CPU so far, of all threads."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
 
 
-def row(sessions: int, driver: str, what: str, pid: int | None = None) -> Row:
+def row(sessions: int, driver: str, what: str, pid: int = 0) -> Row:
+    """Of the process `pid`; 0: this one."""
+    pid = pid or os.getpid()
     time.sleep(SETTLE_S)
     before, begun = used(pid), time.monotonic()
     time.sleep(MEASURE_S)
