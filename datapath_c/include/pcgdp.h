@@ -329,7 +329,7 @@ int pcgdp_stop(struct pcgdp *dp);
 
 // ---- tables ----
 
-int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n); // single tables; whole or not at all
+int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len); // single tables; whole or not at all
 int pcgdp_del(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n); // by key fields; absent is no error
 int pcgdp_policy_begin(struct pcgdp *dp);
 int pcgdp_policy_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len);

@@ -137,6 +137,12 @@ int pcgdp_nic_add(struct pcgdp *dp, const char *name, uint32_t role, uint32_t dr
 	rc = nic_open(nic, name, role, driver, dp->params.workers, error, error_len);
 	if (rc)
 		return rc;
+	rc = policy_steer(dp, role, error, error_len); // a policy may be in force already
+	if (rc) {
+		nic->ops->close(nic);
+		nic->ops = NULL;
+		return rc;
+	}
 	adjacencies_rebuild(dp); // those of an attached arena speak of the old process's MAC
 	return 0;
 }
@@ -173,30 +179,19 @@ int pcgdp_stop(struct pcgdp *dp)
 	return 0;
 }
 
-uint32_t counter_of_vni(struct pcgdp *dp, uint32_t vni)
-{
-	for (uint32_t i = 1; i < dp->n_counters; i++)
-		if (dp->counter_vni[i] == vni)
-			return i;
-	if (dp->n_counters == COUNTERS_MAX)
-		return 0; // all further ones together
-	dp->counter_vni[dp->n_counters] = vni;
-	return dp->n_counters++;
-}
-
 // ---- single tables ----
 
-int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n)
+int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n, char *error, uint32_t error_len)
 {
-	int rc = -EINVAL;
+	int rc = FAIL(-EINVAL, "table %u is not a single table", table);
 
 	pthread_mutex_lock(&dp->control);
 	if (table == PCGDP_T_PORTS)
-		rc = ports_put(dp, records, n);
+		rc = ports_put(dp, records, n, error, error_len);
 	else if (table == PCGDP_T_TEPS)
-		rc = teps_put(dp, records, n);
+		rc = teps_put(dp, records, n, error, error_len);
 	else if (table == PCGDP_T_NEXTHOPS)
-		rc = nexthops_put(dp, records, n);
+		rc = nexthops_put(dp, records, n, error, error_len);
 	pthread_mutex_unlock(&dp->control);
 	return rc;
 }

@@ -135,22 +135,11 @@ int config_put(struct config *c, uint32_t table, const void *records, uint32_t n
 	}
 }
 
-static uint32_t count_vrfs(const struct config *c)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < c->n_vrfs; i++)
-		n += c->vrfs[i].used;
-	return n;
-}
-
 static uint32_t config_count(const struct config *c, uint32_t table)
 {
 	switch (table) {
 	case PCGDP_T_LOCAL:
 		return c->has_local;
-	case PCGDP_T_VRFS:
-		return count_vrfs(c);
 	case PCGDP_T_SEGMENTS:
 		return c->n_segments;
 	case PCGDP_T_PUBLICS:
@@ -179,14 +168,20 @@ static const void *config_at(const struct config *c, uint32_t table, uint32_t i)
 		return &c->nat[i];
 	case PCGDP_T_FIREWALL:
 		return &c->fw[i];
-	case PCGDP_T_VRFS:
-		for (uint32_t v = 0; v < c->n_vrfs; v++)
-			if (c->vrfs[v].used && !i--)
-				return &c->vrfs[v].rec;
-		return NULL;
 	default:
 		return &c->local;
 	}
+}
+
+// They lie at their index, with gaps: one walk for all that are wanted.
+static uint32_t read_vrfs(const struct config *c, uint32_t from, struct pcgdp_vrfs *records, uint32_t n)
+{
+	uint32_t got = 0;
+
+	for (uint32_t v = 0, seen = 0; v < c->n_vrfs && got < n; v++)
+		if (c->vrfs[v].used && seen++ >= from)
+			records[got++] = c->vrfs[v].rec;
+	return got;
 }
 
 uint32_t config_read(const struct config *c, uint32_t table, uint32_t from, void *records, uint32_t n)
@@ -194,6 +189,8 @@ uint32_t config_read(const struct config *c, uint32_t table, uint32_t from, void
 	uint32_t count = config_count(c, table), got = 0;
 	size_t size = record_size(table);
 
+	if (table == PCGDP_T_VRFS)
+		return read_vrfs(c, from, records, n);
 	for (uint32_t i = from; i < count && got < n; i++, got++)
 		memcpy((uint8_t *)records + got * size, config_at(c, table, i), size);
 	return got;

@@ -11,7 +11,9 @@ static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_
 	const struct worker *w[PCGDP_WORKERS_MAX + 1];
 	uint32_t workers = all_workers(dp, w), got = 0;
 
-	for (uint32_t c = 1; c < dp->n_counters && got < n; c++, got++) {
+	for (uint32_t c = 1; c < dp->n_counters && got < n; c++) {
+		if (dp->counter_vni[c] == NONE)
+			continue;
 		memset(&out[got], 0, sizeof(*out));
 		out[got].id = dp->counter_vni[c];
 		for (uint32_t i = 0; i < workers; i++) {
@@ -20,6 +22,7 @@ static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_
 			out[got].out_packets += PEEK(&w[i]->seg[c].out_packets);
 			out[got].out_bytes += PEEK(&w[i]->seg[c].out_bytes);
 		}
+		got++;
 	}
 	return (int)got;
 }

@@ -47,16 +47,16 @@ struct pcgdp {
 
 void quiesce(struct pcgdp *dp);
 uint32_t all_workers(const struct pcgdp *dp, const struct worker **w); // PCGDP_WORKERS_MAX + 1; how many count
-uint32_t counter_of_vni(struct pcgdp *dp, uint32_t vni); // control thread
+int policy_steer(struct pcgdp *dp, uint32_t role, char *error, uint32_t error_len); // a new port, by what is published
 uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address);
 uint32_t tep_find(const struct arena *a, be32 address);
 uint32_t nexthop_find(const struct arena *a, be32 address);
 int tables_attach(struct arena *a); // 1 or -errno: the arena is damaged
-int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
+int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, char *error, uint32_t error_len);
 int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
-int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);
+int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n, char *error, uint32_t error_len);
 int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);
-int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
+int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, char *error, uint32_t error_len);
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
 void adjacencies_rebuild(struct pcgdp *dp); // after a commit changed what templates are made of
 void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n); // n 0: all

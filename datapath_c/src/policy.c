@@ -44,7 +44,7 @@ int pcgdp_policy_abort(struct pcgdp *dp)
 // What the ports' filters must let in, set before the policy is published: a frame for an address
 // that is no longer owned stays with the kernel from now on, one for a new address may come a
 // moment early and is then counted as NOT_OWNED.
-static int steer(struct pcgdp *dp, const struct config *c, char *error, uint32_t error_len)
+static int steer(struct pcgdp *dp, const struct config *c, unsigned roles, char *error, uint32_t error_len)
 {
 	be32 *addresses = calloc(c->n_publics + 1, sizeof(*addresses));
 	struct owned_prefix *prefixes = calloc(c->n_segments + 1, sizeof(*prefixes));
@@ -60,11 +60,50 @@ static int steer(struct pcgdp *dp, const struct config *c, char *error, uint32_t
 			prefixes[owned.n_prefixes++] = (struct owned_prefix){r->subnet_be, r->prefix_len};
 	}
 	for (uint32_t role = 0; !rc && role < 2; role++)
-		if (dp->nics[role].ops && dp->nics[role].steer)
+		if (roles & 1u << role && dp->nics[role].ops && dp->nics[role].steer)
 			rc = dp->nics[role].steer(&dp->nics[role], &owned, error, error_len);
 	free(addresses);
 	free(prefixes);
 	return rc;
+}
+
+int policy_steer(struct pcgdp *dp, uint32_t role, char *error, uint32_t error_len)
+{
+	return dp->cfg->has_local ? steer(dp, dp->cfg, 1u << role, error, error_len) : 0;
+}
+
+// ---- places of the segments' counters ----
+
+// `from`: where to look first, 1 at the beginning of a commit.
+static uint32_t counter_take(struct pcgdp *dp, uint32_t vni, uint32_t *from)
+{
+	uint32_t i = *from;
+
+	while (i < dp->n_counters && dp->counter_vni[i] != NONE)
+		i++;
+	*from = i;
+	if (i == COUNTERS_MAX)
+		return 0; // all further ones together
+	dp->n_counters += i == dp->n_counters;
+	dp->counter_vni[i] = vni;
+	return i;
+}
+
+// Of segments that are gone, once no adjacency and no worker counts there any more.
+static void counters_give_back(struct pcgdp *dp, const struct config *old)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t n = all_workers(dp, w);
+
+	for (uint32_t k = 0; k < old->n_segments; k++) {
+		uint32_t c = old->segments[k].counter;
+
+		if (!c || segment_of_vni(dp->cfg, old->segments[k].rec.vni))
+			continue;
+		for (uint32_t i = 0; i < n; i++)
+			memset(&w[i]->seg[c], 0, sizeof(w[i]->seg[c]));
+		dp->counter_vni[c] = NONE;
+	}
 }
 
 static bool templates_change(const struct config *a, const struct config *b)
@@ -81,17 +120,19 @@ static void publish(struct pcgdp *dp, struct config *c)
 {
 	struct config *old = dp->cfg;
 	bool rebuild = templates_change(old, c);
+	uint32_t from = 1;
 
 	for (uint32_t i = 0; i < c->n_segments; i++) {
 		const struct segment *was = segment_of_vni(old, c->segments[i].rec.vni);
 
-		c->segments[i].counter = was ? was->counter : counter_of_vni(dp, c->segments[i].rec.vni);
+		c->segments[i].counter = was ? was->counter : counter_take(dp, c->segments[i].rec.vni, &from);
 	}
 	STORE(&dp->cfg, c);
 	quiesce(dp);
-	config_free(old);
 	if (rebuild)
 		adjacencies_rebuild(dp);
+	counters_give_back(dp, old);
+	config_free(old);
 }
 
 static struct config *building_take(struct pcgdp *dp)
@@ -118,7 +159,7 @@ int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_
 	rc = config_build(c, error, error_len); // milliseconds: readers need not wait for it
 	pthread_mutex_lock(&dp->control);
 	if (!rc)
-		rc = steer(dp, c, error, error_len);
+		rc = steer(dp, c, ~0u, error, error_len);
 	if (!rc) {
 		publish(dp, c);
 		touch_add(dp, touches, n);

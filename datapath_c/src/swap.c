@@ -3,8 +3,16 @@
 
 #include "swap.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+int table_full(char *error, uint32_t error_len, const char *table, uint32_t record, be32 address, const char *why)
+{
+	const uint8_t *b = (const uint8_t *)&address;
+
+	snprintf(error, error_len, "%s[%u] (%u.%u.%u.%u): %s", table, record, b[0], b[1], b[2], b[3], why);
+	return -ENOSPC;
+}
 
 void swaps_flush(struct pcgdp *dp, struct swaps *s)
 {

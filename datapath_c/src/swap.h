@@ -22,6 +22,8 @@ struct table_query { // context of the indices' comparisons
 	be32 address;
 };
 
+// -ENOSPC, in words: which record of those that were given found no place.
+int table_full(char *error, uint32_t error_len, const char *table, uint32_t record, be32 address, const char *why);
 uint64_t hash_pair(const struct arena *a, uint32_t x, uint32_t y);
 bool port_is(const void *query, uint32_t port);
 bool tep_is(const void *query, uint32_t tep);

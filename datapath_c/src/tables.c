@@ -7,6 +7,7 @@
 // by is read from the slot alone; the check of a first packet's source reads TEP and VNI from the
 // record, and may for an instant see one of them old and the other new.
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "swap.h"
@@ -128,16 +129,24 @@ static uint32_t port_take(struct pcgdp *dp)
 	return i;
 }
 
-static bool room_for(const struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
+// The first record for which there is no place; n: all have one.
+static uint32_t without_room(const struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 {
 	const struct arena *a = &dp->arena;
-	uint32_t room = a->head->params.ports - a->head->ports_high, fresh = 0;
+	uint32_t room = a->head->params.ports - a->head->ports_high, limbo = a->limbo_first;
 
-	for (uint32_t i = 0; i < n; i++)
-		fresh += port_find(a, r[i].vrf, r[i].address_be) == NONE;
-	for (uint32_t i = a->limbo_first; room < fresh && limbo_over(dp, i); i = a->ports[i].next_free)
-		room++;
-	return room >= fresh;
+	for (uint32_t i = 0; i < n; i++) {
+		if (port_find(a, r[i].vrf, r[i].address_be) != NONE)
+			continue;
+		if (room) {
+			room--;
+			continue;
+		}
+		if (!limbo_over(dp, limbo))
+			return i;
+		limbo = a->ports[limbo].next_free;
+	}
+	return n;
 }
 
 // A port in another segment: what its sessions may do is decided again.
@@ -182,16 +191,29 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 	return 0;
 }
 
-int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
+static int ports_write(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, struct swaps *s, bool *elsewhere, char *error, uint32_t error_len)
+{
+	uint32_t i = without_room(dp, r, n); // whole or not at all
+	int rc = 0;
+
+	if (i < n)
+		return table_full(error, error_len, "ports", i, r[i].address_be, "no place is left, and nothing was written");
+	for (i = 0; !rc && i < n; i++)
+		rc = port_put(dp, &r[i], s, &elsewhere[i]);
+	swaps_flush(dp, s);
+	return rc ? table_full(error, error_len, "ports", i - 1, r[i - 1].address_be, "no place is left in the index") : 0;
+}
+
+int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, char *error, uint32_t error_len)
 {
 	struct swaps *s = calloc(1, sizeof(*s));
 	bool *elsewhere = calloc(n + 1, sizeof(*elsewhere));
-	int rc = !s || !elsewhere ? -ENOMEM : room_for(dp, r, n) ? 0 : -ENOSPC; // whole or not at all
+	int rc = -ENOMEM;
 
-	for (uint32_t i = 0; !rc && i < n; i++)
-		rc = port_put(dp, &r[i], s, &elsewhere[i]);
-	if (s)
-		swaps_flush(dp, s);
+	if (s && elsewhere)
+		rc = ports_write(dp, r, n, s, elsewhere, error, error_len);
+	else
+		snprintf(error, error_len, "no memory for %u ports", n);
 	// Only now: a worker that still saw the old record would decide by it, and clear the mark.
 	for (uint32_t i = 0; elsewhere && i < n; i++)
 		if (elsewhere[i])

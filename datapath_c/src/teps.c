@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // teps.c - changing TEPs and next hops; see tables.c for the rules.
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "swap.h"
+
+#define FEWER_TEPS "use fewer tunnel endpoints"
+#define FEWER_HOPS "use fewer next hops"
 
 static int tep_put(struct pcgdp *dp, const struct pcgdp_teps *r, bool *changed)
 {
@@ -53,19 +57,21 @@ static void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t 
 	free(s);
 }
 
-int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
+int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n, char *error, uint32_t error_len)
 {
-	uint32_t fresh = 0;
+	uint32_t used = dp->arena.head->teps_live, i;
 	bool changed = false;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < n; i++) // whole or not at all
-		fresh += tep_find(&dp->arena, r[i].address_be) == NONE;
-	if (dp->arena.head->teps_live + fresh > TEPS_MAX)
-		return -ENOSPC;
-
-	for (uint32_t i = 0; !rc && i < n; i++)
+	for (i = 0; i < n; i++) { // whole or not at all
+		used += tep_find(&dp->arena, r[i].address_be) == NONE;
+		if (used > TEPS_MAX)
+			return table_full(error, error_len, "teps", i, r[i].address_be, "no place is left, and nothing was written; " FEWER_TEPS);
+	}
+	for (i = 0; !rc && i < n; i++)
 		rc = tep_put(dp, &r[i], &changed);
+	if (rc)
+		table_full(error, error_len, "teps", i - 1, r[i - 1].address_be, "no place is left in the index; " FEWER_TEPS);
 	if (changed) {
 		STORE(&dp->tep_epoch, dp->tep_epoch + 1);
 		teps_changed(dp, r, n);
@@ -97,15 +103,19 @@ int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 	return 0;
 }
 
-static bool nexthops_fit(const struct arena *a, const struct pcgdp_nexthops *r, uint32_t n)
+// The first record for which there is no place; n: all have one.
+static uint32_t nexthops_without_room(const struct arena *a, const struct pcgdp_nexthops *r, uint32_t n)
 {
 	uint32_t used = 0;
 
 	for (uint32_t i = 0; i < a->head->nexthops_high; i++)
 		used += a->nexthops[i].live;
-	for (uint32_t k = 0; k < n; k++)
+	for (uint32_t k = 0; k < n; k++) {
 		used += nexthop_find(a, r[k].address_be) == NONE;
-	return used <= NEXTHOPS_MAX;
+		if (used > NEXTHOPS_MAX)
+			return k;
+	}
+	return n;
 }
 
 // Sessions remember a slot, so an address that comes back has its old one, and another address takes
@@ -124,12 +134,17 @@ static uint32_t nexthop_place(const struct arena *a, be32 address)
 	return high < NEXTHOPS_MAX ? high : dead;
 }
 
-int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
+int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, char *error, uint32_t error_len)
 {
 	struct arena *a = &dp->arena;
+	uint32_t fit = nexthops_without_room(a, r, n); // whole or not at all
 	struct swaps *s = calloc(1, sizeof(*s));
-	int rc = !s ? -ENOMEM : nexthops_fit(a, r, n) ? 0 : -ENOSPC; // whole or not at all
+	int rc = 0;
 
+	if (!s)
+		rc = (snprintf(error, error_len, "no memory for %u next hops", n), -ENOMEM);
+	else if (fit < n)
+		rc = table_full(error, error_len, "nexthops", fit, r[fit].address_be, "no place is left, and nothing was written; " FEWER_HOPS);
 	for (uint32_t k = 0; !rc && k < n; k++) {
 		uint32_t i = nexthop_find(a, r[k].address_be);
 

@@ -74,7 +74,8 @@ class Datapath(Frames):
 
     def put_raw(self, table: str, data: bytes) -> None:
         args = table_number(table), self.ffi.from_buffer(data), len(data) // pack.size(table)
-        ensure(self.lib.pcgdp_put(self._dp, *args), f"table {table}")
+        rc = self.lib.pcgdp_put(self._dp, *args, self._error, ERROR_LEN)
+        ensure(rc, f"table {table}", self._error)
 
     def put(self, table: str, rows: Iterable) -> None:
         """Write records of a single table: all of them or, with BackendError, none."""

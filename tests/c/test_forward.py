@@ -13,6 +13,7 @@ from tests.c.places import (
     HOP,
     HOP_MAC,
     LONE,
+    LONELY,
     NET,
     POOL_A,
     RED,
@@ -104,6 +105,23 @@ class TestBetweenSegments:
         rows = {row["id"]: row for row in world.dp.counters("segments")}
         assert (rows[WEB]["in_packets"], rows[WEB]["out_packets"]) == (1, 0)
         assert (rows[APP]["in_packets"], rows[APP]["out_packets"]) == (0, 1)
+
+    def test_a_removed_segments_counters_are_anothers(self, world):
+        """More VNIs than there are places, a few at a time; each begins at nothing."""
+        world.down(A, udp(dst=B.address), vni=WEB)
+        others = [s for s in world.policy.segments if s.vni != WEB]
+        template = next(s for s in others if s.vni == LONELY)
+        for round_ in range(8):
+            more = [template._replace(vni=100_000 * (round_ + 1) + i) for i in range(9000)]
+            world.dp.commit(world.policy.tables() | {"segments": [*others, *more]}, round_)
+            rows = {row["id"]: row for row in world.dp.counters("segments")}
+            assert set(rows) == {s.vni for s in [*others, *more]}
+            assert rows[APP]["out_packets"] == 1
+            assert sum(rows[s.vni]["in_packets"] for s in more) == 0
+        world.commit()
+        world.down(A, udp(dst=B.address), vni=WEB)
+        rows = {row["id"]: row for row in world.dp.counters("segments")}
+        assert (rows[WEB]["in_packets"], rows[APP]["out_packets"]) == (1, 2)
 
 
 class TestRoutes:

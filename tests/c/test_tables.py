@@ -1,9 +1,13 @@
 """tables.c, teps.c: tables that are full take a batch whole or not at all."""
 
+import re
+
 import pytest
 
+from pcg.datapath import pack
+from pcg.datapath.errors import table_number
 from pcg.model.errors import BackendError
-from pcg.reconcile.records import Nexthops, Ports, Teps
+from pcg.reconcile.records import Local, Nexthops, Ports, Teps, Vrfs
 
 MAC = bytes(6)
 NEXTHOPS_MAX, TEPS_MAX = 1024, 65_536  # arena.h
@@ -37,7 +41,8 @@ ROWS = [
 def test_what_does_not_fit_changes_nothing(dp, table, make, room):
     dp.put(table, make(0, room - 1))
     changes = dp.totals()["changes"]
-    with pytest.raises(BackendError):
+    refused = re.escape(f"{table}[1] ({'.'.join(map(str, address(room)))}): no place is left")
+    with pytest.raises(BackendError, match=refused):
         dp.put(table, make(room - 1, 2))
     assert len(dp.read(table)) == room - 1
     assert dp.totals()["changes"] == changes
@@ -61,3 +66,15 @@ def test_the_same_again_is_no_change(dp, table, make, room):
     changes = dp.totals()["changes"]
     dp.put(table, make(0, 5))
     assert dp.totals()["changes"] == changes
+
+
+def test_vrfs_are_read_in_pages_whatever_lies_between_them(dp):
+    """They lie at their index; each call goes on where the last one ended."""
+    rows = [Vrfs(i * 37, 0, 0, f"vrf {i}") for i in range(300)]
+    dp.commit({"local": [Local(address(1), 1, 1500, 1500, 1024, 65535, 0)], "vrfs": rows})
+    assert dp.read("vrfs") == rows
+    one, seen = bytearray(pack.size("vrfs")), []
+    into = dp.ffi.from_buffer(one)
+    while dp.lib.pcgdp_read(dp._dp, table_number("vrfs"), len(seen), into, 1):
+        seen += pack.unpack("vrfs", bytes(one))
+    assert seen == rows

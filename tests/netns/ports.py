@@ -79,14 +79,20 @@ def prepare(wires, mtu: int = MTU) -> None:
 
 
 @contextmanager
-def at_work(wires, driver: str, workers: int = 1, uplink: str = "up0") -> Iterator[Bench]:
+def at_work(
+    wires, driver: str, workers: int = 1, uplink: str = "up0", late: bool = False
+) -> Iterator[Bench]:
+    """`late`: the interfaces are opened when the policy is in force."""
     with Datapath(sessions=4096, workload_addresses=1024, fresh=True, workers=workers) as dp:
+        if late:
+            dp.commit(Policy(uplink_mtu=9000).tables())
         dp.nic_add(uplink, "uplink", driver)
         dp.nic_add("down0", "downlink", driver)
         dp.put("teps", TEPS)
         dp.put("nexthops", NEXTHOPS)
         dp.put("ports", [vm.record for vm in VMS])
-        dp.commit(Policy(uplink_mtu=9000).tables())
+        if not late:
+            dp.commit(Policy(uplink_mtu=9000).tables())
         dp.start()
         made = Bench(wires, dp)
         yield made

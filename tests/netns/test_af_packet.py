@@ -48,6 +48,16 @@ def test_both_ways(bench):
     assert bench.dp.drops() == {}
 
 
+def test_a_port_that_comes_after_the_policy(inside, driver):
+    """It takes what is owned at once, not only from the next commit on."""
+    prepare(inside)
+    with at_work(inside, driver, late=True) as bench:
+        bench.up.send(bench.from_net(udp(NET, SERVER.secondary, dport=7000)))
+        first(bench.down)
+        bench.down.send(bench.from_vm(A, udp()))
+        first(bench.up)
+
+
 def test_only_owned_frames_are_taken(bench):
     """The kernel's frames never reach us, so they are neither counted nor dropped."""
     bench.up.send(bench.from_net(udp(NET, "10.99.1.2")))
