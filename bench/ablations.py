@@ -23,11 +23,11 @@ from pcg.datapath import build
 ROUNDS = 2
 PR_SET_THP_DISABLE = 41  # linux/prctl.h
 AS_IT_IS = "as it is"
-BURSTS = {16: "bursts of 16", 64: "bursts of 64"}
 SHAPES = {
     AS_IT_IS: Shape(),
     "frames come 4 at a time": Shape(burst=4),
     "frames come 8 at a time": Shape(burst=8),
+    "frames come 32 at a time": Shape(burst=32),
     "buffers 2048 bytes apart": Shape(more={"stride": 2048}),
     "buffers 4096 bytes apart": Shape(more={"stride": 4096}),
     "buffers on 4 KiB pages": Shape(more={"small_pages": 1}),
@@ -35,8 +35,7 @@ SHAPES = {
 BUILDS = {
     AS_IT_IS: (),
     "no prefetch": ("-DPCG_NO_PREFETCH",),
-    BURSTS[16]: ("-DPCG_BURST=16",),
-    BURSTS[64]: ("-DPCG_BURST=64",),
+    "every packet through the stages": ("-DPCG_NO_PLAIN",),
     "-O2": ("-O2",),
     "-march=native": ("-march=native",),
     "tables and buffers on 4 KiB pages": (),
@@ -96,9 +95,8 @@ def _flavour(name: str, flags: tuple[str, ...]) -> build.Flavour:
 
 def _elsewhere(folder: Path, name: str, workload: str, sessions: int, passes: int) -> float:
     """Cycles per packet with the module in `folder`, by a process of its own."""
-    burst = next((n for n, label in BURSTS.items() if label == name), path.BURST)
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        options = ("--sessions", str(sessions), "--passes", str(passes), "--burst", str(burst))
+        options = ("--sessions", str(sessions), "--passes", str(passes))
         argv = (sys.executable, "-m", "bench.run", "--only", workload, *options, "--json")
         done = subprocess.run(
             (*argv, report.name),

@@ -18,7 +18,7 @@ from pcg.datapath.frames import Pass
 from pcg.datapath.lib import Datapath
 
 FRAMES = 65_536
-BURST = 32
+BURST = 128  # what a worker takes from a loaded port at a time
 FRAMES_JUMBO = 16_384
 PATH, TOUCH, ENCAP = 0, 1, 2  # enum pcgdp_bench_work
 FLOOR_OF = {"north": TOUCH, "south": ENCAP, "east": ENCAP, "mixed": ENCAP}

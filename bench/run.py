@@ -91,7 +91,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, nargs="+")
     parser.add_argument("--sizes", type=lambda s: s if s == IMIX else int(s), nargs="+")
     parser.add_argument("--passes", type=int)
-    parser.add_argument("--burst", type=int, default=32)
+    parser.add_argument("--burst", type=int, default=path.BURST)
     parser.add_argument("--json", type=Path, default=REPORT, help=f"default: {REPORT}")
     args = parser.parse_args(argv)
     args.sizes = args.sizes or (SIZES[:1] if args.quick or args.only else SIZES)

@@ -231,6 +231,19 @@ struct pcgdp_drop {
 	uint8_t frame[192];     // PCGDP_EXAMPLE_LEN; as it was when it ended
 };
 
+// Where one worker's time goes, since it was made. A round is what one look at a port brought. Of
+// one round in 64 each part was timed: stages.def's stages, then rx, plain (packets of known
+// sessions, which pass the stages by) and tx.
+enum { PCGDP_STAGES = 7, PCGDP_PARTS = 10, PCGDP_SIZES = 8 };
+
+struct pcgdp_performance {
+	uint64_t packets, plain; // received; of them forwarded past the stages
+	uint64_t sizes[8];      // rounds by frames: 1, 2 to 3, 4 to 7 ... 128 and more
+	uint64_t busy_ns, idle_ns, slept; // rounds with frames; without, asleep included; times it slept
+	uint64_t part_packets[10], part_cycles[10];
+	uint64_t tsc_hz;        // of the cycles
+};
+
 enum pcgdp_tcp_state { PCGDP_TCP_NONE = 0, PCGDP_TCP_OPENING = 1, PCGDP_TCP_ESTABLISHED = 2, PCGDP_TCP_CLOSING = 3 };
 
 struct pcgdp_session {
@@ -343,6 +356,7 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out);
 int pcgdp_drops(struct pcgdp *dp, uint64_t *by_reason, uint32_t n);
 int pcgdp_ledger(struct pcgdp *dp, struct pcgdp_drop *out, uint32_t n); // the same in detail; returns the count
 int pcgdp_stages(struct pcgdp *dp, uint64_t *packets_in, uint32_t n); // packets that entered each stage
+int pcgdp_performance(struct pcgdp *dp, struct pcgdp_performance *out, uint32_t n); // by worker; the last is inject's; returns the count
 int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n); // returns the count
 int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, PUBLICS, NAT, FIREWALL; returns the count
 int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out, uint32_t n); // returns the count; cursor starts at 0
@@ -391,7 +405,7 @@ struct pcgdp_bench {
 	uint32_t passes;
 	uint32_t workers;       // each on its own frames, all on one table
 	uint32_t cpus[16];      // where each worker runs
-	uint32_t burst;         // frames offered at a time, at most 32
+	uint32_t burst;         // frames offered at a time, at most 128
 	uint32_t stride;        // bytes from buffer to buffer; 0: as the path likes it
 	uint32_t split;         // flows below it fill even bursts, the others odd ones; 0: all alike
 	uint32_t in_order;      // 1: each flow after the other; 0: each frame any flow

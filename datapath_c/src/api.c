@@ -69,6 +69,8 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 	if (!dp)
 		return -ENOMEM;
 	dp->params = *params;
+	dp->opened_ns = clock_ns();
+	dp->opened_tsc = tsc();
 	dp->tep_epoch = 1;
 	pthread_mutex_init(&dp->control, NULL);
 	pthread_mutex_init(&dp->injecting, NULL);

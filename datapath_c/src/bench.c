@@ -24,18 +24,6 @@ enum {
 	AHEAD = 16,    // frames that the floor prefetches
 };
 
-INLINE uint64_t tsc(void)
-{
-#ifdef __x86_64__
-	return __builtin_ia32_rdtsc();
-#else
-	uint64_t v;
-
-	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(v));
-	return v;
-#endif
-}
-
 // ---- passes ----
 
 // What this thread had of its CPU: neither what another thread took nor, where the host says so,
@@ -139,7 +127,7 @@ static void *lane_main(void *arg)
 
 static bool makes_sense(const struct pcgdp *dp, const struct pcgdp_bench *b, const struct pcgdp_flow *flows, uint32_t n)
 {
-	bool ok = b->workers && b->workers <= dp->params.workers && b->burst && b->burst <= BURST && b->frames && b->split < n && b->n_sizes &&
+	bool ok = b->workers && b->workers <= dp->params.workers && b->burst && b->burst <= RX_MAX && b->frames && b->split < n && b->n_sizes &&
 		b->n_sizes <= sizeof(b->sizes) / sizeof(b->sizes[0]) && dp->nics[0].ops == &nic_mem_ops && dp->nics[1].ops == &nic_mem_ops;
 
 	for (uint32_t i = 0; ok && i < b->n_sizes; i++)

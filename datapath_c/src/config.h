@@ -39,6 +39,7 @@ struct public_address {
 struct config {
 	struct pcgdp_local local;
 	uint64_t revision;
+	uint64_t serial; // one for each policy ever published
 
 	struct vrf *vrfs; // by index
 	uint32_t n_vrfs;  // highest index + 1
@@ -120,6 +121,23 @@ INLINE const struct pcgdp_routes *route_find(const struct config *c, const struc
 	uint32_t i = lpm_find(&v->routes, dst);
 
 	return i == NONE ? NULL : &c->routes[i];
+}
+
+// The VRF that owns a destination on the uplink: by a secondary address, or by a `routed` segment.
+INLINE bool uplink_owner(const struct config *c, be32 dst, uint32_t *vrf)
+{
+	const struct public_address *pub = public_of_secondary(c, dst);
+	uint32_t seg;
+
+	if (pub) {
+		*vrf = pub->rec.vrf;
+		return true;
+	}
+	seg = c->n_routed ? lpm_find(&c->routed, dst) : NONE;
+	if (seg == NONE)
+		return false;
+	*vrf = c->segments[seg].rec.vrf;
+	return true;
 }
 
 struct config *config_new(void);

@@ -24,6 +24,7 @@ struct pcgdp {
 	pthread_t threads[PCGDP_WORKERS_MAX];
 	uint32_t n_workers; // running; 0: none
 	bool stop;
+	uint64_t opened_ns, opened_tsc; // one instant by both clocks
 	struct worker *inject; // the caller's own worker for frames without a NIC
 	struct worker *dry;    // for explain
 

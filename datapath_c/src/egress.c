@@ -7,57 +7,26 @@
 // there with constant length; what is older in front of it is overwritten. Only lengths, TOS,
 // source port and checksums differ from packet to packet.
 
-#include "csum.h"
 #include "dp.h"
+#include "rewrite.h"
 
-// Sum of the inner packet from its headers alone: an IPv4 header with a right checksum sums to
-// zero, a TCP, UDP or ICMP segment with a right one to minus its pseudo header. A wrong inner
-// checksum makes the outer one wrong too, which is as it should be.
 static inline uint64_t inner_sum(const struct pkt *p, const struct ip_hdr *ip)
 {
 	if (UNLIKELY(p->flags & (PF_ARP | PF_HAS_UDP_SUM0)))
 		return csum_add_bytes(0, (const uint8_t *)ip, p->ip_len);
-	if (p->proto == IPP_ICMP)
-		return 0;
-	// minus each word is its complement: 0xffff and 0xffffffff are zero in this arithmetic
-	return (uint64_t)(uint32_t)~ip->src + (uint32_t)~ip->dst + (uint16_t)~htons(p->proto) +
-		(uint16_t)~htons((uint16_t)(p->ip_len - IP_HLEN));
+	return p->proto == IPP_ICMP ? 0 : sum_by_headers(ip, p->ip_len); // ICMP has no pseudo header
 }
 
-static inline void finish_tunnel(const struct pkt *p, const struct adj *a, uint8_t *ip)
+static inline void put_tunnel(const struct pkt *p, const struct adj *a, uint8_t *ip)
 {
-	uint8_t *outer = ip - a->len + ETH_HLEN_, *udp = outer + IP_HLEN;
-	uint16_t ip_len = htons((uint16_t)(a->len - ETH_HLEN_ + p->ip_len));
-	uint16_t udp_len = htons((uint16_t)(a->len - ETH_HLEN_ - IP_HLEN + p->ip_len));
-	// RFC 8926 section 3.3: the source port carries the flow's entropy for the underlay's hashing
-	uint16_t sport = htons((uint16_t)(0xc000 | (p->hash >> 20 & 0x3fff)));
-	uint8_t tos = p->flags & PF_ARP ? 0 : ip[1]; // RFC 6040 section 4.1, normal mode
-	uint64_t sum;
-	uint16_t csum;
+	uint64_t sum = inner_sum(p, (const void *)ip);
+	bool arp = p->flags & PF_ARP;
 
-	outer[1] = tos;
-	wr16(outer + 2, ip_len);
-	wr16(outer + 10, (uint16_t)~csum_fold((uint64_t)a->ip_sum + ip_len + htons(tos)));
-	wr16(udp, sport);
-	wr16(udp + 4, udp_len);
-	if (p->flags & PF_ARP)
-		wr16(ip - 2, htons(ETYPE_ARP));
-	if (!a->udp_checksum)
-		return;
-	sum = (uint64_t)a->udp_sum + sport + 2u * udp_len + inner_sum(p, (const void *)ip);
-	if (p->flags & PF_ARP)
+	if (UNLIKELY(arp))
 		sum += delta16(htons(ETYPE_IPV4), htons(ETYPE_ARP));
-	csum = (uint16_t)~csum_fold(sum);
-	wr16(udp + 6, csum ? csum : 0xffff);
-}
-
-static void tx_put(struct worker *w, uint32_t role, const struct pkt *p)
-{
-	struct txq *q = &w->tx[role];
-
-	q->frame[q->n++] = (struct frame){.data = p->data, .len = p->len};
-	if (q->n == TX_MAX)
-		tx_flush(w);
+	put_tunnel_header(a, ip, p->ip_len, arp ? 0 : ip[1], p->hash, sum);
+	if (UNLIKELY(arp))
+		wr16(ip - 2, htons(ETYPE_ARP));
 }
 
 // An Elastic IP of ours as destination: the packet would go to the Internet gateway and come back
@@ -111,7 +80,7 @@ static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 	if (UNLIKELY(p->slot >= t->n_slots)) {
 		if (p->slot != SLOT_RAW)
 			return hairpin(w, p);
-		tx_put(w, p->nic, p);
+		tx_put(w, p->nic, p->data, p->len);
 		return PCGDP_SENT;
 	}
 	s = slot_get(t, p->slot);
@@ -123,16 +92,15 @@ static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 	if (UNLIKELY(!w->dp->nics[a->role].ops))
 		return drop(p, R_EGRESS_NO_PORT);
 	if (a->kind == ADJ_PLAIN) {
-		memcpy(ip - 16, a->tmpl + ADJ_TMPL - 16, 16);
+		put_plain_header(a, ip);
 	} else {
-		memcpy(ip - ADJ_TMPL, a->tmpl, ADJ_TMPL);
-		finish_tunnel(p, a, ip);
+		put_tunnel(p, a, ip);
 		BUMP(&w->seg[a->counter].out_packets, 1);
 		BUMP(&w->seg[a->counter].out_bytes, p->ip_len);
 	}
 	p->data = ip - a->len;
 	p->len = a->len + (uint32_t)p->ip_len;
-	tx_put(w, a->role, p);
+	tx_put(w, a->role, p->data, p->len);
 	return PCGDP_SENT;
 }
 

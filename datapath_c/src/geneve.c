@@ -10,20 +10,6 @@
 
 #include "dp.h"
 
-// The TEPs of a burst are few: those seen last are remembered until the table changes.
-static inline bool tep_known(struct worker *w, be32 address)
-{
-	struct tep_seen *seen = &w->tep_seen[address * 0x9e3779b1u >> (32 - TEP_SEEN_BITS)];
-	uint32_t epoch = LOAD(&w->dp->tep_epoch);
-
-	if (LIKELY(seen->address == address && seen->epoch == epoch))
-		return true;
-	if (tep_find(&w->dp->arena, address) == NONE)
-		return false;
-	*seen = (struct tep_seen){address, epoch};
-	return true;
-}
-
 // 0x80 of an option's type is its critical bit (section 3.5).
 static inline int read_options(const uint8_t *opts, uint32_t len)
 {
@@ -71,7 +57,7 @@ static inline enum pcgdp_verdict decap_one(struct worker *w, struct pkt *p)
 
 	// Before any flag is believed: only a TEP we were told about may speak. A VNI is no secret, so
 	// the outer address is all that keeps a stranger in the VPC from writing into a segment.
-	if (UNLIKELY(!tep_known(w, p->outer_src)))
+	if (tep_find(&w->dp->arena, p->outer_src) == NONE)
 		return drop(p, R_TEP_UNKNOWN);
 	if (gh->flags & GENEVE_F_CONTROL)
 		return drop(p, R_GENEVE_CONTROL); // section 3.4: never forward its payload

@@ -19,6 +19,15 @@ union key {
 
 _Static_assert(sizeof(union key) == 16, "a key is two words");
 
+// The second word of a key, from both ports as they lie in the packet.
+INLINE uint64_t key_word(uint32_t ports, uint32_t domain_proto)
+{
+	union key k = {.domain_proto = domain_proto};
+
+	memcpy(&k.sport, &ports, sizeof(ports));
+	return k.q[1];
+}
+
 struct secret {
 	uint64_t k[2];
 };

@@ -12,6 +12,7 @@ enum {
 	OPTION_LEN = 8,       // our option: 4 bytes of header, 4 of data (DESIGN section 7)
 	GENEVE_PORT = 6081,   // RFC 8926 section 3.3
 	TUNNEL_HLEN = ETH_HLEN_ + IP_HLEN + UDP_HLEN + GENEVE_HLEN + ETH_HLEN_, // without options
+	TUNNEL_MAX = TUNNEL_HLEN + OPTION_LEN,
 };
 
 enum { ETYPE_IPV4 = 0x0800, ETYPE_ARP = 0x0806, ETYPE_TEB = 0x6558 };
@@ -79,6 +80,14 @@ struct arp_hdr {
 	uint8_t tha[6];
 	be32 tpa;
 } __attribute__((packed));
+
+// RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
+INLINE bool martian(be32 src, be32 dst)
+{
+	static const uint8_t never[256] = {[0] = 1, [127] = 1, [224 ... 255] = 1}; // by the first byte
+
+	return never[ntohl(src) >> 24] | never[ntohl(dst) >> 24] | (src == dst);
+}
 
 _Static_assert(sizeof(struct ip_hdr) == IP_HLEN, "IPv4 header");
 _Static_assert(sizeof(struct arp_hdr) == 28, "ARP for Ethernet and IPv4");

@@ -12,28 +12,54 @@ static void stage_frame(uint8_t *buf, const uint8_t *frame, uint32_t len, struct
 	*out = (struct frame){.data = buf + HEADROOM, .len = len, .flags = 0};
 }
 
+// One round's frames, each in memory of its own and no byte more, so that a sanitizer sees each
+// byte read past it. Returns how many there are.
+static uint32_t stage_round(struct frame *round, const uint8_t *frames, const uint32_t *lengths, uint32_t n)
+{
+	uint32_t got = 0;
+
+	for (uint32_t i = 0; i < n; frames += lengths[i++]) {
+		uint8_t *buf = lengths[i] <= PCGDP_FRAME_MAX ? malloc(HEADROOM + lengths[i]) : NULL;
+
+		if (buf)
+			stage_frame(buf, frames, lengths[i], &round[got++]);
+	}
+	return got;
+}
+
+static size_t bytes_of(const uint32_t *lengths, uint32_t n)
+{
+	size_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		bytes += lengths[i];
+	return bytes;
+}
+
 int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const uint32_t *lengths, uint32_t n, uint64_t now_ns,
 	uint8_t *out, uint32_t out_len, uint32_t *out_lengths, uint32_t *out_roles, uint32_t n_out)
 {
 	struct capture c = {.out = out, .room = out_len, .n_max = n_out, .lengths = out_lengths, .roles = out_roles};
 	struct worker *w = dp->inject;
-	struct frame f;
+	struct frame round[RX_MAX];
+	uint8_t *bufs[RX_MAX];
 
 	if (role > PCGDP_UPLINK)
 		return -EINVAL;
 	pthread_mutex_lock(&dp->injecting);
 	w->capture = &c;
 	worker_begin(w, now_ns ? now_ns : clock_ns());
-	for (uint32_t i = 0; i < n; frames += lengths[i++]) {
-		uint8_t *buf = malloc(HEADROOM + lengths[i]); // no byte more, so that a sanitizer sees each
+	for (uint32_t at = 0, k; at < n; at += k) {
+		uint32_t got;
 
-		if (!buf || lengths[i] > PCGDP_FRAME_MAX) {
-			free(buf);
-			continue;
-		}
-		stage_frame(buf, frames, lengths[i], &f);
-		run_frames(w, role, &f, 1);
-		free(buf);
+		k = MIN(n - at, (uint32_t)RX_MAX);
+		got = stage_round(round, frames, lengths + at, k);
+		for (uint32_t i = 0; i < got; i++)
+			bufs[i] = round[i].data - HEADROOM;
+		run_frames(w, role, round, got);
+		for (uint32_t i = 0; i < got; i++)
+			free(bufs[i]);
+		frames += bytes_of(lengths + at, k);
 	}
 	worker_end(w);
 	w->capture = NULL;

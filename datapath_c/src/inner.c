@@ -32,14 +32,6 @@ static enum pcgdp_verdict ecn_merge(struct pkt *p, struct ip_hdr *ip)
 	return PCGDP_NEXT;
 }
 
-// RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
-static inline bool martian(be32 src, be32 dst)
-{
-	static const uint8_t never[256] = {[0] = 1, [127] = 1, [224 ... 255] = 1}; // by the first byte
-
-	return never[ntohl(src) >> 24] | never[ntohl(dst) >> 24] | (src == dst);
-}
-
 static inline enum pcgdp_verdict parse_icmp(struct pkt *p, const struct icmp_hdr *ic, uint32_t domain)
 {
 	switch (ic->type) {

@@ -5,6 +5,7 @@
 
 #include "csum.h"
 #include "dp.h"
+#include "find.h"
 #include "outside.h"
 
 // TTL - 1: the TTL is the high byte of its 16-bit word, whatever the protocol in the low one.
@@ -12,9 +13,7 @@
 
 bool source_ok(const struct arena *a, const struct pkt *p, uint32_t port)
 {
-	const struct pcgdp_ports *r = &a->ports[port].rec;
-
-	return r->tep_be == p->outer_src && (p->vni == r->vni || p->segment->rec.kind == PCGDP_TRANSIT);
+	return source_fits(&a->ports[port], p->outer_src, p->vni, p->segment->rec.kind == PCGDP_TRANSIT);
 }
 
 struct answer { // of one direction

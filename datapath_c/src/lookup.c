@@ -166,10 +166,10 @@ static inline enum pcgdp_verdict lookup_one(struct worker *w, struct pkt *p)
 	return PCGDP_NEXT;
 }
 
-// Nothing to look up: turned round already, from a workload to a workload, or a first packet.
+// Nothing to look up: turned round already, or a first packet.
 static inline bool settled(const struct pkt *p)
 {
-	return p->flags & (PF_ANSWER | PF_STATELESS | PF_DECIDED);
+	return p->flags & (PF_ANSWER | PF_DECIDED);
 }
 
 void session_lookup(struct worker *w, struct burst *b)
@@ -185,19 +185,17 @@ void session_lookup(struct worker *w, struct burst *b)
 		if (UNLIKELY(settled(p)))
 			continue;
 		p->number = first_candidate(t, p);
-		if (LIKELY(p->number != NONE))
+		if (p->number != NONE)
 			PREFETCH_W(&t->e[p->number]);
 		else
 			strangers[n++] = p;
 	}
 	if (n)
-		east_burst(w, strangers, n);
-	if (n)
 		first_burst(w, b, strangers, n);
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
 
-		settle_one(b, p, UNLIKELY(settled(p)) ? PCGDP_NEXT : lookup_one(w, p));
+		settle_one(b, p, settled(p) ? PCGDP_NEXT : lookup_one(w, p));
 		if (p->slot < adjs->n_slots)
 			PREFETCH(&adjs->slots[p->slot]);
 	}

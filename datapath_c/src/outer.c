@@ -8,14 +8,20 @@
 
 #include "csum.h"
 #include "dp.h"
+#include "plain.h"
 
 // RFC 8926 section 4.3: zero is allowed over IPv4; any other sum is verified or the packet dropped.
-// The port may have done so already (a NIC that verifies).
-static bool udp_sum_wrong(const struct pkt *p, const struct ip_hdr *ip, const struct udp_hdr *uh, uint16_t udp_len)
+// The port may have done so already (a NIC that verifies). What is wrong only in a payload that a
+// checksum of its own covers goes on, as it does by plain.c: its receiver drops it.
+static bool udp_sum_wrong(const struct worker *w, const struct pkt *p, const struct udp_hdr *uh, uint16_t udp_len)
 {
+	const struct ip_hdr *ip = (const void *)(p->data + ETH_HLEN_);
+
 	if (!uh->csum || p->flags & (PF_CSUM_OK | PF_CSUM_PARTIAL))
 		return false;
-	return csum_fold(csum_add_bytes(csum_pseudo(ip->src, ip->dst, IPP_UDP, udp_len), (const uint8_t *)uh, udp_len)) != 0xffff;
+	if (LIKELY(csum_fold(csum_add_bytes(csum_pseudo(ip->src, ip->dst, IPP_UDP, udp_len), (const uint8_t *)uh, udp_len)) == 0xffff))
+		return false;
+	return !plain_tunnel(w, p->data, p->len);
 }
 
 // Before   p->off at the Ethernet header
@@ -60,7 +66,7 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 		return drop(p, R_OUTER_UDP_LENGTH);
 	if (uh->dport != htons(GENEVE_PORT))
 		return drop(p, R_OUTER_NOT_TUNNEL);
-	if (udp_sum_wrong(p, ip, uh, (uint16_t)udp_len))
+	if (udp_sum_wrong(w, p, uh, (uint16_t)udp_len))
 		return drop(p, R_OUTER_UDP_CHECKSUM);
 	p->outer_src = ip->src;
 	p->ecn = ip->tos & ECN_MASK;

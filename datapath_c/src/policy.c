@@ -161,6 +161,7 @@ int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_
 	if (!rc)
 		rc = steer(dp, c, ~0u, error, error_len);
 	if (!rc) {
+		c->serial = dp->commits + 1;
 		publish(dp, c);
 		touch_add(dp, touches, n);
 		dp->commits++;

@@ -75,6 +75,34 @@ int pcgdp_stages(struct pcgdp *dp, uint64_t *packets_in, uint32_t n)
 	return 0;
 }
 
+static uint64_t tsc_hz(const struct pcgdp *dp)
+{
+	uint64_t ns = clock_ns() - dp->opened_ns;
+
+	return ns ? (uint64_t)((double)(tsc() - dp->opened_tsc) * 1e9 / (double)ns) : 0;
+}
+
+int pcgdp_performance(struct pcgdp *dp, struct pcgdp_performance *out, uint32_t n)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t got = MIN(all_workers(dp, w), n);
+	uint64_t hz = tsc_hz(dp);
+
+	for (uint32_t i = 0; i < got; i++) {
+		const struct perf *p = &w[i]->perf;
+
+		out[i] = (struct pcgdp_performance){.packets = PEEK(&w[i]->c.rx), .plain = PEEK(&p->plain), .busy_ns = PEEK(&p->busy_ns),
+			.idle_ns = PEEK(&p->idle_ns), .slept = PEEK(&p->slept), .tsc_hz = hz};
+		for (uint32_t s = 0; s < PCGDP_SIZES; s++)
+			out[i].sizes[s] = PEEK(&p->sizes[s]);
+		for (uint32_t s = 0; s < N_PERF_PARTS; s++) {
+			out[i].part_packets[s] = PEEK(&p->part[s].packets);
+			out[i].part_cycles[s] = PEEK(&p->part[s].cycles);
+		}
+	}
+	return (int)got;
+}
+
 static void nic_info(struct pcgdp *dp, uint32_t role, struct pcgdp_nic_info *out)
 {
 	const struct worker *w[PCGDP_WORKERS_MAX + 1];

@@ -8,44 +8,19 @@
 // before the first byte changes, because an ICMP error quotes it as it came.
 
 #include "answer.h"
-#include "csum.h"
 #include "dp.h"
+#include "rewrite.h"
 
-static inline void session_touch(const struct worker *w, struct pkt *p, struct entry *e)
+static inline void session_touch(const struct worker *w, const struct pkt *p, struct entry *e)
 {
-	BUMP(&e->packets, 1);
-	BUMP(&e->bytes, p->ip_len);
+	uint32_t last_s = e->last_s;
+
+	session_count(e, p->ip_len, w->now_s);
 	if (UNLIKELY(p->tcp_flags & TCP_SYN && e->tcp_flags & (TCP_FIN | TCP_RST)))
 		e->tcp_flags = 0; // a new connection: what the old one ended by is over
-	if (UNLIKELY(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || UNLIKELY(!(e->tcp_flags & TCP_ACK)))
-		e->tcp_flags |= p->tcp_flags;
-	if (LIKELY(!(p->tcp_flags & TCP_RST))) // a RST does not keep a session alive
-		e->last_s = w->now_s;
-}
-
-static inline void translate(struct ip_hdr *ip, const struct entry *e)
-{
-	uint8_t *l4 = (uint8_t *)ip + IP_HLEN;
-
-	if (e->csum_off != 0xff) {
-		uint8_t *at = l4 + e->csum_off;
-		uint16_t sum = rd16(at);
-
-		// UDP: zero means none (RFC 768), so it stays zero, and a computed zero is sent as ones
-		if (LIKELY(sum || ip->proto != IPP_UDP)) {
-			sum = csum_apply(sum, e->l4_delta);
-			if (UNLIKELY(!sum) && ip->proto == IPP_UDP)
-				sum = 0xffff;
-			wr16(at, sum);
-		}
-		wr16(l4 + e->port_off, e->new_port);
-	}
-	if (e->op & OP_SRC)
-		ip->src = e->new_addr;
-	else if (e->op & OP_DST)
-		ip->dst = e->new_addr;
-	ip->ttl--;
-	ip->csum = csum_apply(ip->csum, e->l3_delta);
+	e->tcp_flags |= p->tcp_flags;
+	if (UNLIKELY(p->tcp_flags & TCP_RST)) // does not keep a session alive
+		e->last_s = last_s;
 }
 
 static enum pcgdp_verdict too_big(struct worker *w, struct pkt *p, uint16_t mtu)
@@ -70,8 +45,7 @@ static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, co
 	if (a && UNLIKELY(p->ip_len > a->mtu))
 		return too_big(w, p, a->mtu);
 	if (p->flags & PF_STATELESS || (p->flags & PF_ICMP_ERROR && !e->op)) {
-		ip->ttl--;
-		ip->csum = csum_apply(ip->csum, (uint16_t)~htons(0x0100));
+		decrement_ttl(ip);
 		return PCGDP_NEXT;
 	}
 	if (UNLIKELY(p->flags & PF_ICMP_ERROR)) // neither refreshes nor ends anything (RFC 5508 REQ-5)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "dp.h"
+#include "find.h"
 
 enum { SWAPS_MAX = 4096 }; // adjacencies that wait for quiescence at once
 
@@ -15,15 +16,5 @@ void slot_swap(struct pcgdp *dp, struct swaps *s, uint32_t slot, struct slot to)
 void swaps_flush(struct pcgdp *dp, struct swaps *s);
 void port_adjacency(struct pcgdp *dp, uint32_t port, struct swaps *s);
 void nexthop_adjacency(struct pcgdp *dp, uint32_t nexthop, struct swaps *s);
-
-struct table_query { // context of the indices' comparisons
-	const struct arena *a;
-	uint32_t vrf;
-	be32 address;
-};
-
 // -ENOSPC, in words: which record of those that were given found no place.
 int table_full(char *error, uint32_t error_len, const char *table, uint32_t record, be32 address, const char *why);
-uint64_t hash_pair(const struct arena *a, uint32_t x, uint32_t y);
-bool port_is(const void *query, uint32_t port);
-bool tep_is(const void *query, uint32_t tep);

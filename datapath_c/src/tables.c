@@ -12,32 +12,9 @@
 
 #include "swap.h"
 
-uint64_t hash_pair(const struct arena *a, uint32_t x, uint32_t y)
-{
-	union key k = {.src = x, .dst = y};
-
-	return hash_key(&a->head->secret, &k);
-}
-
-bool port_is(const void *ctx, uint32_t i)
-{
-	const struct table_query *q = ctx;
-
-	return q->a->ports[i].rec.vrf == q->vrf && q->a->ports[i].rec.address_be == q->address;
-}
-
-bool tep_is(const void *ctx, uint32_t i)
-{
-	const struct table_query *q = ctx;
-
-	return q->a->teps[i].rec.address_be == q->address;
-}
-
 uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address)
 {
-	struct table_query q = {a, vrf, address};
-
-	return sigtab_find(&a->port_index, hash_pair(a, vrf, address), port_is, &q);
+	return port_find_hashed(a, hash_pair(a, vrf, address), vrf, address);
 }
 
 uint32_t tep_find(const struct arena *a, be32 address)

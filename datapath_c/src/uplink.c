@@ -9,25 +9,6 @@
 #include "answer.h"
 #include "dp.h"
 
-// Which VRF owns this destination; false: none.
-static inline bool owner_of(const struct config *c, be32 dst, uint32_t *vrf)
-{
-	const struct public_address *pub = public_of_secondary(c, dst);
-	uint32_t seg;
-
-	if (pub) {
-		*vrf = pub->rec.vrf;
-		return true;
-	}
-	if (!c->n_routed)
-		return false;
-	seg = lpm_find(&c->routed, dst);
-	if (seg == NONE)
-		return false;
-	*vrf = c->segments[seg].rec.vrf;
-	return true;
-}
-
 // Before   p->off at the Ethernet header (a looped packet: at the IP header)
 // After    p->vrf set, p->off at the IP header
 // Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, IP_BAD, NOT_OWNED, ARP_*
@@ -53,7 +34,7 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 	if (!pull(&r, IP_HLEN)) // looked at; pulled for good by parse_inner
 		return drop(p, R_IP_BAD);
 	p->flags |= PF_UPLINK;
-	if (!owner_of(w->cfg, ((struct ip_hdr *)(p->data + p->off))->dst, &p->vrf))
+	if (!uplink_owner(w->cfg, ((struct ip_hdr *)(p->data + p->off))->dst, &p->vrf))
 		return drop(p, R_NOT_OWNED);
 	return PCGDP_NEXT;
 }

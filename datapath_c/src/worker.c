@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// worker.c - bursts through the stages, and the thread that does nothing else.
+// worker.c - a worker: what it takes through the path, burst by burst. Its thread is in serve.c.
 
 #include "worker.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <time.h>
 
 #include "dp.h"
+#include "plain.h"
 #include "tap.h"
 #include "trace.h"
 
 enum { FROM_DOWNLINK = 1 << PCGDP_DOWNLINK, FROM_UPLINK = 1 << PCGDP_UPLINK, FROM_ANY = FROM_DOWNLINK | FROM_UPLINK };
 
-#define X(from, name, text) {FROM_##from, name},
-static const struct {
-	unsigned from;
-	void (*run)(struct worker *w, struct burst *b);
-} path[N_STAGES] = {
+#define X(from, name, text) FROM_##from,
+const uint8_t stage_enters[N_STAGES] = {
+#include "../include/stages.def"
+};
+#undef X
+
+#define X(from, name, text) name,
+static void (*const path[N_STAGES])(struct worker *w, struct burst *b) = {
 #include "../include/stages.def"
 };
 #undef X
@@ -69,9 +71,15 @@ void burst_settle(struct worker *w, struct burst *b, enum stage stage)
 
 static void run_path(struct worker *w, struct burst *b, uint32_t role)
 {
-	for (unsigned s = 0; s < N_STAGES && b->n; s++)
-		if (path[s].from & 1u << role)
-			path[s].run(w, b);
+	for (unsigned s = 0; s < N_STAGES && b->n; s++) {
+		uint64_t begun = perf_begin(&w->perf);
+		uint32_t n = b->n;
+
+		if (!(stage_enters[s] & 1u << role))
+			continue;
+		path[s](w, b);
+		perf_end(&w->perf, s, n, begun);
+	}
 	b->n = 0;
 }
 
@@ -97,7 +105,7 @@ void tx_flush(struct worker *w)
 		struct txq *q = &w->tx[role];
 		struct nic *nic = &w->dp->nics[role];
 		uint32_t sent = q->n;
-		uint64_t bytes = 0;
+		uint64_t bytes = 0, begun = perf_begin(&w->perf);
 
 		if (!q->n)
 			continue;
@@ -114,6 +122,7 @@ void tx_flush(struct worker *w)
 			BUMP(&w->c.nic[role].tx_packets, sent);
 			BUMP(&w->c.nic[role].tx_bytes, bytes);
 		}
+		perf_end(&w->perf, PERF_TX, q->n, begun);
 		q->n = 0;
 	}
 }
@@ -144,41 +153,61 @@ static void run_aftermath(struct worker *w)
 	w->made.n = 0;
 }
 
-static void fill_burst(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n)
+static void count_rx(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n)
 {
 	uint64_t bytes = 0;
 
-	w->burst.n = n;
-	w->burst.ended = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		struct pkt *p = &w->burst.pkt[i];
-
-		PREFETCH(frames[i].data);
-		PREFETCH(frames[i].data + LINE);
-		memset(p, 0, sizeof(*p));
-		p->data = frames[i].data;
-		p->len = frames[i].len;
-		p->flags = (uint16_t)frames[i].flags;
-		p->nic = (uint8_t)role;
-		p->number = NONE;
-		bytes += frames[i].len;
-		if (UNLIKELY(w->tracer != NULL))
-			trace_begin(w, p, i);
-	}
 	if (w->dry)
 		return;
+	for (uint32_t i = 0; i < n; i++)
+		bytes += frames[i].len;
 	BUMP(&w->c.rx, n);
 	BUMP(&w->c.nic[role].rx_packets, n);
 	BUMP(&w->c.nic[role].rx_bytes, bytes);
 }
 
+// `which`: a bit for each frame that takes the stages. Returns those for which there was no room.
+static uint64_t fill_burst(struct worker *w, uint32_t role, const struct frame *frames, uint64_t which)
+{
+	w->burst.n = w->burst.ended = 0;
+	for (; which && w->burst.n < BURST; which &= which - 1) {
+		const struct frame *f = &frames[__builtin_ctzll(which)];
+		struct pkt *p = &w->burst.pkt[w->burst.n];
+
+		memset(p, 0, sizeof(*p));
+		p->data = f->data;
+		p->len = f->len;
+		p->flags = (uint16_t)f->flags;
+		p->nic = (uint8_t)role;
+		p->number = NONE;
+		if (UNLIKELY(w->tracer != NULL))
+			trace_begin(w, p, w->burst.n);
+		w->burst.n++;
+	}
+	return which;
+}
+
 void run_frames(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n)
 {
-	for (uint32_t at = 0; at < n; at += BURST) {
-		fill_burst(w, role, frames + at, MIN(n - at, (uint32_t)BURST));
-		run_path(w, &w->burst, role);
-		if (UNLIKELY(w->made.n || w->loop.n))
-			run_aftermath(w);
+	bool plain = PLAIN && !w->tracer && !w->dry;
+	uint32_t step = plain ? PLAIN_BURST : BURST;
+
+	for (uint32_t at = 0; at < n; at += step) {
+		uint32_t k = MIN(n - at, step);
+		uint64_t odd = ~0ull >> (64 - k), begun = perf_begin(&w->perf);
+
+		count_rx(w, role, frames + at, k);
+		if (LIKELY(plain)) {
+			odd = plain_burst(w, role, frames + at, k, n - at - k);
+			perf_end(&w->perf, PERF_PLAIN, k, begun);
+			BUMP(&w->perf.plain, k - (uint32_t)__builtin_popcountll(odd));
+		}
+		while (UNLIKELY(odd)) {
+			odd = fill_burst(w, role, frames + at, odd);
+			run_path(w, &w->burst, role);
+			if (UNLIKELY(w->made.n || w->loop.n))
+				run_aftermath(w);
+		}
 	}
 	tx_flush(w);
 }
@@ -230,97 +259,4 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 void worker_end(struct worker *w)
 {
 	STORE(&w->seq, w->seq + 1);
-}
-
-// How a worker waits. Idle, it sleeps in poll and the first frame wakes it at once. Under way, it
-// lets frames gather for NAP_NS between small bursts: a wake-up and two system calls for each
-// single frame would cost ten times what the path does. Bursts that come full are not waited for.
-enum {
-	SPIN_EMPTY = 64,
-	SLEEP_MS = 50,
-	NAP_NS = 50000,
-	WINDOW_NS = 500000,
-	NAP_FROM = 10, // frames in a window: 20,000 a second
-};
-
-struct pace {
-	uint64_t window_ns; // start of the window
-	uint32_t count, last; // frames in it, in the one before
-};
-
-static bool pace_is_brisk(struct pace *p, uint64_t now_ns, uint32_t got)
-{
-	if (now_ns - p->window_ns >= WINDOW_NS) {
-		p->last = now_ns - p->window_ns < 2 * WINDOW_NS ? p->count : 0;
-		p->count = 0;
-		p->window_ns = now_ns;
-	}
-	p->count += got;
-	return p->last >= NAP_FROM;
-}
-
-static void nap(void)
-{
-	struct timespec t = {.tv_nsec = NAP_NS};
-
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
-}
-
-static void wait_for_frames(struct worker *w)
-{
-	struct pollfd fds[2];
-	nfds_t n = 0;
-
-	for (uint32_t role = 0; role < 2; role++) {
-		struct nic *nic = &w->dp->nics[role];
-		int fd = nic->ops ? nic->wait_fd(nic, w->id) : -1;
-
-		if (fd >= 0)
-			fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
-	}
-	poll(fds, n, SLEEP_MS);
-}
-
-// One look at each port. Returns the frames of the larger burst.
-static uint32_t serve(struct worker *w, uint64_t *now_ns)
-{
-	struct frame frames[BURST];
-	uint32_t most = 0;
-
-	*now_ns = clock_ns();
-	for (uint32_t role = 0; role < 2; role++) {
-		struct nic *nic = &w->dp->nics[role];
-		uint32_t n = nic->ops ? nic->ops->rx_burst(nic, w->id, frames, BURST) : 0;
-
-		if (!n)
-			continue;
-		worker_begin(w, *now_ns);
-		run_frames(w, role, frames, n);
-		worker_end(w);
-		most = n > most ? n : most;
-	}
-	return most;
-}
-
-void *worker_main(void *arg)
-{
-	struct worker *w = arg;
-	struct pace pace = {0, 0, 0};
-	uint32_t empty = 0;
-	uint64_t now_ns;
-
-	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0); // ns; 50,000 otherwise, as long as the nap itself
-	while (!LOAD(&w->dp->stop)) {
-		uint32_t got = serve(w, &now_ns);
-		bool brisk = pace_is_brisk(&pace, now_ns, got);
-
-		empty = got ? 0 : empty + 1;
-		if (brisk && got < BURST / 2 && empty < 2) {
-			nap();
-		} else if (empty > (brisk ? 0 : SPIN_EMPTY)) {
-			wait_for_frames(w);
-			empty = 0;
-		}
-	}
-	return NULL;
 }

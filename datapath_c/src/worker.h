@@ -11,8 +11,9 @@
 #include "ledger.h"
 #include "natport.h"
 #include "nic.h"
+#include "perf.h"
 
-enum { COUNTERS_MAX = 65536, TX_MAX = 64, MADE_LEN = 768 };
+enum { RX_MAX = 128, COUNTERS_MAX = 65536, TX_MAX = 64, MADE_LEN = 768 };
 
 struct seg_counter {
 	uint64_t in_packets, in_bytes, out_packets, out_bytes;
@@ -42,11 +43,26 @@ struct capture {
 
 struct tracer;
 
-enum { TEP_SEEN_BITS = 8 };
+// What a worker has lately found, to find again at one look: placed by the low bits, valid for one
+// state of the TEP table and one policy.
+enum { TEPS_SEEN = 1024, VNIS_SEEN = 64, OWNED_SEEN = 256 };
 
-struct tep_seen {
-	be32 address;
-	uint32_t epoch; // of the TEP table when it was found
+struct vni_seen {
+	uint32_t vni, domain;
+	uint64_t gateway_mac; // its six bytes, then two of zero
+	struct seg_counter *counter;
+	bool transit;
+};
+
+struct seen {
+	uint32_t tep_epoch;
+	uint64_t policy; // serial number
+	be32 teps[TEPS_SEEN]; // known ones; 0: none
+	struct vni_seen vnis[VNIS_SEEN];
+	struct owned_seen {
+		be32 address;
+		uint32_t domain;
+	} owned[OWNED_SEEN];
 };
 
 struct worker {
@@ -57,20 +73,24 @@ struct worker {
 	uint32_t now_s, id;
 	uint64_t random;
 	uint64_t icmp_tokens_ns; // rate limit of what we make (RFC 1812 section 4.3.2.8)
+	bool busy;               // its last look at the ports brought frames
 	bool dry;                // explain: nothing is counted, made, installed
 	struct capture *capture;
 	struct tracer *tracer;   // NULL: not traced
 
-	struct tep_seen tep_seen[1 << TEP_SEEN_BITS];
+	struct seen seen;
 	struct txq tx[2];
 	struct burst burst, made, loop;
 	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // BURST of them
 	struct entry dry_entry[2];
 
 	struct counters c;
+	struct perf perf;
 	struct seg_counter *seg; // COUNTERS_MAX
 	struct ledger *ledger;
 } __attribute__((aligned(LINE)));
+
+_Static_assert((int)N_STAGES == (int)PCGDP_STAGES, "the border names as many");
 
 struct worker *worker_new(struct pcgdp *dp, uint32_t id);
 void worker_free(struct worker *w);
@@ -81,13 +101,13 @@ void *worker_main(void *worker);
 void run_frames(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n);
 void tx_flush(struct worker *w);
 
-// The stages, in stages.def's order.
+// The stages, in stages.def's order, and by which ports packets come to each: bits by role.
+extern const uint8_t stage_enters[N_STAGES];
 #define X(from, name, text) void name(struct worker *w, struct burst *b);
 #include "../include/stages.def"
 #undef X
 
 void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
-void east_burst(struct worker *w, struct pkt **list, uint32_t n); // part of session_lookup
 struct pkt *made_new(struct worker *w, uint32_t slot); // NULL: rate limit, or no room
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
 
@@ -109,4 +129,13 @@ INLINE void settle_one(struct burst *b, struct pkt *p, enum pcgdp_verdict v)
 		return;
 	p->verdict = (uint8_t)v;
 	b->ended++;
+}
+
+INLINE void tx_put(struct worker *w, uint32_t role, uint8_t *data, uint32_t len)
+{
+	struct txq *q = &w->tx[role];
+
+	q->frame[q->n++] = (struct frame){.data = data, .len = len};
+	if (UNLIKELY(q->n == TX_MAX))
+		tx_flush(w);
 }

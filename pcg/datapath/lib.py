@@ -168,6 +168,11 @@ class Datapath(Frames):
         """Stage -> packets that entered it, in the path's order."""
         return self._counts(self.lib.pcgdp_stages, border.stage_names())
 
+    def performance(self) -> list[dict]:
+        """Where the time of each worker goes, since it was made; the last is inject's."""
+        data = self._array(self.lib.pcgdp_performance, "performance", 32)
+        return views.views("performance", data)
+
     def nics(self) -> list[dict]:
         return views.views("nic_info", self._array(self.lib.pcgdp_nics, "nic_info", 16))
 

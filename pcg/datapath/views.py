@@ -100,7 +100,7 @@ def _reader(name: str, field: pack.Field) -> Callable[[Any], Any] | None:
         return lambda record: view("match", record)
     if field.name.endswith("_be"):
         return address
-    return list if field.code.endswith("H") and field.build else None
+    return list if field.code[-1] in "HQ" and field.build else None
 
 
 @functools.cache

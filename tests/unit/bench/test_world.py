@@ -68,7 +68,8 @@ def test_mixed_is_one_half_each_and_whole_bursts():
 def test_shuffled_alternates_by_bursts():
     flows = split_up(path.shuffled(path.flows(SMALL, "mixed", 1000)[0]))
     kinds = [FLOW.unpack(flow)[2] == bytes(4) for flow in flows]
-    assert kinds[:96] == [False] * 32 + [True] * 32 + [False] * 32
+    whole = path.BURST
+    assert kinds[: 3 * whole] == [False] * whole + [True] * whole + [False] * whole
 
 
 def test_colliding_flows_collide_and_differ():

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// plain.c - nearly every packet: of a known session, and nothing odd about it.
+//
+//   in:   rx -> [plain_burst] -> tx      what is not plain: rx -> parse_outer, parse_uplink ...
+//
+// The stages ask one question after the other, so that whoever is refused learns why. Here all
+// their questions are asked at once, without a branch, and the answer is only yes or no: a packet
+// for which any of them is open goes through the stages. So nothing is refused here, made here or
+// decided here, and what is forwarded is what the stages would have forwarded, byte for byte and
+// counter for counter (tests/c/test_plain.py). Traced packets take the stages.
+//
+// Loops over the burst, as the stages: headers, bucket, entry, slot, adjacency; each asked for in
+// one loop, used in the next. Of one flow, order is kept: what sends a packet to the stages (no
+// session, a mark, another TEP) holds for the flow's next one too.
+
+#include "plain.h"
+
+#include "dp.h"
+#include "plain_parse.h"
+#include "rewrite.h"
+#include "seen.h"
+
+struct plain {
+	uint8_t *ip;
+	uint64_t hash;
+	union key key;
+	union {
+		struct entry *entry;
+		uint64_t src_hash; // overlay to overlay: of its own port, until that is found
+	};
+	union {
+		const struct adj *adj;
+		uint64_t dst_hash;
+	};
+	const struct vni_seen *segment; // it came from; NULL by the uplink
+	be32 outer_src;
+	uint32_t vni;
+};
+
+_Static_assert(sizeof(struct plain) == LINE, "one line of L1");
+
+// What of the worker and the policy each packet needs.
+struct here {
+	struct worker *w;
+	const struct arena *a;
+	bool tunnel;
+	uint64_t mac; // of the port, as a packet's first 8 bytes
+	be32 tep;
+};
+
+// ---- one packet, step by step ----
+
+static inline void know(const struct here *h, struct plain *q, uint8_t *ip, uint32_t domain)
+{
+	q->ip = ip;
+	q->key.q[0] = rd64(ip + 12);
+	q->key.q[1] = key_word(rd32(ip + IP_HLEN), domain << 8 | ip[9]);
+	q->hash = hash_key(&h->a->head->secret, &q->key);
+	PREFETCH(bucket_of(&h->a->sessions.index, q->hash));
+}
+
+static inline bool from_tunnel(const struct here *h, const struct frame *f, struct plain *q)
+{
+	uint8_t *d = f->data;
+	const struct vni_seen *v;
+	uint64_t wrong;
+
+	if (UNLIKELY(f->len < INNER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK))
+		return false;
+	wrong = tunnel_wrong(d, f->len, h->mac, h->tep, f->flags & PF_CSUM_OK);
+	q->outer_src = rd32(d + OUTER_IP + 12);
+	q->vni = ntohl(rd32(d + GENEVE + 4)) >> 8;
+	v = vni_known(h->w, q->vni);
+	if (UNLIKELY(wrong || !v || !tep_known(h->w, q->outer_src) || (rd64(d + INNER_ETH) ^ v->gateway_mac) & MAC_MASK))
+		return false;
+	q->segment = v;
+	know(h, q, d + INNER_IP, v->domain);
+	return true;
+}
+
+static inline bool from_uplink(const struct here *h, const struct frame *f, struct plain *q)
+{
+	uint8_t *d = f->data;
+	const struct owned_seen *o;
+	uint64_t wrong;
+	uint32_t ip_len;
+
+	if (UNLIKELY(f->len < OUTER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK))
+		return false;
+	ip_len = ntohs(rd16(d + OUTER_IP + 2));
+	wrong = (rd64(d) ^ h->mac) & MAC_MASK;
+	wrong |= (rd32(d + 12) ^ htonl(0x08004500)) & htonl(0xffffff00);
+	wrong |= (OUTER_IP + ip_len > f->len) | (ip_len < LEAST);
+	wrong |= packet_wrong(d + OUTER_IP);
+	o = owner_known(h->w, rd32(d + OUTER_IP + 16));
+	if (UNLIKELY(wrong || !o))
+		return false;
+	q->segment = NULL;
+	know(h, q, d + OUTER_IP, o->domain);
+	return true;
+}
+
+static inline void find_entry(const struct here *h, struct plain *q)
+{
+	const struct bucket *b = bucket_of(&h->a->sessions.index, q->hash);
+	unsigned m = sig_match(b, sig_of(q->hash));
+
+	q->entry = m ? &h->a->sessions.e[PEEK(&b->idx[__builtin_ctz(m)])] : NULL;
+	PREFETCH_W(q->entry);
+}
+
+// As lookup.c asks of a session that it found at the first place and without a mark.
+static inline bool entry_serves(const struct here *h, const struct plain *q)
+{
+	const struct adj_table *t = &h->a->adjs;
+	const struct entry *e = q->entry;
+
+	if (UNLIKELY(!key_equal(&q->key, &e->key) || e->mark || e->slot >= t->n_slots))
+		return false;
+	if (UNLIKELY(h->tunnel && (slot_get(t, e->src_slot).tep != q->outer_src || e->in_vni != q->vni)))
+		return false;
+	PREFETCH(&t->slots[e->slot]);
+	return true;
+}
+
+static inline void find_adjacency(const struct here *h, struct plain *q, uint32_t slot)
+{
+	q->adj = &h->a->adjs.adj[slot_get(&h->a->adjs, slot).adj]; // 0 serves nobody: it is not resolved
+	PREFETCH(q->adj);
+	PREFETCH((const uint8_t *)q->adj + LINE);
+}
+
+static inline bool adjacency_serves(const struct worker *w, const struct plain *q, uint32_t ip_len)
+{
+	return q->adj->resolved && ip_len <= q->adj->mtu && w->dp->nics[q->adj->role].ops;
+}
+
+static inline void leave(struct worker *w, const struct plain *q, uint32_t ip_len)
+{
+	const struct adj *a = q->adj;
+	struct ip_hdr *ip = (void *)q->ip;
+
+	if (q->segment) {
+		BUMP(&q->segment->counter->in_packets, 1);
+		BUMP(&q->segment->counter->in_bytes, ETH_HLEN_ + ip_len);
+	}
+	if (a->kind == ADJ_PLAIN) {
+		put_plain_header(a, q->ip);
+	} else {
+		put_tunnel_header(a, q->ip, ip_len, ip->tos, q->hash, sum_by_headers(ip, ip_len));
+		BUMP(&w->seg[a->counter].out_packets, 1);
+		BUMP(&w->seg[a->counter].out_bytes, ip_len);
+	}
+	tx_put(w, a->role, q->ip - a->len, a->len + ip_len);
+}
+
+static inline bool forward(struct worker *w, const struct plain *q)
+{
+	struct ip_hdr *ip = (void *)q->ip;
+	uint32_t ip_len = ntohs(ip->len);
+
+	if (UNLIKELY(!adjacency_serves(w, q, ip_len)))
+		return false;
+	q->entry->tcp_flags |= ip->proto == IPP_TCP ? q->ip[IP_HLEN + 13] : 0;
+	session_count(q->entry, ip_len, w->now_s);
+	translate(ip, q->entry);
+	leave(w, q, ip_len);
+	return true;
+}
+
+// ---- overlay to overlay: a route and two ports instead of a session ----
+
+static inline bool ask_ports(const struct here *h, struct plain *q)
+{
+	uint32_t vrf = q->segment->domain / 2;
+
+	if (martian(q->key.src, q->key.dst) || !routed_to_segment(h->w->cfg, vrf, q->key.dst))
+		return false;
+	q->src_hash = hash_pair(h->a, vrf, q->key.src);
+	q->dst_hash = hash_pair(h->a, vrf, q->key.dst);
+	PREFETCH(bucket_of(&h->a->port_index, q->src_hash));
+	PREFETCH(bucket_of(&h->a->port_index, q->dst_hash));
+	return true;
+}
+
+static inline void find_ports(const struct here *h, const struct plain *q)
+{
+	port_prefetch(h->a, q->src_hash);
+	port_prefetch(h->a, q->dst_hash);
+}
+
+static inline bool ports_serve(const struct here *h, struct plain *q)
+{
+	uint32_t vrf = q->segment->domain / 2;
+	uint32_t from = port_find_hashed(h->a, q->src_hash, vrf, q->key.src), to = port_find_hashed(h->a, q->dst_hash, vrf, q->key.dst);
+
+	if (UNLIKELY(from == NONE || to == NONE || !source_fits(&h->a->ports[from], q->outer_src, q->vni, q->segment->transit)))
+		return false;
+	find_adjacency(h, q, port_slot(to));
+	return true;
+}
+
+static inline bool forward_east(struct worker *w, const struct plain *q)
+{
+	struct ip_hdr *ip = (void *)q->ip;
+	uint32_t ip_len = ntohs(ip->len);
+
+	if (UNLIKELY(!adjacency_serves(w, q, ip_len)))
+		return false;
+	decrement_ttl(ip);
+	leave(w, q, ip_len);
+	return true;
+}
+
+// ---- the burst ----
+
+enum {
+	AHEAD = 8, // packets whose headers are asked for: more lines than the core can wait for are lost
+	STEP = 4,  // packets between two steps of one
+};
+
+// The lines that will be read, or written in front: of a tunnel packet three, of one from the
+// uplink two and the one where its tunnel header goes.
+static inline void ask_for(const struct frame *f, bool tunnel)
+{
+	PREFETCH_W(f->data);
+	PREFETCH_W(f->data + LINE);
+	PREFETCH_W(tunnel ? f->data + 2 * LINE : f->data - LINE);
+}
+
+static void count_stages(struct worker *w, uint32_t role, uint32_t n)
+{
+	for (unsigned s = 0; s < N_STAGES; s++)
+		if (stage_enters[s] & 1u << role)
+			BUMP(&w->c.stages[s], n);
+}
+
+// Every packet takes five steps, each STEP packets behind the one before.
+uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n, uint32_t more)
+{
+	const struct here h = {w, &w->dp->arena, role == PCGDP_DOWNLINK, mac_word(w->dp->nics[role].mac), w->cfg->local.tep_be};
+	struct plain plain[PLAIN_BURST];
+	uint64_t odd = 0, east = 0; // a bit for each packet
+
+#define GOES(i) ((i) < n && !(odd >> (i) & 1))
+#define EAST(i) (UNLIKELY(east >> (i) & 1))
+	seen_renew(w);
+	for (uint32_t i = 0; i < MIN(n, (uint32_t)AHEAD); i++)
+		ask_for(&frames[i], h.tunnel);
+	for (uint32_t i = 0; i < n + 4 * STEP; i++) {
+		uint32_t j = i;
+		bool ok;
+
+		if (j < n) {
+			if (j + AHEAD < n + more)
+				ask_for(&frames[j + AHEAD], h.tunnel);
+			ok = h.tunnel ? from_tunnel(&h, &frames[j], &plain[j]) : from_uplink(&h, &frames[j], &plain[j]);
+			odd |= (uint64_t)!ok << j;
+		}
+		j -= STEP;
+		if (GOES(j)) {
+			find_entry(&h, &plain[j]);
+			if (UNLIKELY(!plain[j].entry)) {
+				ok = h.tunnel && ask_ports(&h, &plain[j]);
+				odd |= (uint64_t)!ok << j;
+				east |= (uint64_t)ok << j;
+			}
+		}
+		j -= STEP;
+		if (GOES(j)) {
+			if (EAST(j))
+				find_ports(&h, &plain[j]);
+			else
+				odd |= (uint64_t)!entry_serves(&h, &plain[j]) << j;
+		}
+		j -= STEP;
+		if (GOES(j)) {
+			if (EAST(j))
+				odd |= (uint64_t)!ports_serve(&h, &plain[j]) << j;
+			else
+				find_adjacency(&h, &plain[j], plain[j].entry->slot);
+		}
+		j -= STEP;
+		if (GOES(j))
+			odd |= (uint64_t) !(EAST(j) ? forward_east(w, &plain[j]) : forward(w, &plain[j])) << j;
+	}
+#undef GOES
+#undef EAST
+	count_stages(w, role, n - (uint32_t)__builtin_popcountll(odd));
+	return odd;
+}
+
+bool plain_tunnel(const struct worker *w, const uint8_t *frame, uint32_t len)
+{
+	uint64_t mac = mac_word(w->dp->nics[PCGDP_DOWNLINK].mac);
+
+	return len >= INNER_IP + LEAST && !tunnel_wrong(frame, len, mac, w->cfg->local.tep_be, false);
+}

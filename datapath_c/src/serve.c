@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// serve.c - a worker's thread: it looks at its queue of each port, and waits when there is nothing.
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "dp.h"
+
+// How a worker waits. Idle, it sleeps in poll and the first frame wakes it at once. Under way, it
+// lets frames gather for NAP_NS between small bursts: a wake-up and two system calls for each
+// single frame would cost ten times what the path does. Bursts that come full are not waited for.
+enum {
+	SPIN_EMPTY = 64,
+	SLEEP_MS = 50,
+	NAP_NS = 50000,
+	WINDOW_NS = 500000,
+	NAP_FROM = 10, // frames in a window: 20,000 a second
+};
+
+struct pace {
+	uint64_t window_ns; // start of the window
+	uint32_t count, last; // frames in it, in the one before
+};
+
+static bool pace_is_brisk(struct pace *p, uint64_t now_ns, uint32_t got)
+{
+	if (now_ns - p->window_ns >= WINDOW_NS) {
+		p->last = now_ns - p->window_ns < 2 * WINDOW_NS ? p->count : 0;
+		p->count = 0;
+		p->window_ns = now_ns;
+	}
+	p->count += got;
+	return p->last >= NAP_FROM;
+}
+
+static void nap(void)
+{
+	struct timespec t = {.tv_nsec = NAP_NS};
+
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
+static void wait_for_frames(struct worker *w)
+{
+	struct pollfd fds[2];
+	nfds_t n = 0;
+
+	for (uint32_t role = 0; role < 2; role++) {
+		struct nic *nic = &w->dp->nics[role];
+		int fd = nic->ops ? nic->wait_fd(nic, w->id) : -1;
+
+		if (fd >= 0)
+			fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	}
+	poll(fds, n, SLEEP_MS);
+}
+
+// One look at each port. Returns the frames of the larger burst.
+static uint32_t serve(struct worker *w, uint64_t *now_ns)
+{
+	struct frame frames[RX_MAX];
+	uint64_t was_ns = *now_ns;
+	uint32_t most = 0;
+
+	*now_ns = clock_ns();
+	BUMP(w->busy ? &w->perf.busy_ns : &w->perf.idle_ns, *now_ns - was_ns);
+	for (uint32_t role = 0; role < 2; role++) {
+		struct nic *nic = &w->dp->nics[role];
+		uint64_t begun = perf_begin(&w->perf);
+		uint32_t n = nic->ops ? nic->ops->rx_burst(nic, w->id, frames, RX_MAX) : 0;
+
+		if (!n)
+			continue;
+		perf_end(&w->perf, PERF_RX, n, begun);
+		perf_round(&w->perf, n);
+		worker_begin(w, *now_ns);
+		run_frames(w, role, frames, n);
+		worker_end(w);
+		most = n > most ? n : most;
+	}
+	w->busy = most;
+	return most;
+}
+
+void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct pace pace = {0, 0, 0};
+	uint32_t empty = 0;
+	uint64_t now_ns = clock_ns();
+
+	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0); // ns; 50,000 otherwise, as long as the nap itself
+	while (!LOAD(&w->dp->stop)) {
+		uint32_t got = serve(w, &now_ns);
+		bool brisk = pace_is_brisk(&pace, now_ns, got);
+
+		empty = got ? 0 : empty + 1;
+		if (brisk && got < BURST / 2 && empty < 2) {
+			nap();
+		} else if (empty > (brisk ? 0 : SPIN_EMPTY)) {
+			wait_for_frames(w);
+			BUMP(&w->perf.slept, 1);
+			empty = 0;
+		}
+	}
+	return NULL;
+}
