@@ -4,6 +4,7 @@ import click
 
 from pcg.cli import errors
 from pcg.cli.capture import capture
+from pcg.cli.drops import drops
 from pcg.cli.explain import explain
 from pcg.cli.look import Look
 from pcg.cli.show import show
@@ -47,6 +48,7 @@ cli.add_command(trace)
 cli.add_command(explain)
 cli.add_command(capture)
 cli.add_command(why)
+cli.add_command(drops)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import time
 from ipaddress import IPv4Address
 
 from pcg.cli.look import Look
-from pcg.datapath import pack, views
+from pcg.datapath import border, pack, views
 from pcg.datapath.captured import Captured, Flow
 from pcg.reconcile import records as r
 
@@ -50,6 +50,17 @@ def session(**given) -> dict:
     return views.view("session", list({**fields, **given}.values()))
 
 
+def dropped(**given) -> dict:
+    """A line of the datapath's ledger: a mail that a firewall rule denies."""
+    fields = dict.fromkeys(pack.layout("drop").record._fields, 0)
+    fields |= {"src_be": ip("10.1.0.10"), "dst_be": ip("8.8.8.8"), "outer_src_be": ip("10.99.0.2")}
+    fields |= {"sport": 5000, "dport": 25, "protocol": 6, "packets": 9, "length": 60, "fw_id": 3}
+    fields |= {"reason": border.reason_names().index("FIREWALL_DENIED"), "vni": 1001}
+    fields |= {"first_ns": 5 * 10**9, "last_ns": 7 * 10**9, "at_ns": 7 * 10**9}
+    fields |= {"frame": bytes(192), "captured": 60}
+    return views.view("drop", list({**fields, **given}.values()))
+
+
 def event(**given) -> dict:
     fields = dict.fromkeys(pack.layout("trace_event").record._fields, 0)
     fields |= {name: bytes(4) for name in fields if name.endswith("_be")}
@@ -82,8 +93,14 @@ class FakeClient:
     def drops(self):
         return {"NO_ROUTE": 7}
 
+    def ledger(self):
+        return [dropped()]
+
     def reasons(self):
         return {"NO_ROUTE": "no route for it", "NO_NAT": "no rule for it"}
+
+    def advice(self):
+        return {"FIREWALL_DENIED": "put a rule before it"}
 
     def totals(self):
         return {"rx": 1234567, "sessions": 2}
@@ -93,8 +110,8 @@ class FakeClient:
 
     def nics(self):
         return [
-            {"name": "up0", "role": "uplink", "mac": "02:00:00:00:01:01"},
-            {"name": "down0", "role": "downlink", "mac": "02:00:00:00:01:02"},
+            {"name": "up0", "role": "uplink", "mac": "02:00:00:00:01:01", "rx_missed": 0},
+            {"name": "down0", "role": "downlink", "mac": "02:00:00:00:01:02", "rx_missed": 6},
         ]
 
     def sessions(self, limit=None, address="", vrf=None):

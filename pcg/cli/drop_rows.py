@@ -1,0 +1,155 @@
+"""Every way a frame ended, as rows of one shape, whoever counted it.
+
+    source      who counts            where           when first and last
+    datapath    the C path            uplink, downlink by the datapath, of each kind
+    port        its rings             interface       not known
+    interface   the kernel            interface       by the gateway, since it runs
+    driver      the NIC's driver      interface       by the gateway
+    cloud       the instance's limits interface       by the gateway
+    nftables    our host firewall     chain           by the gateway
+
+Keys are for programs and stay. Times are seconds since 1970; a rate is packets a second.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pcg.cli.look import Look
+from pcg.cli.story import end
+from pcg.datapath.ledger import KIND
+
+Row = dict[str, Any]
+NOWHERE = "0.0.0.0"
+NS = 1_000_000_000
+
+
+class Names:
+    """Workloads by VRF and address, as the desired state names them."""
+
+    def __init__(self, desired: Mapping[str, Any]) -> None:
+        """`desired`: the gateway's; empty when it does not answer."""
+        segments = {s["id"]: s["vrf"] for s in desired.get("segments", ())}
+        self._ports = {
+            (segments.get(port["segment"]), address): port
+            for port in desired.get("ports", ())
+            for address in port["addresses"]
+        }
+
+    def workload(self, vrf: str, address: str) -> str:
+        """Its instance, or its port where no instance is known; "" when it is none of ours."""
+        port = self._ports.get((vrf, address))
+        return (port.get("instance") or port["id"]) if port else ""
+
+    def segment(self, vrf: str, address: str) -> str:
+        port = self._ports.get((vrf, address))
+        return port["segment"] if port else ""
+
+
+class Earlier:
+    """What the datapath had counted a while ago, for rates."""
+
+    def __init__(self, look: Look) -> None:
+        self._drops = {_key(d): d["packets"] for d in look.client.ledger()}
+        self._missed = {nic["name"]: nic["rx_missed"] for nic in look.client.nics()}
+        self._at = time.monotonic()
+
+    def drops(self, drop: Row) -> float:
+        """Packets a second since then."""
+        return self._rate(drop["packets"] - self._drops.get(_key(drop), 0))
+
+    def missed(self, nic: Row) -> float:
+        return self._rate(nic["rx_missed"] - self._missed.get(nic["name"], 0))
+
+    def _rate(self, more: int) -> float:
+        return round(max(0, more) / max(time.monotonic() - self._at, 1e-3), 3)
+
+
+def _key(drop: Row) -> tuple:
+    return tuple(drop[key] for key in KIND)
+
+
+def datapath(look: Look, names: Names, earlier: Earlier | None) -> Iterator[Row]:
+    """Of each kind of drop one row, with an example."""
+    means, advice = look.client.reasons(), look.client.advice()
+    offset_ns = time.time_ns() - time.monotonic_ns()  # both are of this host
+    for drop in look.client.ledger():
+        reason = drop["reason"]
+        example = _example(look, names, drop, offset_ns)
+        yield {
+            "source": "datapath",
+            "where": drop["role"],
+            "reason": reason,
+            "packets": drop["packets"],
+            "rate": earlier.drops(drop) if earlier else None,
+            "first": (drop["first_ns"] + offset_ns) / NS,
+            "last": (drop["last_ns"] + offset_ns) / NS,
+            "vrf": example["vrf"],
+            "segment": example["segment"] or _segment(look, drop["vni"]),
+            "rule": _rule(look, drop),
+            "example": example,
+            "means": means.get(reason, ""),
+            "advice": advice.get(reason, ""),
+        }
+
+
+def _segment(look: Look, vni: int | None) -> str:
+    if vni is None:
+        return "several"
+    return look.segment(vni) if vni else ""
+
+
+def _rule(look: Look, drop: Row) -> str:
+    if drop["reason"] == "FIREWALL_DENIED" and not drop["fw_id"]:
+        return "default" if drop["vni"] is not None else "several"
+    return look.firewall_rule(drop["fw_id"]) or look.nat_rule(drop["nat_id"])
+
+
+def _example(look: Look, names: Names, drop: Row, offset_ns: int) -> Row:
+    vrf = look.vrf(drop["vrf"]) if drop["vrf"] is not None else ""
+
+    def who(side: str) -> str:
+        address = drop[side]
+        public = look.public_at(drop["vrf"], address) if vrf else None
+        return names.workload(vrf, address) or (public["name"] if public else "")
+
+    return {
+        "at": (drop["at_ns"] + offset_ns) / NS,
+        "vrf": vrf,
+        "segment": names.segment(vrf, drop["src"]) or names.segment(vrf, drop["dst"]),
+        "tep": "" if drop["outer_src"] == NOWHERE else drop["outer_src"],
+        "protocol": drop["protocol"] if drop["src"] != NOWHERE else "",
+        "source": _address(drop, "src", "sport"),
+        "source_name": who("src"),
+        "destination": _address(drop, "dst", "dport"),
+        "destination_name": who("dst"),
+        "length": drop["length"],
+        "frame": drop["frame"],
+    }
+
+
+def _address(drop: Row, side: str, port: str) -> str:
+    return "" if drop[side] == NOWHERE else end(drop[side], drop[port], drop["protocol"])
+
+
+def ports(look: Look, earlier: Earlier | None) -> Iterator[Row]:
+    """What the datapath's rings lost before it saw it."""
+    from pcg.drivers.counters import MISSED
+
+    for nic in look.client.nics():
+        row = _plain("port", nic["name"], "rx_missed", nic["rx_missed"], *MISSED)
+        yield row | {"rate": earlier.missed(nic) if earlier else None}
+
+
+def _plain(source: str, where: str, reason: str, packets: int, means: str, advice: str) -> Row:
+    told = {"source": source, "where": where, "reason": reason, "packets": packets, "rate": None}
+    known = {"first": None, "last": None, "vrf": "", "segment": "", "rule": "", "example": None}
+    return told | known | {"means": means, "advice": advice}
+
+
+def kernel(told: Mapping[str, Any], every: bool) -> Iterator[Row]:
+    """From the gateway's answer; frames that went on elsewhere only with `every`."""
+    for c in told["counters"]:
+        if c["ends"] or every:
+            row = _plain(c["source"], c["where"], c["name"], c["packets"], c["means"], c["advice"])
+            yield row | {key: c[key] for key in ("first", "last", "rate")}

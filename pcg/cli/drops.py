@@ -1,0 +1,126 @@
+"""`pcgctl drops`: one ledger of every way a frame ended, from NIC to firewall rule."""
+
+import json
+import time
+from datetime import datetime
+
+import click
+
+from pcg.cli import drop_rows
+from pcg.cli.drop_rows import Row
+from pcg.cli.kinds import Seconds
+from pcg.cli.look import Look
+from pcg.cli.tables import Column, print_rows
+from pcg.model.errors import BackendError
+
+COUNTS = tuple(
+    Column(*pair)
+    for pair in (
+        ("Counted by", "source"),
+        ("Where", "where"),
+        ("Reason", "reason"),
+        ("Packets", "packets"),
+        ("A second", "rate"),
+        ("First", "first"),
+        ("Last", "last"),
+        ("Segment", "segment"),
+        ("Rule", "rule"),
+        ("Example", "example"),
+    )
+)
+WORDS = (Column("Reason", "reason"), Column("What it means", "means"), Column("Do", "advice"))
+
+
+def gather(look: Look, every: bool, earlier: drop_rows.Earlier | None) -> list[Row]:
+    """All rows; who does not answer is said on stderr, and raised when nobody does."""
+    rows, silent, names = [], [], drop_rows.Names({})
+    try:
+        told = look.ask_gateway("drops")
+        names = drop_rows.Names(look.ask_gateway("desired") or {})
+        if told["error"]:
+            click.echo(f"of interfaces and nftables nothing is known: {told['error']}", err=True)
+        rows += drop_rows.kernel(told, every)
+    except BackendError as error:
+        silent.append(error)
+    try:
+        paths = drop_rows.datapath(look, names, earlier), drop_rows.ports(look, earlier)
+        rows = [*paths[0], *paths[1], *rows]
+    except BackendError as error:
+        silent.append(error)
+    if len(silent) == 2:
+        raise silent[1]
+    for error in silent:
+        click.echo(f"incomplete: {error}", err=True)
+    return rows
+
+
+def earlier(look: Look, over_s: float) -> drop_rows.Earlier | None:
+    """A first reading, and that time has passed since; None: no rates are to be had."""
+    if not over_s:
+        return None
+    try:
+        first = drop_rows.Earlier(look)
+    except BackendError:  # gather() will say it
+        return None
+    time.sleep(over_s)
+    return first
+
+
+def moment(wall_s: float | None) -> str:
+    """
+    >>> moment(None)
+    ''
+    """
+    if wall_s is None:
+        return ""
+    return datetime.fromtimestamp(wall_s).astimezone().isoformat(" ", "seconds")[:19]
+
+
+def example(row: Row) -> str:
+    """One packet in words: who sent it, to whom."""
+    found = row["example"]
+    if not found:
+        return ""
+    if not found["source"]:
+        tep = f" from TEP {found['tep']}" if found["tep"] else ""
+        return f"{found['length']} bytes{tep}"
+
+    def side(which: str) -> str:
+        name = found[f"{which}_name"]
+        return f"{found[which]} ({name})" if name else found[which]
+
+    return f"{found['protocol']} {side('source')} -> {side('destination')}"
+
+
+def for_people(row: Row) -> Row:
+    shown = {"first": moment(row["first"]), "last": moment(row["last"]), "example": example(row)}
+    rate = "" if row["rate"] is None else f"{row['rate']:,.1f}"
+    return row | shown | {"rate": rate}
+
+
+@click.command()
+@click.option(
+    "--over",
+    "over_s",
+    type=Seconds(),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two readings, for the rates; 0: no rates of the datapath.",
+)
+@click.option("--since", "since_s", type=Seconds(), help="Only what was seen in the last seconds.")
+@click.option("--all", "every", is_flag=True, help="Also counters at nought, and frames steered.")
+@click.option("--json", "as_json", is_flag=True, help="For programs; with the example's bytes.")
+@click.pass_obj
+def drops(look: Look, over_s: float, since_s: float | None, every: bool, as_json: bool) -> None:
+    """Every way a frame ended: interface, driver, cloud, datapath, host firewall; what to do."""
+    rows = gather(look, every, earlier(look, over_s))
+    rows = [row for row in rows if row["packets"] or every]
+    if since_s is not None:
+        rows = [row for row in rows if row["last"] and time.time() - row["last"] <= since_s]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    print_rows([for_people(row) for row in rows], COUNTS, "drops", as_json=False)
+    if rows:
+        words = {(row["source"], row["reason"]): row for row in rows}
+        print_rows(list(words.values()), WORDS, "reasons", as_json=False)

@@ -1,0 +1,148 @@
+"""Frames that really end, each somewhere else: one ledger has them all, and so do the metrics."""
+
+import contextlib
+import http.client
+import json
+import socket
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+
+from pcg.lab import ns
+from pcg.lab.checks.ledger import PROVOKED
+from pcg.lab.frames import send
+from pcg.lab.lab import Lab
+from pcg.lab.layout import INTERNET, PCG_MACS, UPLINK_ROUTER
+from pcg.lab.programs import until
+
+METRICS = 9464
+TELNET = 23
+UNWANTED = 0x88B5  # EtherType for local experiments; nobody on the gateway listens to it
+REASONS = ("TEP_UNKNOWN", "SOURCE_SPOOFED", "VNI_UNKNOWN", "NO_ROUTE", "NO_NAT")
+
+
+def management(lab: Lab) -> str:
+    return lab.desired.gateway.interfaces.management.addresses[0].partition("/")[0]
+
+
+def in_the_datapath(lab: Lab) -> None:
+    """One packet for each of the reasons, and one that a firewall rule denies."""
+    build = {reason: frame for reason, _, frame in PROVOKED}
+    for reason in REASONS:
+        send(lab.layout, build[reason](lab).frame(lab.layout))
+    _, secondary = lab.layout.public("eip-app")
+    syn = IP(src=INTERNET, dst=secondary) / TCP(sport=1025, dport=TELNET, flags="S")
+    frame = Ether(src=UPLINK_ROUTER[1], dst=PCG_MACS["up0"]) / syn
+    send(lab.layout, bytes(frame), "igw", "vpc0")
+
+
+def by_the_hosts_firewall(lab: Lab) -> None:
+    with contextlib.suppress(OSError), ns.inside(lab.layout.ns("svc")):
+        socket.create_connection((management(lab), TELNET), timeout=0.5).close()
+
+
+def in_the_interface(lab: Lab) -> None:
+    mac = ns.run("cat", "/sys/class/net/mgmt0/address", ns=lab.layout.ns("pcg")).strip()
+    frame = Ether(dst=mac, type=UNWANTED) / bytes(50)
+    send(lab.layout, bytes(frame), "svc", _device_towards(lab))
+
+
+def _device_towards(lab: Lab) -> str:
+    words = ns.run("ip", "route", "get", management(lab), ns=lab.layout.ns("svc")).split()
+    return words[words.index("dev") + 1]
+
+
+@pytest.fixture(scope="module")
+def ledger(lab: Lab) -> dict[tuple[str, str, str], dict]:
+    """(source, where, reason) -> its row, once everything that was provoked is in it."""
+    until("the first reading", lambda: ("interface", "mgmt0", "rx_dropped") in rows(lab, "--all"))
+    before = rows(lab, "--all")
+    in_the_datapath(lab)
+    by_the_hosts_firewall(lab)
+    in_the_interface(lab)
+    wanted = [("datapath", "downlink", reason) for reason in REASONS]
+    wanted += [
+        ("datapath", "uplink", "FIREWALL_DENIED"),
+        ("nftables", "input", "input_management"),
+        ("interface", "mgmt0", "rx_dropped"),
+    ]
+
+    def there():
+        now = rows(lab)
+        grown = [k for k in wanted if k in now and now[k]["packets"] > packets(before, k)]
+        return now if len(grown) == len(wanted) else None
+
+    return until("every drop in the ledger", there)
+
+
+def packets(seen: dict, key: tuple) -> int:
+    return seen[key]["packets"] if key in seen else 0
+
+
+def rows(lab: Lab, *more: str) -> dict[tuple[str, str, str], dict]:
+    """Rows of one kind but of several segments: the one seen last."""
+    found = json.loads(lab.ask.text("drops", "--over", "0", "--json", *more))
+    found.sort(key=lambda row: row["last"] or 0)
+    return {(row["source"], row["where"], row["reason"]): row for row in found}
+
+
+@pytest.fixture(scope="module")
+def metrics(lab: Lab, ledger) -> dict[tuple, float]:
+    """(name, label values by the labels' names...) -> value, as a host on management reads them."""
+    with ns.inside(lab.layout.ns("svc")):
+        connection = http.client.HTTPConnection(management(lab), METRICS, timeout=10)
+        connection.request("GET", "/metrics")
+        page = connection.getresponse().read().decode()
+    families = text_string_to_metric_families(page)
+    return {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+
+
+def test_a_firewall_rule_by_its_name(ledger, metrics):
+    row = ledger["datapath", "uplink", "FIREWALL_DENIED"]
+    assert (row["rule"], row["vrf"]) == ("telnet-in", "t1")
+    assert row["example"]["destination_name"] == "eip-app"
+    assert row["example"]["source"] == f"{INTERNET}:1025"
+    assert metrics["pcg_datapath_drops_total", "FIREWALL_DENIED"] >= row["packets"]
+    assert metrics["pcg_firewall_rule_hits_total", "telnet-in"] >= row["packets"]
+
+
+def test_segment_and_workload_by_their_names(lab: Lab, ledger):
+    row = ledger["datapath", "downlink", "NO_NAT"]
+    port = lab.layout.port("probe-backend")
+    assert (row["vrf"], row["segment"]) == ("t1", "backend")
+    assert row["example"]["source"] == port.addresses[0]
+    assert row["example"]["source_name"] == (port.instance or port.id)
+    assert row["example"]["tep"] == port.tep
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_datapaths_reasons(ledger, metrics, reason):
+    row = ledger["datapath", "downlink", reason]
+    assert row["packets"] >= 1
+    assert row["first"] <= row["last"]
+    assert len(row["example"]["frame"]) > 2 * 50
+    assert row["means"]
+    assert row["advice"]
+    assert metrics["pcg_datapath_drops_total", reason] >= row["packets"]
+
+
+def test_the_hosts_firewall(ledger, metrics):
+    row = ledger["nftables", "input", "input_management"]
+    assert row["last"] is not None
+    assert metrics["pcg_nftables_drops_total", "input_management"] >= row["packets"]
+
+
+def test_an_interface(ledger, metrics):
+    row = ledger["interface", "mgmt0", "rx_dropped"]
+    assert row["last"] is not None
+    drops = metrics["pcg_interface_drops_total", "rx_dropped", "mgmt0", "management"]
+    assert drops >= row["packets"]
+
+
+def test_for_people(lab: Lab, ledger):
+    text = lab.ask.text("drops")
+    assert "telnet-in" in text
+    assert "(eip-app)" in text
+    assert "put an ALLOW rule before it" in text

@@ -1,0 +1,144 @@
+"""pcgctl drops on a pretended gateway: one ledger, with names, times, rates and what to do."""
+
+import time
+
+import pytest
+
+from pcg.cli import drops
+from pcg.drivers.counters import Count
+from pcg.gateway.book import Book
+from pcg.model.errors import BackendError
+from tests.unit.cli.fake import dropped, ip
+
+DESIRED = {
+    "segments": [{"id": "web", "vrf": "blue"}],
+    "ports": [
+        {"id": "p1", "instance": "i-web", "segment": "web", "addresses": ["10.1.0.10"]},
+        {"id": "p2", "instance": "", "segment": "web", "addresses": ["10.1.0.9"]},
+    ],
+}
+
+
+def counted(*counts: Count) -> dict:
+    book = Book()
+    book.note([c._replace(packets=0) for c in counts], 1.0, time.time() - 1)
+    book.note(counts, 2.0, time.time())
+    return {"counters": book.view(), "error": ""}
+
+
+@pytest.fixture(autouse=True)
+def answers(look):
+    look.answers["desired"] = DESIRED
+    look.answers["drops"] = counted(
+        Count("cloud", "up0", "pps", 8),
+        Count("interface", "up0", "rx_dropped", 0),
+        Count("nftables", "input", "input_uplink", 2),
+        Count("nftables", "downlink", "downlink_tunnel", 99, ends=False),
+    )
+    return look.answers
+
+
+def row(rows: list[dict], source: str) -> dict:
+    (found,) = [r for r in rows if r["source"] == source]
+    return found
+
+
+def test_one_ledger_of_all_who_count(pcgctl):
+    rows = pcgctl("drops", "--over", "0", as_json=True)
+    assert {(r["source"], r["where"], r["reason"]): r["packets"] for r in rows} == {
+        ("datapath", "downlink", "FIREWALL_DENIED"): 9,
+        ("port", "down0", "rx_missed"): 6,
+        ("cloud", "up0", "pps"): 8,
+        ("nftables", "input", "input_uplink"): 2,
+    }
+    assert all(r["means"] or r["source"] == "datapath" for r in rows)
+    assert all(r["advice"] for r in rows)
+
+
+def test_rule_segment_and_workload_have_their_names(pcgctl):
+    found = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")
+    assert (found["rule"], found["segment"], found["vrf"]) == ("no-telnet", "web", "blue")
+    example = found["example"]
+    assert (example["source"], example["source_name"]) == ("10.1.0.10:5000", "i-web")
+    assert (example["destination"], example["destination_name"]) == ("8.8.8.8:25", "")
+    assert example["frame"] == "00" * 60
+
+
+def test_a_public_address_has_its_name(pcgctl, look, monkeypatch):
+    back = dropped(src_be=ip("8.8.8.8"), dst_be=ip("10.99.1.11"), role=1, vni=0, dport=80)
+    monkeypatch.setattr(look.client, "ledger", lambda: [back])
+    found = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")
+    assert found["example"]["destination_name"] == "eip-1"
+    assert (found["where"], found["segment"]) == ("uplink", "")
+
+
+@pytest.mark.parametrize("given, rule", [({"fw_id": 0}, "default"), ({"fw_id": 77}, "77")])
+def test_without_a_rule_it_was_the_default(pcgctl, look, monkeypatch, given, rule):
+    monkeypatch.setattr(look.client, "ledger", lambda: [dropped(**given)])
+    assert row(pcgctl("drops", "--over", "0", as_json=True), "datapath")["rule"] == rule
+
+
+def test_of_many_kinds_together_no_rule_and_no_segment_is_named(pcgctl, look, monkeypatch):
+    lumped = dropped(vni=0xFFFFFFFF, fw_id=0, src_be=bytes(4), dst_be=bytes(4))
+    monkeypatch.setattr(look.client, "ledger", lambda: [lumped])
+    found = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")
+    assert (found["rule"], found["segment"]) == ("several", "several")
+
+
+def test_rates_are_of_two_readings(pcgctl, look, monkeypatch):
+    readings = iter(([dropped(packets=9)], [dropped(packets=30)]))
+    monkeypatch.setattr(look.client, "ledger", lambda: next(readings))
+    monkeypatch.setattr(drops.time, "sleep", lambda _s: None)
+    rows = pcgctl("drops", as_json=True)
+    assert row(rows, "datapath")["rate"] > 0
+    assert row(rows, "port")["rate"] == 0
+    assert row(rows, "cloud")["rate"] == 8  # as the gateway told it
+
+
+def test_times_are_of_the_clock_on_the_wall(pcgctl):
+    found = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")
+    assert found["last"] - found["first"] == pytest.approx(2)
+    booted = time.time() - time.monotonic()
+    assert found["first"] == pytest.approx(booted + 5, abs=5)
+    assert row(pcgctl("drops", "--over", "0", as_json=True), "port")["first"] is None
+
+
+def test_only_what_was_seen_lately(pcgctl):
+    rows = pcgctl("drops", "--over", "0", "--since", "60", as_json=True)
+    assert {r["source"] for r in rows} == {"cloud", "nftables"} | (
+        {"datapath"} if time.monotonic() < 67 else set()
+    )
+
+
+def test_all_has_what_is_nought_and_what_was_steered(pcgctl):
+    rows = pcgctl("drops", "--over", "0", "--all", as_json=True)
+    assert {"rx_dropped", "downlink_tunnel"} < {r["reason"] for r in rows}
+
+
+def test_for_people(pcgctl):
+    text = pcgctl("drops", "--over", "0")
+    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25" in text
+    assert "put a rule before it" in text
+    assert "What it means" in text
+
+
+def absent(*_):
+    raise BackendError("it", "is not there")
+
+
+def test_without_the_gateway_the_datapath_is_shown(pcgctl, look, monkeypatch):
+    monkeypatch.setattr(look, "ask_gateway", absent)
+    found = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")
+    assert found["example"]["source_name"] == ""
+
+
+def test_without_the_datapath_the_rest_is_shown(pcgctl, look, monkeypatch):
+    monkeypatch.setattr(look.client, "ledger", absent)
+    assert row(pcgctl("drops", as_json=True), "cloud")["packets"] == 8
+
+
+def test_without_either_it_is_an_error(pcgctl, look, monkeypatch):
+    monkeypatch.setattr(look.client, "ledger", absent)
+    monkeypatch.setattr(look, "ask_gateway", absent)
+    with pytest.raises(BackendError, match="is not there"):
+        pcgctl("drops")

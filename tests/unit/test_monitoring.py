@@ -1,0 +1,83 @@
+"""Alert rules and the dashboard ask for metrics that there are; both are well formed."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from pcg.gateway.metrics import Metrics
+from pcg.model.settings import GatewaySettings
+from tests.unit.gateway.test_metrics import FACTS, FakeClient, watched
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RULES = yaml.safe_load((CONFIGS / "prometheus" / "pcg.rules.yml").read_text())
+ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((CONFIGS / "grafana" / "pcg-gateway.json").read_text())
+TARGETS = [(panel, target) for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+@pytest.fixture(scope="module")
+def served() -> dict[str, set[str]]:
+    """Name of a sample -> names of its labels, as the gateway serves them."""
+    registry = CollectorRegistry()
+    registry.register(Metrics(FakeClient(), lambda: FACTS, watched))
+    page = generate_latest(registry).decode()
+    found = {}
+    for line in page.splitlines():
+        if not line.startswith("#"):
+            name, labels = re.match(r"(\w+)(?:\{(.*)\})?", line).groups()
+            found[name] = set(re.findall(r"(\w+)=", labels or ""))
+    return found
+
+
+def labels_of(expression: str, served: dict[str, set[str]]) -> set[str]:
+    """Every label that a result may have; fails for a metric that is not served."""
+    names = re.findall(r"\bpcg_\w+", expression)
+    assert set(names) <= served.keys(), expression
+    return {"instance", "job"}.union(*(served[name] for name in names))
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_asks_for_what_is_served(alert, served):
+    known = labels_of(alert["expr"], served)
+    texts = " ".join(alert["annotations"].values())
+    assert set(re.findall(r"\$labels\.(\w+)", texts)) <= known
+    chosen = re.findall(r"(\w+)=~?\"", alert["expr"])
+    assert set(chosen) <= known
+    assert alert["labels"]["severity"] in ("warning", "critical")
+    assert alert["annotations"]["description"].endswith(".")
+
+
+@pytest.mark.parametrize("panel, target", TARGETS, ids=lambda one: one.get("title"))
+def test_a_panel_asks_for_what_is_served(panel, target, served):
+    known = labels_of(target["expr"], served)
+    assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= known
+
+
+def test_panels_do_not_lie_on_each_other():
+    taken = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+
+
+def test_the_names_of_alerts_and_panels_are_their_own():
+    assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS) > 10
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_the_example_scrapes_the_port_that_is_served():
+    scrape = yaml.safe_load((CONFIGS / "prometheus" / "scrape.yml").read_text())
+    (target,) = scrape["scrape_configs"][0]["static_configs"][0]["targets"]
+    desired = yaml.safe_load((CONFIGS / "desired" / "gw-a.yaml").read_text())
+    management = desired["gateway"]["interfaces"]["management"]["addresses"][0]
+    (port,) = [f.default for f in msgspec.structs.fields(GatewaySettings) if f.name == "metrics"]
+    assert target == f"{management.partition('/')[0]}:{port}"
