@@ -106,10 +106,7 @@ class Switch(Dpdk):
             self._learn(way, sent)
             rng = random.Random(1)
             with self.fed(way, (rng.choice(sent) for _ in range(SHUFFLED))):
-                ns = self._forwarded(way, passes)
-                bridge, number = PORTS[way]
-                self.ofctl("add-flow", bridge, f"priority=1000,in_port={number},actions=drop")
-                return Turn(ns, min(self.windows(DROPPING)))
+                return Turn(self._forwarded(way, passes), self._dropped(way))
 
     def _learn(self, way: str, sent: list[bytes]) -> None:
         """Each session by its frames in order, then its answers, as long as it takes."""
@@ -128,6 +125,17 @@ class Switch(Dpdk):
         came, went = (b - a for a, b in zip(before, self.port_counts(way), strict=True))
         if went < LEAST_OUT * came:
             raise RuntimeError(f"{way}: of {came:,} frames {went:,} were forwarded")
+        return found
+
+    def _dropped(self, way: str) -> float:
+        """What a packet costs that is received and thrown away; none may be forwarded meanwhile."""
+        bridge, number = PORTS[way]
+        self.ofctl("add-flow", bridge, f"priority=65535,in_port={number},actions=drop")
+        self.appctl("revalidator/wait")  # until then the polling thread goes by what it knew
+        before = self.port_counts(way)[1]
+        found = min(self.windows(DROPPING))
+        if (after := self.port_counts(way)[1]) != before:
+            raise RuntimeError(f"{way}: {after - before:,} frames went on that were to be dropped")
         return found
 
     # ---- its ports ----

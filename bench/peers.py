@@ -83,7 +83,7 @@ def memory_rows(gateways: list, found: Found, way: str, sessions: int) -> Iterat
         row = _memory_row(gateways[number], turns, way, sessions, ghz)
         row.floor = floor * ghz
         if row.system != OURS and small:
-            compare(row, way, sessions, quartiles(small)[1] * ghz)
+            compare(row, quartiles(small)[1] * ghz)
         yield row
 
 
@@ -97,11 +97,11 @@ def _memory_row(gateway, turns: list[Turn], way: str, sessions: int, ghz: float)
     return row
 
 
-def compare(row: Row, way: str, sessions: int, ours: float) -> None:
+def compare(row: Row, ours: float) -> None:
     """How many times our cycles the peer needs, without its source and sink."""
     own = row.cycles_per_packet - row.more["not_its_own"]
     times = own / ours
-    row.more |= {"case": f"{way}, {sessions:,} sessions", "times": times}
+    row.more["times"] = times
     row.note = (
         f"{times:.1f} times PCG's on the same pages, without the {row.more['not_its_own']:.0f}"
     )
@@ -161,7 +161,7 @@ def veth_rows(gateways: list, found: Found, sessions: int) -> Iterator[Row]:
             row.mpps, row.passes, row.more = value / 1e6, len(found[number]), {"where": OVER_VETHS}
             if gateway.system != OURS and ours and value:
                 times = ours / value
-                row.more |= {"case": f"{way}, {sessions:,} sessions", "times": times}
+                row.more["times"] = times
                 row.note = f"PCG forwards {times:.2f} times as many"
             yield row
 

@@ -35,6 +35,15 @@ def styled(figure: go.Figure, height: int = HEIGHT, **layout) -> go.Figure:
     return figure
 
 
+def legend_below(figure: go.Figure, entries: int) -> go.Figure:
+    """Where a picture is half as wide as the page, a legend above lies over its lines."""
+    room = 21 * entries
+    figure.update_layout(
+        legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom"}
+    )
+    return figure.update_layout(height=HEIGHT + room, margin={"t": 16, "b": 62 + room})
+
+
 # ---- cycles by sessions ----
 
 
@@ -187,7 +196,7 @@ def latency(rows: list[dict]) -> go.Figure:
     figure.add_trace(_scatter(name, list(under), list(under.values()), "lines+markers", **look))
     figure.update_xaxes(title="load, of what can be forwarded", type="category")
     figure.update_yaxes(title="µs through the gateway", type="log", dtick=1)
-    return styled(figure).update_layout(legend={"y": 1.22}, margin={"t": 84})
+    return legend_below(styled(figure), len(figure.data))
 
 
 def _load(r: dict) -> str:
@@ -225,7 +234,7 @@ def _ratios(rows: list[dict], where: str, title: str, prefix: str) -> go.Figure:
     figure = go.Figure()
     for system, driver in kinds:
         mine = [r for r in found if (r["system"], r["driver"]) == (system, driver)]
-        x, y = [r["more"]["case"] for r in mine], [r["more"]["times"] for r in mine]
+        x, y = [_case(r) for r in mine], [r["more"]["times"] for r in mine]
         shade = shades[OVS if "vSwitch" in system else KERNEL]
         colour = shade.pop(0) if len(shade) > 1 else shade[0]
         text = [f"{value:.1f}×" for value in y]
@@ -233,6 +242,16 @@ def _ratios(rows: list[dict], where: str, title: str, prefix: str) -> go.Figure:
         figure.add_bar(name=name, x=x, y=y, text=text, marker_color=colour)
     figure.update_traces(textposition="outside", cliponaxis=False)
     figure.add_hline(1, line={"color": FAINT, "dash": "dot"})
+    figure.update_xaxes(title="sessions")
     figure.update_yaxes(title=title, rangemode="tozero")
-    drawn = styled(figure, barmode="group", bargap=0.3)
-    return drawn.update_layout(legend={"y": 1.3}, margin={"t": 100})
+    figure.update_layout(showlegend=True)
+    return legend_below(styled(figure, barmode="group", bargap=0.3), len(figure.data))
+
+
+def _case(r: dict) -> str:
+    """
+    >>> _case({"workload": "peer north", "sessions": 100_000})
+    'north<br>100 k'
+    """
+    short = dict(zip(TICKS, TICK_TEXT, strict=True))
+    return f"{r['workload'].removeprefix('peer ')}<br>{short.get(r['sessions'], r['sessions'])}"

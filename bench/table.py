@@ -28,6 +28,8 @@ def _packets(rows: list[Row]) -> Table:
     table.add_column("workload")
     for name in ("sessions", "bytes", "Mpps", "cycles", "bar", "min", "median", "75 %", "x floor"):
         table.add_column(name, justify="right")
+    if compared := any("times" in r.more for r in rows):
+        table.add_column("x PCG", justify="right")
     for r in rows:
         numbers = (r.cycles_min, r.cycles_median, r.cycles_p75)
         table.add_row(
@@ -39,6 +41,7 @@ def _packets(rows: list[Row]) -> Table:
             bar(r),
             *(f"{n:.0f}" for n in numbers),
             floors(r),
+            *([f"{r.more['times']:.1f}" if "times" in r.more else ""] if compared else []),
         )
     return table
 

@@ -9,8 +9,8 @@ from bench.switch import SWITCH
 
 US = {"50": 40.0, "90": 50.0, "99": 60.0, "99.9": 70.0}
 CYCLES = {"cycles_min": 100.0, "cycles_p75": 130.0, "mpps": 20.0}
-MEMORY = {"where": "memory", "case": "north, 1,000 sessions", "times": 5.0}
-VETHS = {"where": "veths", "case": "north, 1,000 sessions", "times": 3.0}
+MEMORY = {"where": "memory", "times": 5.0}
+VETHS = {"where": "veths", "times": 3.0}
 
 
 def peer(driver: str, more: dict, **given) -> Row:

@@ -58,6 +58,7 @@ def test_table_shows_every_kind():
     us = dict.fromkeys(("50", "90", "99", "99.9"), 7.0)
     rows = [
         Row("north", sessions=1_000, cycles_per_packet=100, floor=25, **PACKETS),
+        Row("peer north", "OVS", cycles_per_packet=700, more={"times": 5.6}, **PACKETS),
         Row("veth north", driver="af_packet", mpps=0.5, floor=1.6, more={"gbit_s": 1.25}),
         Row("latency 10 %", value=7, floor=1, more={"load": 10, "us": us, "lost": 0, "sent": 1}),
         Row("memory hot", value=250, unit="bytes"),
