@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from statistics import mean
 
 from bench import machine, world
@@ -75,6 +76,7 @@ def opened(place: World, sessions: int, workers: int = 1, **given) -> Iterator[D
         yield dp
 
 
+@lru_cache(maxsize=2)  # a workload's and the one that setup and workers share, a second each
 def flows(place: World, workload: str, n: int) -> tuple[bytes, int]:
     """The array and, for mixed, where its second part begins: no burst lies across."""
     if workload == "mixed":

@@ -30,6 +30,7 @@ NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
+MANY = 1_000_000  # sessions: 200 MB
 SIZED_AT = 100_000  # sessions, where the other sizes are measured
 
 
@@ -51,12 +52,17 @@ def counts(workload: str, args: argparse.Namespace) -> tuple[int, ...]:
 
 
 def setup(args: argparse.Namespace) -> Iterator[Row]:
-    yield from path.setup(min(most(args), 1_000_000), 1 if args.quick else 3)
+    yield from path.setup(many(args), 1 if args.quick else 3)
 
 
 def wired(args: argparse.Namespace) -> Iterator[Row]:
     sizes = veth.SIZES[:1] if args.quick else veth.SIZES
     yield from veth.measure(WIRED_SESSIONS, 0.4 if args.quick else 2.0, sizes)
+
+
+def many(args: argparse.Namespace) -> int:
+    """As many as are not in any cache; to make more takes longer and shows nothing else."""
+    return min(most(args), MANY)
 
 
 def most(args: argparse.Namespace) -> int:
@@ -71,9 +77,9 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         **{name: lambda args, name=name: forwarding(name, args) for name in FORWARD},
         "setup": setup,
         "memory": lambda _args: memory.measure(),
-        "workers": lambda args: busy.two_workers(min(most(args), 1_000_000), args.passes),
+        "workers": lambda args: busy.two_workers(many(args), args.passes),
         "stall": lambda args: busy.stall(most(args)),
-        "churn": lambda args: churn.churn(min(most(args), 1_000_000)),
+        "churn": lambda args: churn.churn(many(args)),
         "idle": lambda args: idle.measure(most(args)),
         "flood": lambda _args: busy.flood(),
         "veth": wired,
