@@ -20,7 +20,7 @@ from pcg.datapath.frames import Pass
 from pcg.datapath.lib import Datapath
 
 ROUNDS = 3
-TURNS, ENDING_TURNS, TURN_PASSES = 15, 5, 8
+TURNS, TURN_PASSES, ENDING_PASSES = 15, 8, 40
 LOOK_S, NEIGHBOUR_BYTES = 0.001, 1 << 26
 AHEAD_S = 1000  # longer than a session of the bench lives without a packet
 FLOODED = 100_000
@@ -61,8 +61,9 @@ def stall(sessions: int) -> Iterator[Row]:
     A guest stands still for milliseconds, with sweeps and without, and not all of it is said to be
     another guest's; so it is the time on the CPU that counts, and turns without sweeps are taken
     twice: what the two differ by is the machine's. A turn is long enough for several slices of a
-    sweep. What they did to a worker would show in most turns; what the machine does, in some. Turns
-    while sessions end are held against ones in which the other core is as busy with something else.
+    sweep. What they did to a worker would show in most turns; what the machine does, in some. Every
+    pass is one of the sweep's while sessions end; these are held against passes in which the other
+    core is as busy with something else.
     """
     shape = Shape(passes=TURN_PASSES, more={"time_bursts": 1, "ahead_s": AHEAD_S})
     turns: dict[str, list[Pass]] = {"alone": [], "again": [], "busy": []}
@@ -75,14 +76,14 @@ def stall(sessions: int) -> Iterator[Row]:
                 fields = shape.fields() | {"keeper": kind == "busy"}
                 turns[kind].append(slowest(dp.bench(fields, array)[0]))
         ending, otherwise, ended = [], [], 0
-        while len(ending) < ENDING_TURNS:
+        while len(ending) < ENDING_PASSES:
             path.make_sessions(dp, others, Shape())  # whose time is over, AHEAD_S on
             path.make_sessions(dp, array, shape)
             before = dp.totals()["sessions"]
             ending += while_ending(dp, shape.fields() | {"keeper": 0}, array)
             ended += before - dp.totals()["sessions"]
             with busy_neighbour():
-                otherwise += [slowest(dp.bench(shape.fields(), array)[0]) for _ in range(2)]
+                otherwise += chain(*(dp.bench(shape.fields(), array)[0] for _ in range(2)))
         path.quiet(dp, "stall")
     yield stalled("stall", sessions, **turns)
     row = stalled("stall ending", sessions, ending, other=otherwise)
@@ -110,7 +111,7 @@ def busy_neighbour() -> Iterator[None]:
 
 
 def while_ending(dp: Datapath, fields: dict, array: bytes) -> Iterator[Pass]:
-    """Turns while one sweep, of a clock so far ahead, takes apart what was not met since."""
+    """Passes while one sweep, of a clock so far ahead, takes apart what was not met since."""
     before = dp.totals()["rx"]
 
     def end() -> None:
@@ -122,7 +123,7 @@ def while_ending(dp: Datapath, fields: dict, array: bytes) -> Iterator[Pass]:
     sweeping = threading.Thread(target=end)
     sweeping.start()
     while sweeping.is_alive():
-        yield slowest(dp.bench(fields, array)[0])
+        yield from dp.bench(fields, array)[0]
     sweeping.join()
 
 
@@ -132,7 +133,7 @@ def slowest(passes: list[Pass]) -> Pass:
 
 
 def stalled(what: str, sessions: int, busy: list[Pass], **alone) -> Row:
-    """By the median turns; each kind's and the worst are told beside it."""
+    """By the median turns or passes; each kind's and the worst are told beside it."""
     on = {
         kind: [one.worst_on_ns / 1e3 for one in turns]
         for kind, turns in {"busy": busy, **alone}.items()
@@ -140,8 +141,8 @@ def stalled(what: str, sessions: int, busy: list[Pass], **alone) -> Row:
     value = median(on["busy"]) - median(chain(*(on[kind] for kind in alone)))
     told = [f"{kind}: {median(us):.0f} (worst {max(us):,.0f})" for kind, us in on.items()]
     wall = max(one.worst * one.ns / one.cycles / 1e3 for one in busy)
-    note = f"slowest burst of a turn, us on the CPU: {', '.join(told)}; by the wall clock: "
-    note += f"worst {wall:,.0f}; {len(busy)} turns of {TURN_PASSES} passes"
+    note = f"slowest burst, us on the CPU, median: {', '.join(told)}; by the wall clock: "
+    note += f"worst {wall:,.0f}; {', '.join(str(len(us)) for us in on.values())} samples"
     more = {"value": max(0.0, value), "unit": "us more", "note": note, "more": on}
     return Row(what, sessions=sessions, **more)
 

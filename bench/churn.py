@@ -33,6 +33,7 @@ MOVES_S, MOVES_AT_ONCE = 10_000, 100
 PROBES = 64  # sessions that are only watched
 NOWHERE = 0x0AF0_0000  # 10.240.0.0: no workload's
 LOOK_S = 0.002
+FLOW_SIZE = world.FLOW.size
 
 
 class Changing:
@@ -173,7 +174,7 @@ def touches(number: int, hits: int) -> Iterator[r.Touch]:
 
 
 def commits(dp: Datapath, place: World, whole: bytes, sessions: int) -> Iterator[Row]:
-    array, change = whole[: sessions * world.FLOW.size], Commits(dp, place)
+    array, change = whole[: sessions * FLOW_SIZE], Commits(dp, place)
     wanted = COMMITS_S * CHANGES * sessions / place.workloads / PARTS
     rehearse(dp, array, change, wanted)
     turns = alternate(dp, array, change, COMMITS_S)
@@ -181,7 +182,6 @@ def commits(dp: Datapath, place: World, whole: bytes, sessions: int) -> Iterator
     note += f"{turns.decisions / turns.forwarding_s:,.0f} decisions in a second of forwarding "
     note += f"(wanted {wanted:,.0f})"
     yield turns.row("churn rules", sessions, note)
-    change.hits = CHANGES
     yield marked(dp, change, whole, sessions)
 
 
@@ -197,8 +197,11 @@ class Probes:
     """Sessions without packets, one watched at a time: when is it marked after its commit?"""
 
     def __init__(self, dp: Datapath, whole: bytes, sessions: int, change: Commits) -> None:
-        self.dp, self.change, self.first = dp, change, sessions
-        self.ends = list(world.FLOW.iter_unpack(whole[sessions * world.FLOW.size :]))
+        self.dp, self.change = dp, change
+        self.ends = [flow[:2] for flow in world.FLOW.iter_unpack(whole[sessions * FLOW_SIZE :])]
+        data, _ = dp.sessions_raw(sessions - path.BURST, len(self.ends) + 2 * path.BURST)
+        places = {(s.fwd_src_be, s.fwd_dst_be): s.index for s in pack.unpack("session", data)}
+        self.places = [places[ends] for ends in self.ends]
         self.at, self.waiting = 0, threading.Event()
         self.took_ms: list[float] = []
 
@@ -206,8 +209,9 @@ class Probes:
         if self.waiting.is_set():
             self.change(i)
             return
-        source, remote, *_ = self.ends[self.at]
-        self.change(i, (r.Touch(0, source, remote, 32, 32),))
+        if self.marked():
+            raise RuntimeError("a session is marked before its commit")
+        self.change(i, (r.Touch(0, *self.ends[self.at], 32, 32),))
         self.since = time.monotonic()
         self.waiting.set()
 
@@ -215,7 +219,7 @@ class Probes:
         while self.at < len(self.ends):
             if not self.waiting.wait(timeout=2):
                 raise RuntimeError("no commit was made for two seconds")
-            while not self._marked():
+            while not self.marked():
                 if time.monotonic() > self.since + 10:
                     raise RuntimeError("a session was not marked within ten seconds")
                 time.sleep(LOOK_S)
@@ -223,16 +227,21 @@ class Probes:
             self.at += 1
             self.waiting.clear()
 
-    def _marked(self) -> bool:
-        data, _ = self.dp.sessions_raw(self.first + self.at, 1)
-        row = pack.unpack("session", data)[0]
-        if row.index != self.first + self.at:
-            raise RuntimeError(f"session {self.first + self.at} has ended")
+    def marked(self) -> bool:
+        """Of the one that is watched."""
+        place = self.places[self.at]
+        row = pack.unpack("session", self.dp.sessions_raw(place, 1)[0])[0]
+        if (row.fwd_src_be, row.fwd_dst_be) != self.ends[self.at]:
+            raise RuntimeError(f"session {place} has ended")
         return bool(row.marked)
 
 
 def marked(dp: Datapath, change: Commits, whole: bytes, sessions: int) -> Row:
-    """How long after its commit a session is marked, while ten commits a second go on."""
+    """How long after its commit a session is marked, while ten commits a second go on. Their other
+    touches name nobody: else a watched session would be marked by one of them."""
+    change.hits = 0
+    dp.sweep(time.monotonic_ns())
+    path.make_sessions(dp, whole, SHAPE)  # a packet of each, after all that was still to be marked
     probes = Probes(dp, whole, sessions, change)
     dp.start()
     try:
@@ -260,7 +269,7 @@ def moves(dp: Datapath, place: World, whole: bytes, sessions: int) -> Iterator[R
     def change(i: int) -> None:
         dp.put_raw("ports", batches[i % len(batches)])
 
-    array = whole[: sessions * world.FLOW.size]
+    array = whole[: sessions * FLOW_SIZE]
     turns = alternate(dp, array, change, MOVES_S / MOVES_AT_ONCE)
     note = f"{turns.per_s * MOVES_AT_ONCE:,.0f} moves/s (wanted {MOVES_S:,})"
     yield turns.row("churn ports", sessions, note)

@@ -151,9 +151,12 @@ void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n)
 
 // ---- marks ----
 
-// Never waits for a walk: what comes during one is for the next.
+// Called once every worker sees what has changed. Never waits for a walk: what comes during one is
+// for the next. Before the first session there is nothing to walk for.
 void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
 {
+	if (!LOAD(dp->arena.sessions.high))
+		return;
 	pthread_mutex_lock(&dp->touching);
 	if (!n || touch_list_add(&dp->touches, t, n))
 		dp->touches.all = true; // also when memory is short: to decide too much again is harmless

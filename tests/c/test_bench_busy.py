@@ -22,7 +22,7 @@ def short(monkeypatch):
     monkeypatch.setattr(churn, "SHAPE", FEW)
     for name, value in {"ROUNDS": 1, "WARM": 0, "PROBES": 3}.items():
         monkeypatch.setattr(churn, name, value)
-    for name, value in {"TURNS": 1, "ENDING_TURNS": 1, "TURN_PASSES": 2}.items():
+    for name, value in {"TURNS": 1, "ENDING_PASSES": 1, "TURN_PASSES": 2}.items():
         monkeypatch.setattr(busy, name, value)
 
 
