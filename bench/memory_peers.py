@@ -31,6 +31,7 @@ SHUFFLED = 131_072  # frames of the file; each takes a buffer while it is in use
 SESSIONS_MAX = 100_000  # more would not be met by so many frames
 WINDOW_S = 0.2
 DROPPING = 4  # windows
+LEARNING_NS = 20 * 10**9  # on the CPU, at most
 PORTS = {"north": ("br-phy", DOWN), "south": ("br-int", UP)}  # where each way comes in
 BACK = {"north": "south", "south": "north"}
 LEAST_OUT = 0.98  # of what came in; counters of two ports are not read at once
@@ -44,6 +45,7 @@ class Turn:
 
     ns: list[float]
     floor: float = 0.0  # what is not the gateway's: source and sink, or touching the frames
+    new: float = 0.0  # of a new session; 0: too few to tell
     ghz: float = 0.0
 
 
@@ -68,12 +70,12 @@ class Pcg:
         shape = Shape(passes + path.WARM_PASSES)
         with pages(self.huge), path.opened(PLACE, sessions) as dp:
             array = flows(way, sessions)
-            path.make_sessions(dp, array, shape)
+            new = path.whole(path.make_sessions(dp, array, shape)).ns
             floor = dp.bench(shape.fields() | {"work": path.FLOOR_OF[way], "keeper": 0}, array)[0]
             found = dp.bench(shape.fields(), array)[0][path.WARM_PASSES :]
             path.quiet(dp, way)
         ghz = sum(one.cycles for one in found) / sum(one.ns for one in found)
-        return Turn([one.ns for one in found], min(one.ns for one in floor), ghz)
+        return Turn([one.ns for one in found], min(one.ns for one in floor), new, ghz)
 
 
 @contextlib.contextmanager
@@ -103,19 +105,29 @@ class Switch(Dpdk):
         sent = list(made(flows(way, sessions), self.tunnel))
         with self.switching(MACS.downlink, MACS.uplink):
             self.prefer()
-            self._learn(way, sent)
+            new = self._learn(way, sent)
             rng = random.Random(1)
             with self.fed(way, (rng.choice(sent) for _ in range(SHUFFLED))):
-                return Turn(self._forwarded(way, passes), self._dropped(way))
+                return Turn(self._forwarded(way, passes), self._dropped(way), new)
 
-    def _learn(self, way: str, sent: list[bytes]) -> None:
-        """Each session by its frames in order, then its answers, as long as it takes."""
+    def _learn(self, way: str, sent: list[bytes]) -> float:
+        """Each session by its frames in order, then its answers, as long as it takes. Returns
+        nanoseconds on the CPU of a new session.
+        """
+        seen: list[tuple[int, int]] = []  # sessions, nanoseconds
         with self.fed(way, sent):
-            until("Open vSwitch's sessions", lambda: self.sessions() >= len(sent))
+            task = self._polling()
+            while not seen or seen[-1][0] < len(sent):
+                found = until("Open vSwitch's sessions", self.sessions, every_s=0.005)
+                seen.append((found, on_cpu_ns(task)))
+                if seen[-1][1] - seen[0][1] > LEARNING_NS:
+                    raise RuntimeError(f"{found:,} of {len(sent):,} sessions were made")
             answers = list(self.answers())
         if way == "north":  # a session inwards is answered to nobody here, as over the veths
             with self.fed("south", answers):
-                until("answers", lambda: self.packets() >= 2 * len(answers))
+                first = self.packets()
+                until("answers", lambda: self.packets() >= first + 2 * len(answers))
+        return of_one(seen, len(sent))
 
     def _forwarded(self, way: str, passes: int) -> list[float]:
         """Every frame that came in has gone out, or something else was measured."""
@@ -212,6 +224,18 @@ REPLY = re.compile(r"reply=\(src=([\d.]+),dst=([\d.]+),sport=(\d+),dport=(\d+)\)
 def made(array: bytes, tunnel: frames.Tunnel) -> Iterator[bytes]:
     """The frames of flows: 64 bytes from the inner IP header on."""
     yield from frames.frames(world.FLOW.iter_unpack(array), 64, MACS, tunnel)
+
+
+def of_one(seen: list[tuple[int, int]], n: int) -> float:
+    """From counts and times while there were a tenth of `n` and not all yet; 0: seen too seldom.
+
+    >>> of_one([(0, 0), (20, 100), (60, 900), (100, 5000), (100, 9000)], 100)
+    20.0
+    """
+    between = [sample for sample in seen if n / 10 <= sample[0] < n]
+    if len(between) < 2 or between[-1][0] == between[0][0]:
+        return 0.0
+    return (between[-1][1] - between[0][1]) / (between[-1][0] - between[0][0])
 
 
 def packed(address: str) -> bytes:

@@ -160,6 +160,10 @@ def setup(rows: list[dict]) -> go.Figure:
         names += [f"{peer}, inwards", f"{peer}, outwards"]
         values += [inwards, outwards]
         colours += [COLOURS[peer]] * 2
+    for name, pps in _new_sessions(rows):
+        names.append(name)
+        values.append(pps)
+        colours.append(colour_of(name))
     for r in rows:
         if r["workload"].startswith("setup") and r["mpps"]:
             names.append("PCG, 1,000 rules" if "rules" in r["workload"] else "PCG, no rules")
@@ -174,6 +178,15 @@ def setup(rows: list[dict]) -> go.Figure:
     figure.update_annotations(font={"size": 12, "color": BAR})
     figure.update_xaxes(title="million new sessions a second, one core", range=[0, 3.6])
     return styled(figure, margin_l=190)
+
+
+def _new_sessions(rows: list[dict]) -> Iterator[tuple[str, float]]:
+    """Of peers of this very run, in memory; with the most sessions."""
+    for way, words in (("south", "inwards"), ("north", "outwards")):
+        found = [r for r in rows if r["workload"] == f"peer setup {way}" and r["system"] != OURS]
+        if found:
+            most = max(found, key=lambda r: r["sessions"])
+            yield f"{most['system']}, this run, {words}", most["mpps"]
 
 
 def latency(rows: list[dict]) -> go.Figure:

@@ -39,13 +39,19 @@ def test_in_memory_the_peer_is_compared_on_the_same_pages_without_its_source():
     found = {
         0: [Turn([10.0] * 8, floor=4.0, ghz=2.0)],
         1: [Turn([20.0] * 8, floor=5.0, ghz=2.0)],
-        2: [Turn([110.0] * 8, floor=10.0)],
+        2: [Turn([110.0] * 8, floor=10.0, new=500.0), Turn([110.0], floor=10.0, new=250.0)],
     }
-    ours, _small, theirs = peers.memory_rows([HUGE, SMALL, THEIRS], found, "north", 1000)
+    ours, _small, theirs, setup = peers.memory_rows([HUGE, SMALL, THEIRS], found, "north", 1000)
     assert (ours.cycles_per_packet, ours.times_floor()) == (20, 2.5)
     assert (theirs.cycles_per_packet, theirs.mpps) == (220, pytest.approx(1e3 / 110))
     assert theirs.more["times"] == (220 - 20) / 40
     assert "5.0 times PCG's" in theirs.note
+    assert (setup.workload, setup.mpps, setup.cycles_per_packet) == ("peer setup north", 4, 500)
+
+
+def test_a_new_session_s_time_needs_two_looks_while_they_are_made():
+    assert memory_peers.of_one([(0, 0), (99, 5)], 100) == 0
+    assert memory_peers.of_one([(50, 10), (100, 20), (100, 30)], 100) == 0
 
 
 def test_over_veths_the_peer_is_compared_with_our_best_driver():

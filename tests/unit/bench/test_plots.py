@@ -20,6 +20,9 @@ def peer(driver: str, more: dict, **given) -> Row:
 MADE = [
     Row("north", sessions=1_000, cycles_per_packet=120.0, floor=25.0, **CYCLES),
     peer("dpdk net_pcap", MEMORY, cycles_per_packet=900.0, **CYCLES),
+    Row(
+        "peer setup north", SWITCH, "dpdk net_pcap", 64, 1_000, mpps=0.25, more={"where": "memory"}
+    ),
     peer("af_packet", VETHS, mpps=0.1),
     peer("dpdk af_packet", VETHS, mpps=0.2),
     Row("latency 10 %", driver="af_xdp", value=40.0, floor=10.0, more={"load": 10, "us": US}),
@@ -46,6 +49,11 @@ def test_ratios_in_memory_and_over_veths_are_apart():
     over = traces(plots.veth_ratios(ROWS))
     assert [list(trace.y) for trace in over.values()] == [[3.0], [3.0]]
     assert len({trace.marker.color for trace in over.values()}) == 2
+
+
+def test_new_sessions_have_the_peer_of_this_run():
+    (bars,) = plots.setup(ROWS).data
+    assert dict(zip(bars.y, bars.x, strict=True))[f"{SWITCH}, this run, outwards"] == 0.25
 
 
 def test_latency_has_its_floor():
