@@ -12,7 +12,7 @@ import json
 import logging
 from typing import Any
 
-from pcg.drivers.nft_rules import COUNTERS, FAMILIES, TABLE, render
+from pcg.drivers.nft_rules import FAMILIES, TABLE, render
 from pcg.model.errors import BackendError
 from pcg.reconcile.host import Steering
 
@@ -80,15 +80,6 @@ class Nft:
         rule = {"family": "inet", "table": TABLE, "chain": STAMP, "comment": stamp}
         self._run([{"add": {"rule": {**rule, "expr": [{"return": None}]}}}])
 
-    def counts(self) -> dict[str, int]:
-        """Packets by named counter, of those that are there; they begin anew with every apply()."""
-        seen = {}
-        for family in FAMILIES:
-            listing = self._show({"counters": {"family": family, "table": TABLE}}) or []
-            found = [item["counter"] for item in listing if "counter" in item]
-            seen |= {c["name"]: c["packets"] for c in found if c["name"] in COUNTERS}
-        return seen
-
     def clear(self) -> None:
         """Take both tables away, as an uninstall does."""
         self._run(_gone())
@@ -98,14 +89,12 @@ class Nft:
 
     def _list(self, family: str) -> list[dict] | None:
         """Everything in one of our tables; None when it does not exist."""
-        return self._show({"table": {"family": family, "name": TABLE}})
-
-    def _show(self, what: dict) -> list[dict] | None:
-        rc, output, error = self._nft.json_cmd({"nftables": [{"list": what}]})
+        command = {"list": {"table": {"family": family, "name": TABLE}}}
+        rc, output, error = self._nft.json_cmd({"nftables": [command]})
         if rc and ABSENT in error:
             return None
         if rc:
-            raise _failed(f"list {what}", error)
+            raise _failed(f"list table {family} {TABLE}", error)
         return output["nftables"]
 
     def _run(self, commands: list[dict]) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
+from pcg.drivers import nft_counters
 from pcg.drivers.counters import Count, read_links
 from pcg.drivers.netlink import said
-from pcg.drivers.nft import Nft
 from pcg.drivers.nft_rules import COUNTERS
 from pcg.gateway.book import Book
 from pcg.model.errors import BackendError
@@ -47,13 +47,13 @@ class Watcher:
             return {"counters": self._book.view(), "error": self._error}
 
     def _run(self) -> None:
-        ip, nft = None, Nft()
+        ip = None
         while not self._end.is_set():
             try:
                 if ip is None:
                     with said("netlink"):
                         ip = IPRoute()
-                self._note(list(read(ip, nft, self._interfaces())), "")
+                self._note(list(read(ip, self._interfaces())), "")
             except BackendError as error:
                 self._note([], str(error))
             self._end.wait(self._every_s)
@@ -69,8 +69,8 @@ class Watcher:
                 self._book.note(counts, time.monotonic(), time.time())
 
 
-def read(ip: IPRoute, nft: Nft, interfaces: Iterable[str]) -> Iterator[Count]:
+def read(ip: IPRoute, interfaces: Iterable[str]) -> Iterator[Count]:
     """Everything that is counted outside the datapath. Raises BackendError."""
     yield from read_links(ip, interfaces)
-    for name, packets in nft.counts().items():
+    for name, packets in nft_counters.read().items():
         yield Count("nftables", name.split("_")[0], name, packets, COUNTERS[name].ends)

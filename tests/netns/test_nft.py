@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pcg.drivers import nft_counters
 from pcg.drivers.nft import Nft
 from pcg.drivers.nft_rules import COUNTERS, SERVICES
 from pcg.model.errors import BackendError
@@ -114,7 +115,7 @@ def test_many_owned_addresses(nft):
 def dropped(wires, chain: str) -> int:
     """Packets that our ingress rules of one chain kept from the kernel."""
     with wires.gw.inside():
-        counts = Nft().counts()
+        counts = nft_counters.read()
     return sum(n for name, n in counts.items() if name.startswith(f"{chain}_"))
 
 
@@ -180,7 +181,7 @@ def test_management_serves_ssh_and_the_others_are_silent(nft, inside):
 def test_closed_port_is_silent_too_and_counted(nft, inside):
     assert connects(inside, "10.0.0.10", SSH + 1) == "silence"
     assert connects(inside, "10.0.1.10", SSH) == "silence"
-    counts = nft.counts()
+    counts = nft_counters.read()
     assert counts["input_management"] >= 1  # the kernel may have sent its SYN again
     assert counts["input_uplink"] >= 1
     assert (counts["input_downlink"], counts["input_other"]) == (0, 0)
@@ -196,8 +197,19 @@ def test_metrics_are_served_on_management_alone(nft, inside):
         assert connects(inside, "10.0.1.10", 9464) == "silence"
 
 
+def test_counters_of_others_are_not_ours(nft, inside):
+    inside.gw.run(
+        "nft add table inet other; nft add counter inet other input_uplink '{ packets 7 bytes 9 }'"
+    )
+    assert nft_counters.read()["input_uplink"] == 0
+
+
+def test_counting_without_permission_is_an_error(inside):
+    assert unprivileged(nft_counters.read) == "nftables counters: Operation not permitted"
+
+
 def test_without_tables_nothing_is_counted(inside):
-    assert Nft().counts() == {}
+    assert nft_counters.read() == {}
 
 
 def test_our_own_connections_get_their_answers(nft, inside):
