@@ -16,5 +16,7 @@ void tcp_reset(struct worker *w, const struct pkt *p);
 
 // An ICMP error that belongs to a session: rewrite it and the packet inside it.
 enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e);
+// Another source and destination of the packet that an ICMP error quotes.
+void icmp_error_quote(const struct pkt *p, be32 src, be32 dst);
 // The key, reversed, of the packet that an ICMP error quotes. false: cut short or malformed.
 bool icmp_error_key(const struct pkt *p, uint32_t domain, union key *k);

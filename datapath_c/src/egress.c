@@ -7,6 +7,7 @@
 // there with constant length; what is older in front of it is overwritten. Only lengths, TOS,
 // source port and checksums differ from packet to packet.
 
+#include "answer.h"
 #include "dp.h"
 #include "rewrite.h"
 
@@ -41,8 +42,10 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	uint16_t delta = 0;
 	struct pkt *l;
 
-	if (p->flags & (PF_LOOPED | PF_ICMP_ERROR) || !to || w->loop.n == BURST)
+	if (p->flags & PF_LOOPED || !to || w->loop.n == BURST)
 		return drop(p, R_HAIRPIN_LOOP);
+	if (p->flags & PF_ICMP_ERROR) // what it quotes went the other way (RFC 5508 REQ-7)
+		icmp_error_quote(p, to->rec.secondary_be, from ? from->rec.address_be : ip->src);
 	if (from) {
 		delta = delta32(ip->src, from->rec.address_be);
 		ip->src = from->rec.address_be;

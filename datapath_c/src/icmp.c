@@ -100,6 +100,7 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	m = made_new(w, slot);
 	if (!m)
 		return;
+	m->flags |= PF_ICMP_ERROR;
 	put_ip(m, speaker, pkt_ip(p)->src, IPP_ICMP, len);
 	l4 = m->data + IP_HLEN;
 	memcpy(l4, &ic, sizeof(ic));

@@ -5,6 +5,9 @@
 // the quoted packet, reversed, is the key of the direction in which the error travels, and that
 // entry's answer fits both: its rewrite of the destination (or source) applies to the error's own
 // header, and the same address, as the quoted packet's source (or destination), inside it.
+//
+// Turned round inside (egress.c), an error and what it quotes are made again what the Internet
+// gateway would make of them (RFC 5508 REQ-7).
 
 #include "answer.h"
 #include "csum.h"
@@ -99,4 +102,36 @@ enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e)
 	wr16(icmp + 2, 0);
 	wr16(icmp + 2, (uint16_t)~csum_fold(csum_add_bytes(0, icmp, icmp_len)));
 	return PCGDP_NEXT;
+}
+
+// One address of the quoted packet; what changes in `icmp`'s sum by it is returned.
+static uint16_t swap_address(uint8_t *q, uint32_t len, size_t at, be32 to)
+{
+	struct ip_hdr *ip = (struct ip_hdr *)q;
+	uint16_t delta = delta32(rd32(q + at), to), sum = csum_apply(ip->csum, delta), inside = delta_add(delta, delta16(ip->csum, sum));
+	uint32_t l4 = IP_HLEN + (ip->proto == IPP_TCP ? 16 : 6);
+	bool has = (ip->proto == IPP_TCP || ip->proto == IPP_UDP) && len >= l4 + 2;
+	uint16_t before = has ? rd16(q + l4) : 0, after;
+
+	wr32(q + at, to);
+	ip->csum = sum;
+	if (!has || (ip->proto == IPP_UDP && !before))
+		return inside;
+	after = csum_apply(before, delta);
+	if (!after && ip->proto == IPP_UDP)
+		after = 0xffff; // RFC 768: zero says there is none
+	wr16(q + l4, after);
+	return delta_add(inside, delta16(before, after));
+}
+
+// Before   the ICMP error is final but for what it quotes; the quoted header is whole
+// After    that is from `src` to `dst`; a checksum that was right is right, one that was wrong stays so
+void icmp_error_quote(const struct pkt *p, be32 src, be32 dst)
+{
+	uint32_t len;
+	uint8_t *q = (uint8_t *)(uintptr_t)quoted(p, &len), *icmp = q - 8;
+	uint16_t delta = swap_address(q, len, offsetof(struct ip_hdr, src), src);
+
+	delta = delta_add(delta, swap_address(q, len, offsetof(struct ip_hdr, dst), dst));
+	wr16(icmp + 2, csum_apply(rd16(icmp + 2), delta));
 }

@@ -1,10 +1,10 @@
 """A workload dials an Elastic IP of ours: turned round inside, as the Internet gateway would."""
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 
-from tests.c.packets import answer, flow, ping, tcp, udp
-from tests.c.places import POOL_A, POOL_B, RED, SERVER, TWIN, WHOLE, A, B, C, R, Vm
+from tests.c.packets import answer, complaint, flow, inside, ping, ports, tcp, udp
+from tests.c.places import POOL_A, POOL_B, RED, SERVER, THIN, TWIN, WHOLE, A, B, C, R, Vm
 
 ELASTIC = {POOL_A.elastic, POOL_B.elastic}
 
@@ -79,18 +79,95 @@ def test_no_door_behind_the_address(world):
 
 
 @pytest.mark.parametrize(
-    "packet, reason",
+    "packet, reason, said",
     [
-        (udp(dst=SERVER.elastic, dport=7000, ttl=2), "TTL_EXPIRED"),
-        (udp(dst=SERVER.elastic, dport=7000, flags="DF", data=bytes(8930)), "TOO_BIG"),
+        (udp(dst=SERVER.elastic, dport=7000, ttl=2), "TTL_EXPIRED", (11, 0, 0)),
+        (
+            udp(dst=SERVER.elastic, dport=7000, flags="DF", data=bytes(1423)),
+            "TOO_BIG",
+            (3, 4, 1450),
+        ),
     ],
 )
-def test_what_ends_half_way_is_counted_once(world, packet, reason):
-    """The second half makes an ICMP error, and counts what became of it, too."""
-    world.down(A, packet)
-    drops = world.drops()
-    assert drops.pop(reason) == 1
-    assert sum(drops.values()) == world.dp.totals()["made"] == 1
+def test_what_ends_half_way_is_told_to_the_caller(world, packet, reason, said):
+    """By the address it dialled, about the packet as it sent it; the second half counts once."""
+    world.policy.nat["range"] = world.policy.nat["range"]._replace(target_be=THIN.record.address_be)
+    world.commit()
+    seen = one(world.down(A, packet))
+    assert (seen.ip.src, seen.ip.dst, seen.tep) == (SERVER.elastic, A.address, A.tep)
+    told = seen.ip[ICMP]
+    assert (told.type, told.code, told.nexthopmtu if told.code else 0) == said
+    quoted = inside(seen)
+    assert (quoted.src, quoted.dst, *ports(quoted)) == (A.address, SERVER.elastic, 1000, 7000)
+    assert world.drops() == {reason: 1}
+    assert world.dp.totals()["made"] == 1
+
+
+OPENERS = {
+    "udp": (udp(dst=SERVER.elastic, dport=7003), B),
+    "tcp": (tcp("S", dst=SERVER.elastic, dport=80), B),
+    "ping": (ping(dst=WHOLE.elastic, id_=77), C),
+    "reflexive": (udp(dst=TWIN.elastic), R),
+}
+
+
+class TestErrors:
+    """RFC 5508 REQ-7: "All NAT devices (i.e., Basic NAT as well as NAPT devices) MUST support the
+    traversal of hairpinned ICMP Error messages." REQ-7a: "the NAT device MUST translate the
+    destination IP address of the outer IP header to be same as the source IP address of the
+    embedded IP packet after the translation."
+    """
+
+    @pytest.mark.parametrize("packet, callee", OPENERS.values(), ids=OPENERS)
+    @pytest.mark.parametrize("quote", [28, 40, None])
+    def test_the_callee_complains(self, world, packet, callee, quote):
+        there = one(world.down(A, packet))
+        seen = one(world.down(callee, complaint(there, callee.address, quote=quote)))
+        assert (seen.ip.src, seen.ip.dst, seen.tep) == (packet.dst, A.address, A.tep)
+        assert (seen.ip[ICMP].type, seen.ip[ICMP].code) == (3, 3)
+        quoted = inside(seen)
+        assert quoted.src == seen.ip.dst
+        assert (quoted.src, quoted.dst, *ports(quoted)) == (A.address, packet.dst, *ports(packet))
+        assert world.drops() == {}
+
+    @pytest.mark.parametrize("packet, callee", OPENERS.values(), ids=OPENERS)
+    def test_the_caller_complains_about_the_answer(self, world, packet, callee):
+        there, back = call(world, A, packet, callee)
+        seen = one(world.down(A, complaint(back, A.address, code=4, mtu=1400)))
+        assert (seen.ip.src, seen.ip.dst, seen.tep) == (there.ip.src, callee.address, callee.tep)
+        assert seen.ip[ICMP].nexthopmtu == 1400
+        quoted = inside(seen)
+        assert (quoted.src, quoted.dst) == (callee.address, there.ip.src)
+        assert ports(quoted) == ports(there.ip)[::-1]
+
+    def test_udp_without_checksum_inside(self, world):
+        packet = udp(dst=SERVER.elastic, dport=7003)
+        packet[UDP].chksum = 0
+        there = one(world.down(A, packet))
+        seen = one(world.down(B, complaint(there, B.address)))
+        assert inside(seen).payload.chksum == 0
+
+    def test_a_wrong_checksum_is_not_made_right(self, world):
+        there = one(world.down(A, udp(dst=SERVER.elastic, dport=7003)))
+        packet = complaint(there, B.address)
+        packet[ICMP].chksum = 1
+        assert not world.down(B, packet)
+        assert world.drops() == {"IP_CHECKSUM": 1}
+
+    def test_neither_refreshes_nor_ends(self, world):
+        """RFC 5508 REQ-6, RFC 4787 REQ-12."""
+        there = one(world.down(A, udp(dst=SERVER.elastic, dport=7003)))
+        world.now_s = 299
+        assert world.down(B, complaint(there, B.address))
+        assert world.dp.totals()["sessions"] == 2
+        world.sweep(after_s=2)
+        assert world.dp.totals()["sessions"] == 0
+
+    def test_about_no_session_goes_nowhere(self, world):
+        there = one(world.down(A, udp(dst=SERVER.elastic, dport=7003)))
+        world.sweep(after_s=301)
+        assert not world.down(B, complaint(there, B.address))
+        assert sum(world.drops().values()) == 1
 
 
 @pytest.mark.parametrize("dst", [WHOLE.secondary, C.address], ids=["half way", "at the end"])
