@@ -91,7 +91,7 @@ soak: build ## property tests on new examples, the scenario ROUNDS times (10); s
 bench: build ## figures of the packet path; QUICK=1: in a minute; ARGS="--only north --sessions 1000"
 	$(PY) -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
-bench-peers: build ## the same packets through Linux and Open vSwitch, in turns, as root
+bench-peers: build ## the same packets through Linux and Open vSwitch, in turns, as root; ARGS="--only memory"
 	$(PY) -m bench.peers $(ARGS)
 
 lab-up: build ## raise the lab and leave it up
