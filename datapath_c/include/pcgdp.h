@@ -260,6 +260,23 @@ struct pcgdp_session {
 	uint64_t fwd_packets, fwd_bytes, rev_packets, rev_bytes;
 };
 
+enum pcgdp_event_kind { PCGDP_SESSION_BEGAN = 1, PCGDP_SESSION_ENDED = 2 };
+
+struct pcgdp_event {        // of a session, seen from its workload: inside, what stands for it outside, the peer
+	uint64_t at_ns;         // monotonic; an end is noted when housekeeping comes by
+	uint64_t out_packets, out_bytes, in_packets, in_bytes; // of an end; out: from the workload
+	uint32_t session;       // its number, which another one may have after its end
+	uint32_t vrf;
+	uint32_t inside_be, outside_be, peer_be;
+	uint32_t nat_id, fw_id; // 0: none
+	uint32_t age_s;         // of an end
+	uint16_t inside_port, outside_port, peer_port;
+	uint8_t kind, protocol; // kind: enum pcgdp_event_kind
+	uint8_t from_uplink;    // 1: the peer opened it
+	uint8_t continued;      // 1: it takes over from one that goes another way, or by another rule, now
+	uint8_t log, reserved;  // log: a rule of it says so
+};
+
 struct pcgdp_trace_filter { // zero fields are any; addresses match inner source or destination
 	uint32_t address_be, peer_be;
 	uint32_t vni;
@@ -360,6 +377,10 @@ int pcgdp_performance(struct pcgdp *dp, struct pcgdp_performance *out, uint32_t 
 int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n); // returns the count
 int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, PUBLICS, NAT, FIREWALL; returns the count
 int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out, uint32_t n); // returns the count; cursor starts at 0
+// Sessions that began and ended since the last call, each once; returns the count. keep: how many
+// each worker holds ready until then, a power of two; another one than before begins anew, 0 is off.
+// lost: since that began.
+int pcgdp_events(struct pcgdp *dp, uint32_t keep, struct pcgdp_event *out, uint32_t n, uint64_t *lost);
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns); // one ageing round; the housekeeping thread calls it itself once started
 const char *pcgdp_reason_name(uint32_t reason); // NULL past the last
 const char *pcgdp_reason_text(uint32_t reason);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "dp.h"
+#include "events.h"
 #include "tap.h"
 #include "trace.h"
 
@@ -119,6 +120,7 @@ void pcgdp_close(struct pcgdp *dp)
 	if (dp->tracer)
 		tap_free(dp->tracer->tap);
 	free(dp->tracer);
+	events_free(dp->events);
 	free(dp->touches.at);
 	arena_close(&dp->arena);
 	free(dp);

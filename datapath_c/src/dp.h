@@ -41,6 +41,7 @@ struct pcgdp {
 	uint32_t n_counters;
 	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
 	struct tracer *tracer;
+	struct events *events; // NULL: nobody wants them
 
 	pthread_mutex_t touching;
 	struct touch_list touches; // what must be marked: a commit adds, housekeeping takes

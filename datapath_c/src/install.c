@@ -5,6 +5,7 @@
 
 #include "csum.h"
 #include "dp.h"
+#include "events.h"
 #include "find.h"
 #include "outside.h"
 
@@ -216,6 +217,8 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	rc = session_publish(t, s, mk->hash, &there);
 	if (!rc) {
 		BUMP(&w->c.sessions_made, 1);
+		if (UNLIKELY(LOAD(&w->dp->events) != NULL))
+			event_began(w, s, old != NONE);
 		mk->p->flags |= PF_NEW;
 		return use(mk->p, t, 2 * s + !key_equal(&mk->p->key, k));
 	}

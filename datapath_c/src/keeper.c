@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "dp.h"
+#include "events.h"
 #include "install.h"
 
 enum { RECLAIM = 256, EACH_MS = 50, ROUNDS_PER_S = 1000 / EACH_MS };
@@ -43,6 +44,7 @@ void quiesce(struct pcgdp *dp)
 // ---- taking apart ----
 
 struct reclaim {
+	uint64_t now_ns;
 	uint32_t session[RECLAIM], n;
 	uint32_t mapping[RECLAIM], n_mappings;
 };
@@ -87,6 +89,7 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 
 		if (t->cold[s].published) {
 			add_totals(dp, s);
+			event_ended(dp, s, r->now_ns);
 			dp->sessions_ended++;
 		}
 		if (m != NONE)
@@ -136,7 +139,7 @@ static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *
 // Sessions first to first + n - 1; the slice that reaches the end completes a round.
 void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n)
 {
-	struct reclaim r = {.n = 0};
+	struct reclaim r = {.now_ns = now_ns};
 	uint32_t high, now_s = seconds_of(dp, now_ns);
 
 	pthread_mutex_lock(&dp->sweeping);

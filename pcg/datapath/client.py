@@ -152,6 +152,14 @@ class Client:
                 return
             yield from pack.unpack("session", data)
 
+    def events(self, keep: int) -> tuple[list[Any], int]:
+        """Sessions that began and ended since the last call, as records; how many were lost.
+
+        keep  how many each worker holds until then, a power of two; 0 ends it. One reader at a time
+        """
+        lost, (data,) = self._call("events", keep=keep)
+        return pack.unpack("event", data), lost
+
     # ---- looking at packets ----
 
     def trace_start(self, wanted: pack.TraceFilter, packets: int) -> None:

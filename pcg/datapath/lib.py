@@ -17,6 +17,7 @@ from pcg.reconcile import records
 
 ERROR_LEN = 256
 CHUNK = 65_536  # records of a table copied out by one call
+EVENTS_AT_ONCE = 16_384
 PAGE = 4096  # sessions, counters
 
 
@@ -195,6 +196,16 @@ class Datapath(Frames):
             if not data:
                 return seen
             seen += views.views("session", data)
+
+    def events_raw(self, keep: int, n: int = EVENTS_AT_ONCE) -> tuple[bytes, int]:
+        """Packed session events since the last call, up to n, and how many were lost; keep: see
+        pcgdp_events()."""
+        array, lost = self.ffi.new("struct pcgdp_event[]", n), self.ffi.new("uint64_t *")
+        got = ensure(self.lib.pcgdp_events(self._dp, keep, array, n, lost), "session events")
+        return bytes(self.ffi.buffer(array)[0 : got * pack.size("event")]), lost[0]
+
+    def events(self, keep: int) -> list[dict]:
+        return views.views("event", self.events_raw(keep)[0])
 
     def sweep(self, now_ns: int) -> None:
         """One ageing round, as housekeeping does by itself once started."""

@@ -47,6 +47,11 @@ def _sessions(dp: Datapath, args: dict, _arrays: list[bytes]) -> Answer:
     return Answer(cursor, (data,))
 
 
+def _events(dp: Datapath, args: dict, _arrays: list[bytes]) -> Answer:
+    data, lost = dp.events_raw(args["keep"])
+    return Answer(lost, (data,))
+
+
 def _trace_start(dp: Datapath, args: dict, arrays: list[bytes]) -> Answer:
     (wanted,) = pack.unpack("trace_filter", arrays[0])
     dp.trace_start(args["packets"], wanted)
@@ -66,6 +71,7 @@ OPERATIONS: dict[str, Operation] = {
     "nics": lambda dp, args, arrays: Answer(dp.nics()),
     "counters": lambda dp, args, arrays: Answer(dp.counters(args["table"])),
     "sessions": _sessions,
+    "events": _events,
     "trace_start": _trace_start,
     "trace_read": lambda dp, args, arrays: Answer(None, (dp.trace_raw(),)),
     "explain": lambda dp, args, arrays: Answer(None, dp.explain_raw(args["role"], arrays[0])),

@@ -3,7 +3,10 @@
 from pcg.datapath.client import Client
 from pcg.gateway.exposition import Exposition
 from pcg.gateway.facts import Facts, interfaces, management_address
+from pcg.gateway.first_seen import FirstSeen
+from pcg.gateway.json_log import JsonLog
 from pcg.gateway.metrics import Metrics
+from pcg.gateway.session_log import SessionLog
 from pcg.gateway.watcher import Watcher
 from pcg.model.settings import GatewaySettings
 
@@ -20,6 +23,16 @@ class Observer:
         metrics = Metrics(self._client, lambda: self._facts, self.watcher.view)
         self._exposition = Exposition(metrics, settings.metrics)
         self.watcher.start()
+        self._sessions = self._session_log(settings) if settings.first_seen else None
+
+    def _session_log(self, settings: GatewaySettings) -> SessionLog:
+        wanted = settings.first_seen
+        limits = wanted.destinations, wanted.per_workload
+        first_seen = FirstSeen(settings.id, *limits, lambda: self._facts)
+        out = JsonLog(wanted.log, wanted.log_mib << 20)
+        made = SessionLog(self._client, first_seen, out)
+        made.start()
+        return made
 
     def tell(self, facts: Facts, now: float) -> None:
         """Of the control loop, after each of its steps; never blocks. `now`: monotonic seconds."""
@@ -29,4 +42,6 @@ class Observer:
     def close(self) -> None:
         self._exposition.close()
         self.watcher.close()
+        if self._sessions:
+            self._sessions.close()
         self._client.close()

@@ -64,6 +64,7 @@ class Programs:
         if program == "gateway":
             found |= {"datapath": self.socket("datapath"), "control": self.socket("gateway")}
             found |= {"state": "state"}
+            found["first_seen"] |= {"log": "first-seen.jsonl"}
         if program == "datapath":
             found |= {"control": self.socket("datapath"), "arena": str(self.layout.arena)}
             for port in found["ports"]:

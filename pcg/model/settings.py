@@ -41,6 +41,13 @@ class ControllerLink(Value):
     hold_s: Seconds = 5.0  # silent for longer: connect again
 
 
+class FirstSeen(Value):
+    log: File  # JSON lines
+    destinations: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 262_144  # kept in memory
+    per_workload: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256  # of these at most
+    log_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 100  # then it becomes LOG.1
+
+
 class GatewaySettings(Value):
     id: Id  # must be the desired state's gateway.id
     controller: ControllerLink
@@ -50,6 +57,7 @@ class GatewaySettings(Value):
     control: Endpoint = "ipc:///run/pcg/gateway.sock"  # pcgctl asks here
     resync_s: Seconds = 30.0  # re-read what the backends hold
     metrics: TcpPort = 9464  # http://MANAGEMENT ADDRESS:PORT/metrics for Prometheus; 0: none
+    first_seen: FirstSeen | None = None  # log of destinations new to a workload; none: no log
     log_level: LogLevel = "info"
 
 

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// events.c - see events.h.
+
+#include "events.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "dp.h"
+
+enum { KEEPERS = PCGDP_WORKERS_MAX + 1, RINGS = KEEPERS + 1, KEEP_MAX = 1 << 24 };
+
+struct event_ring {
+	uint64_t head __attribute__((aligned(LINE)));
+	uint64_t lost;
+	uint64_t tail __attribute__((aligned(LINE)));
+};
+
+struct events {
+	uint32_t keep; // of each ring; a power of two
+	size_t bytes;
+	struct pcgdp_event *at; // RINGS * keep
+	struct event_ring ring[RINGS];
+};
+
+// The next place to write to, or NULL: it is lost.
+static struct pcgdp_event *room(struct events *e, uint32_t id)
+{
+	struct event_ring *r = &e->ring[id];
+
+	if (r->head - LOAD(&r->tail) == e->keep) {
+		BUMP(&r->lost, 1);
+		return NULL;
+	}
+	return &e->at[(size_t)id * e->keep + (r->head & (e->keep - 1))];
+}
+
+// Seen from the workload: it is inside, whoever opened the session.
+static void describe(struct pcgdp *dp, uint32_t s, struct pcgdp_event *ev)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
+	bool uplink = session_from_uplink(t, s);
+	const union key *from_inside = uplink ? &rev->key : &fwd->key, *from_peer = uplink ? &fwd->key : &rev->key;
+	const struct cold *c = &t->cold[s];
+
+	*ev = (struct pcgdp_event){.session = s, .vrf = session_vrf(t, s), .protocol = (uint8_t)proto_of(&fwd->key),
+		.from_uplink = uplink, .log = c->log, .inside_be = from_inside->src, .inside_port = ntohs(from_inside->sport),
+		.outside_be = from_peer->dst, .outside_port = ntohs(from_peer->dport), .peer_be = from_peer->src,
+		.peer_port = ntohs(from_peer->sport), .nat_id = c->nat_id, .fw_id = c->fw_id};
+}
+
+void event_began(struct worker *w, uint32_t session, bool continued)
+{
+	struct events *e = LOAD(&w->dp->events);
+	struct pcgdp_event *ev = e ? room(e, w->id) : NULL;
+
+	if (!ev)
+		return;
+	describe(w->dp, session, ev);
+	ev->kind = PCGDP_SESSION_BEGAN;
+	ev->continued = continued;
+	ev->at_ns = w->now_ns;
+	STORE(&e->ring[w->id].head, e->ring[w->id].head + 1);
+}
+
+void event_ended(struct pcgdp *dp, uint32_t session, uint64_t now_ns)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	const struct entry *fwd = &t->e[2 * session], *rev = fwd + 1, *out = fwd, *in = rev;
+	struct events *e = LOAD(&dp->events);
+	struct pcgdp_event *ev = e ? room(e, KEEPERS) : NULL;
+
+	if (!ev)
+		return;
+	describe(dp, session, ev);
+	if (ev->from_uplink) {
+		out = rev;
+		in = fwd;
+	}
+	ev->kind = PCGDP_SESSION_ENDED;
+	ev->at_ns = now_ns;
+	ev->age_s = seconds_of(dp, now_ns) - t->cold[session].made_s;
+	ev->out_packets = PEEK(&out->packets);
+	ev->out_bytes = PEEK(&out->bytes);
+	ev->in_packets = PEEK(&in->packets);
+	ev->in_bytes = PEEK(&in->bytes);
+	STORE(&e->ring[KEEPERS].head, e->ring[KEEPERS].head + 1);
+}
+
+// ---- the reader ----
+
+void events_free(struct events *e)
+{
+	if (!e)
+		return;
+	if (e->at)
+		munmap(e->at, e->bytes);
+	free(e);
+}
+
+static struct events *events_new(uint32_t keep)
+{
+	struct events *e = aligned_alloc(LINE, (sizeof(*e) + LINE - 1) & ~(size_t)(LINE - 1));
+	void *at;
+
+	if (!e)
+		return NULL;
+	memset(e, 0, sizeof(*e));
+	e->keep = keep;
+	e->bytes = (size_t)RINGS * keep * sizeof(*e->at);
+	// what no worker writes to is never taken from the machine
+	at = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED) {
+		free(e);
+		return NULL;
+	}
+	e->at = at;
+	return e;
+}
+
+// Workers may hold the old rings until they are quiescent, housekeeping until its walk is over.
+static int replace(struct pcgdp *dp, uint32_t keep)
+{
+	struct events *old = dp->events, *e = keep ? events_new(keep) : NULL;
+
+	if (keep && !e)
+		return -ENOMEM;
+	STORE(&dp->events, e);
+	quiesce(dp);
+	pthread_mutex_lock(&dp->sweeping);
+	pthread_mutex_unlock(&dp->sweeping);
+	events_free(old);
+	return 0;
+}
+
+static uint32_t drain(struct events *e, uint32_t id, struct pcgdp_event *out, uint32_t n)
+{
+	struct event_ring *r = &e->ring[id];
+	uint64_t head = LOAD(&r->head);
+	uint32_t got = 0;
+
+	for (; r->tail + got != head && got < n; got++)
+		out[got] = e->at[(size_t)id * e->keep + ((r->tail + got) & (e->keep - 1))];
+	STORE(&r->tail, r->tail + got);
+	return got;
+}
+
+int pcgdp_events(struct pcgdp *dp, uint32_t keep, struct pcgdp_event *out, uint32_t n, uint64_t *lost)
+{
+	uint32_t got = 0;
+	int rc = 0;
+
+	if (keep > KEEP_MAX || keep & (keep - 1))
+		return -EINVAL;
+	*lost = 0;
+	pthread_mutex_lock(&dp->control);
+	if (keep != (dp->events ? dp->events->keep : 0))
+		rc = replace(dp, keep);
+	for (uint32_t i = 0; dp->events && i < RINGS; i++) {
+		got += drain(dp->events, i, out + got, n - got);
+		*lost += PEEK(&dp->events->ring[i].lost);
+	}
+	pthread_mutex_unlock(&dp->control);
+	return rc ? rc : (int)got;
+}

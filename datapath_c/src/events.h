@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// events.h - sessions that began and ended, for whoever keeps a log of them.
+//
+// A ring for each worker (sessions begin there) and one for housekeeping (they end there), each with
+// one writer and one reader. Off, there is no ring: a new session asks for a pointer, nothing else
+// does. A reader that is too slow costs events, which are counted.
+#pragma once
+
+#include "worker.h"
+
+struct events;
+
+void event_began(struct worker *w, uint32_t session, bool continued); // just published, by this worker
+void event_ended(struct pcgdp *dp, uint32_t session, uint64_t now_ns); // nobody looks at it any more; under `sweeping`
+void events_free(struct events *e);

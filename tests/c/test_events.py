@@ -1,0 +1,144 @@
+"""events.c: every session that begins and ends is told once, or counted as lost."""
+
+import pytest
+
+from pcg.datapath import views
+from pcg.model.errors import BackendError
+from pcg.reconcile import records as r
+from tests.c.packets import answer, ping, tcp, udp
+from tests.c.places import NET, PLAIN, SERVER, A, B, ip
+from tests.c.world import numbered, over
+
+KEEP = 1024
+
+
+@pytest.fixture
+def events(world):
+    """Ask for them: the first time begins it."""
+    world.dp.events(KEEP)
+    return lambda: world.dp.events(KEEP)
+
+
+def of(event, *fields):
+    return tuple(event[field] for field in fields)
+
+
+ENDS = ("inside", "inside_port", "outside", "outside_port", "peer", "peer_port")
+
+
+def test_one_that_begins_and_ends(world, events):
+    (out,) = world.down(A, udp())
+    world.up(answer(out))
+    (began,) = events()
+    (session,) = world.dp.sessions()
+    assert of(began, "kind", "protocol", "vrf") == ("began", "udp", 0)
+    outside = session["rev_dst"], session["rev_dport"]
+    assert of(began, *ENDS) == (A.address, 1000, *outside, NET, 53)
+    assert of(began, "session", "nat_id", "fw_id") == (session["index"], 9, 0)
+    assert of(began, "from_uplink", "continued", "out_packets") == (False, False, 0)
+    assert began["at_ns"] == world.now_ns
+    assert began["outside"].startswith("10.99.1.1")
+    world.sweep(400)
+    (ended,) = events()
+    assert of(ended, "kind", *ENDS) == ("ended", *of(began, *ENDS))
+    assert of(ended, "out_packets", "in_packets", "age_s") == (1, 1, 400)
+    counted = (session["fwd_bytes"], session["rev_bytes"])
+    assert of(ended, "out_bytes", "in_bytes") == counted
+    assert min(counted) > 20
+    assert events() == []
+
+
+def test_one_that_the_peer_opened_is_told_from_the_workload_too(world, events):
+    world.up(udp(NET, SERVER.secondary, dport=7000))
+    (began,) = events()
+    assert of(began, *ENDS) == (B.address, 9000, SERVER.secondary, 7000, NET, 1000)
+    assert began["from_uplink"]
+    world.sweep(400)
+    (ended,) = events()
+    assert of(ended, "in_packets", "out_packets") == (1, 0)
+
+
+def test_one_that_is_not_translated_is_outside_what_it_is_inside(world, events):
+    world.down(PLAIN, udp(src=PLAIN.address))
+    (began,) = events()
+    assert of(began, *ENDS) == (PLAIN.address, 1000, PLAIN.address, 1000, NET, 53)
+
+
+def test_pings_and_the_next_packets_of_a_session(world, events):
+    world.down(A, ping())
+    world.down(A, ping(seq=2))
+    (began,) = events()
+    assert of(began, "protocol", "inside_port") == ("icmp", 7)
+
+
+def test_what_needs_no_session_is_no_event(world, events):
+    world.down(A, udp(dst=B.address))
+    world.down(A, udp(ttl=1))
+    world.dp.explain("downlink", b"")
+    assert events() == []
+
+
+def test_one_that_goes_another_way_continues(world, events):
+    world.down(A, tcp("S"))
+    events()
+    world.dp.put("nexthops", [r.Nexthops(ip("10.99.1.9"), bytes.fromhex("0e0000000009"), 1)])
+    world.policy.routes["default"] = r.Routes(0, bytes(4), 0, 0, ip("10.99.1.9"), 0)
+    world.commit()
+    world.dp.inject("downlink", [over(A, tcp("A"))], world.now_ns)
+    world.sweep()
+    began, ended = events()
+    assert of(began, "kind", "continued") == ("began", True)
+    assert of(ended, "kind", "session") != of(began, "kind", "session")
+    assert of(ended, *ENDS) == of(began, *ENDS)
+
+
+def test_a_rules_log_is_in_it(world, events):
+    world.policy.nat["snat"] = world.policy.nat["snat"]._replace(log=1)
+    world.commit()
+    world.down(A, udp())
+    assert [e["log"] for e in events()] == [True]
+
+
+def test_who_does_not_read_loses_and_the_count_says_how_many(world):
+    world.dp.events(16)
+    world.inject("downlink", *numbered([(n, 53) for n in range(1, 101)]))
+    data, lost = world.dp.events_raw(16)
+    assert len(world.dp.events(16)) == 0
+    size = len(data) // 16
+    assert len(data) == 16 * size
+    assert lost == 84
+    assert world.dp.totals()["sessions"] == 100, "the path does not wait"
+    world.sweep(400)
+    data, lost = world.dp.events_raw(16)
+    assert (len(data), lost) == (16 * size, 84 + 84)
+
+
+def test_a_page_at_a_time_in_order(world):
+    world.dp.events(256)
+    seen = []
+    for at in range(0, 3000, 100):
+        world.inject("downlink", *numbered([(n, 53) for n in range(1 + at, 101 + at)]))
+        data, lost = world.dp.events_raw(256, 30)
+        while data:
+            assert lost == 0
+            seen += [e["inside_port"] for e in views.views("event", data)]
+            data, lost = world.dp.events_raw(256, 30)
+    assert seen == list(range(1, 3001))
+
+
+def test_off_is_off_and_another_size_begins_anew(world):
+    world.down(A, udp())
+    assert world.dp.events(64) == []
+    world.down(A, udp(sport=2))
+    assert world.dp.events(128) == []
+    world.down(A, udp(sport=3))
+    assert len(world.dp.events(128)) == 1
+    assert world.dp.events(0) == []
+    world.down(A, udp(sport=4))
+    assert world.dp.events(128) == []
+
+
+@pytest.mark.parametrize("keep", [3, 1000, 1 << 25])
+def test_sizes_that_are_none(world, keep):
+    with pytest.raises(BackendError):
+        world.dp.events(keep)
