@@ -94,7 +94,7 @@ def _panel(way: str, rows: list[dict]) -> list[go.Scatter]:
     mine = {"line": {"color": BLUE, "width": 3}, "marker": {"size": 8, "color": BLUE}}
     ours = [r["cycles_per_packet"] for r in rows]
     text = [f"{value:.0f}" for value in ours]
-    more = {"text": text, "textposition": "bottom center", "textfont": {"color": BLUE}}
+    more = {"text": text, "textposition": "top center", "textfont": {"color": BLUE}}
     return [*traces, _scatter(OURS, x, ours, "lines+markers+text", **mine, **more)]
 
 
@@ -172,9 +172,9 @@ def setup(rows: list[dict]) -> go.Figure:
     text = [f"{value:.2f}" for value in values]
     figure = go.Figure(go.Bar(x=values, y=names, orientation="h", text=text, marker_color=colours))
     figure.update_traces(textposition="outside", cliponaxis=False)
-    for bar, name in ((2, "bar, 1,000 rules"), (3, "bar, none")):
-        figure.add_vline(bar, line={"color": BAR, "width": 2, "dash": "dash"})
-        figure.add_annotation(x=bar, y=1.06, yref="paper", text=name, showarrow=False)
+    for bar, name, side in ((2, "bar, 1,000 rules", "right"), (3, "bar, none", "left")):
+        figure.add_vline(bar, line={"color": BAR, "width": 2, "dash": "dash"}, layer="below")
+        figure.add_annotation(x=bar, y=1.06, yref="paper", text=name, showarrow=False, xanchor=side)
     figure.update_annotations(font={"size": 12, "color": BAR})
     figure.update_xaxes(title="million new sessions a second, one core", range=[0, 3.6])
     return styled(figure, margin_l=190)
