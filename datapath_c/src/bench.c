@@ -149,6 +149,9 @@ static int lane_open(struct lane *l)
 	while (longest + TUNNEL + HEADROOM > l->stride)
 		l->stride += b->stride ? l->stride : 2 * STRIDE; // stays an odd multiple of 64
 	bytes = ((size_t)b->frames * l->stride + HUGE_PAGE) & ~(HUGE_PAGE - 1);
+	pthread_mutex_lock(&l->dp->control);
+	l->tep = l->dp->cfg->local.tep_be;
+	pthread_mutex_unlock(&l->dp->control);
 	l->random = 88172645463325252ull + 7919 * l->id;
 	l->pool = aligned_alloc(HUGE_PAGE, bytes);
 	l->order = malloc(b->frames * sizeof(*l->order));

@@ -18,6 +18,7 @@ struct lane { // one worker's part
 	const struct pcgdp_bench *what;
 	const struct pcgdp_flow *flows;
 	uint32_t n_flows, id;
+	be32 tep;           // ours; between passes a commit may free the policy that says so
 	uint64_t random;
 	uint8_t *pool;
 	uint32_t stride, *order; // which buffer a frame lies in

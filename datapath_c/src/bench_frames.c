@@ -62,7 +62,7 @@ static void put_packet(uint8_t *at, const struct pcgdp_flow *f, uint32_t size, u
 static void put_tunnel(const struct lane *l, uint8_t *at, const struct pcgdp_flow *f, uint32_t size)
 {
 	const struct pcgdp_bench *b = l->what;
-	be32 tep = l->dp->cfg->local.tep_be;
+	be32 tep = l->tep;
 	uint32_t udp_len = TUNNEL - ETH_HLEN_ - IP_HLEN + size;
 	uint8_t *l4 = at + ETH_HLEN_ + IP_HLEN;
 	struct udp_hdr uh = {.sport = htons((uint16_t)(0xc000 | (f->sport * 40503u ^ f->src_be >> 16))), .dport = htons(GENEVE_PORT), .len = htons((uint16_t)udp_len)};
