@@ -10,18 +10,19 @@ static be16 match_port(uint8_t proto, be16 port)
 	return proto == IPP_TCP || proto == IPP_UDP ? port : 0; // an ICMP identifier is no port
 }
 
-uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst)
+static uint32_t slot_by(const struct arena *a, const struct pcgdp_routes *r)
 {
-	const struct pcgdp_routes *r;
 	uint32_t hop;
 
-	if (public_of_elastic(c, dst))
-		return SLOT_HAIRPIN;
-	r = route_find(c, v, dst);
 	if (!r || r->kind != PCGDP_VIA_UPLINK)
 		return 0;
 	hop = nexthop_find(a, r->next_hop_be);
 	return hop == NONE ? 0 : nexthop_slot(a, hop);
+}
+
+uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst)
+{
+	return public_of_elastic(c, dst) ? SLOT_HAIRPIN : slot_by(a, route_find(c, v, dst));
 }
 
 static bool leaves_by_uplink(const struct config *c, const struct vrf *v, be32 dst)
@@ -83,14 +84,20 @@ static void translate_source(const struct config *c, const struct pcgdp_nat *r, 
 		d->reason = R_NAT_PROTOCOL;
 }
 
+static bool is_routed(const struct config *c, uint32_t vni)
+{
+	const struct segment *seg = segment_of_vni(c, vni);
+
+	return seg && seg->rec.flags & PCGDP_ROUTED;
+}
+
+// By the uplink: d->slot says where to, 0: not known yet.
 static void leave(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
 {
 	uint8_t proto = (uint8_t)k->domain_proto;
 	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
-	const struct segment *seg = segment_of_vni(c, a->ports[d->src_port].rec.vni);
 	const struct pcgdp_nat *r = nat_out(c, v, &f);
 
-	d->slot = slot_outwards(c, a, v, k->dst);
 	d->back_slot = port_slot(d->src_port);
 	d->rule = r;
 	if (r) {
@@ -99,7 +106,7 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	}
 	if (r && r->action != PCGDP_NO_SNAT)
 		translate_source(c, r, &f, d);
-	else if (!r && !(seg && seg->rec.flags & PCGDP_ROUTED))
+	else if (!r && !is_routed(c, a->ports[d->src_port].rec.vni))
 		d->reason = R_NO_NAT; // no overlay source leaves untranslated but by a rule or a routed segment
 	if (d->reason != R_OK)
 		return;
@@ -142,6 +149,7 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 		return;
 	}
 	if (public_of_elastic(c, k->dst)) {
+		d->slot = SLOT_HAIRPIN;
 		leave(c, a, v, k, d);
 		return;
 	}
@@ -149,6 +157,7 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 	if (!r) {
 		d->reason = R_NO_ROUTE;
 	} else if (r->kind == PCGDP_VIA_UPLINK) {
+		d->slot = slot_by(a, r);
 		leave(c, a, v, k, d);
 	} else {
 		d->stateless = true;

@@ -114,6 +114,20 @@ enum pcgdp_verdict first_one(struct worker *w, struct pkt *p)
 	return v;
 }
 
+// Which hashes have been met in this burst: a few say yes that have not, none says no that has.
+struct met {
+	uint64_t bits[4];
+};
+
+static bool met_before(struct met *m, uint64_t hash)
+{
+	uint64_t *word = &m->bits[hash >> 8 & 3], bit = 1ull << (hash & 63);
+	bool met = *word & bit;
+
+	*word |= bit;
+	return met;
+}
+
 static uint32_t find(const struct worker *w, const struct pkt *p)
 {
 	const struct session_table *t = &w->dp->arena.sessions;
@@ -132,9 +146,11 @@ static uint32_t decide_all(struct worker *w, struct burst *b, struct pkt **list,
 
 		if (p->flags & (PF_STATELESS | PF_ICMP_ERROR) || !opens(p))
 			continue;
-		p->number = find(w, p);
-		if (p->number != NONE)
-			continue;
+		if (UNLIKELY(LOAD(&bucket_of(&w->dp->arena.sessions.index, p->hash)->next))) { // its first bucket had none
+			p->number = find(w, p);
+			if (p->number != NONE)
+				continue;
+		}
 		p->flags |= PF_DECIDED;
 		settle_one(b, p, decide_first(w, p, &mk[k]));
 		if (!mk[k].p)
@@ -148,6 +164,7 @@ static uint32_t decide_all(struct worker *w, struct burst *b, struct pkt **list,
 void first_burst(struct worker *w, struct burst *b, struct pkt **list, uint32_t n)
 {
 	struct making mk[BURST];
+	struct met met = {{0}};
 	struct stock st;
 	uint32_t draw = 0, k = decide_all(w, b, list, n, mk, &draw);
 
@@ -157,7 +174,7 @@ void first_burst(struct worker *w, struct burst *b, struct pkt **list, uint32_t 
 	for (uint32_t i = 0; i < k; i++) {
 		struct pkt *p = mk[i].p;
 
-		p->number = i ? find(w, p) : NONE;
+		p->number = met_before(&met, p->hash) ? find(w, p) : NONE;
 		if (p->number != NONE) // the session of a packet before it
 			p->flags &= (uint16_t)~PF_DECIDED;
 		else

@@ -28,31 +28,22 @@ static void entry_fill(struct entry *e, const union key *k, const struct answer 
 {
 	be32 old_addr = an->op & OP_SRC ? k->src : k->dst;
 	be16 old_port = an->op & OP_SRC ? k->sport : k->dport;
+	uint16_t address = an->op ? delta32(old_addr, an->addr) : 0, port = delta16(old_port, an->port), l4 = 0;
+	uint8_t csum_off = 0xff, port_off = 0xff;
 	uint32_t proto = proto_of(k);
-	uint16_t address = an->op ? delta32(old_addr, an->addr) : 0;
 
-	memset(e, 0, sizeof(*e));
-	e->key = *k;
-	e->op = an->op;
-	e->slot = an->slot;
-	e->src_slot = an->src_slot;
-	e->in_vni = an->in_vni;
-	e->last_s = now_s;
-	e->new_addr = an->addr;
-	e->new_port = an->port;
-	e->csum_off = e->port_off = 0xff;
-	e->l3_delta = delta_add(address, DELTA_TTL);
-	if (!an->op)
-		return;
-	if (proto == IPP_TCP || proto == IPP_UDP) {
-		e->csum_off = proto == IPP_TCP ? 16 : 6;
-		e->port_off = an->op & OP_SRC ? 0 : 2;
-		e->l4_delta = delta_add(address, delta16(old_port, an->port));
-	} else if (proto == IPP_ICMP) {
-		e->csum_off = 2;
-		e->port_off = 4;
-		e->l4_delta = delta16(old_port, an->port);
+	if (an->op && (proto == IPP_TCP || proto == IPP_UDP)) {
+		csum_off = proto == IPP_TCP ? 16 : 6;
+		port_off = an->op & OP_SRC ? 0 : 2;
+		l4 = delta_add(address, port);
+	} else if (an->op && proto == IPP_ICMP) {
+		csum_off = 2;
+		port_off = 4;
+		l4 = port;
 	}
+	*e = (struct entry){.key = *k, .new_addr = an->addr, .new_port = an->port, .l3_delta = delta_add(address, DELTA_TTL),
+		.l4_delta = l4, .op = an->op, .slot = an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
+		.csum_off = csum_off, .port_off = port_off};
 }
 
 // What the other side answers to: `addr` and `port` are what the session rewrites to.

@@ -59,7 +59,8 @@ static bool draw(struct worker *w, const struct making *mk, struct mapping *m)
 
 static void mapping_fill(struct mapping *m, const union key *k, uint32_t nat_id)
 {
-	*m = (struct mapping){.src = k->src, .sport = k->sport, .nat_id = (uint16_t)nat_id, .domain_proto = k->domain_proto};
+	*m = (struct mapping){.src = k->src, .sport = k->sport, .nat_id = (uint16_t)nat_id, .domain_proto = k->domain_proto,
+		.contacted = {k->dst}, .next_contact = 1};
 }
 
 // Make one in a record of the stock. 0; -EEXIST: another worker was first; -1: *reason.

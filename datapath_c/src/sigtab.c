@@ -79,6 +79,7 @@ static void chain_trim(struct sigtab *t, struct bucket *first)
 int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there)
 {
 	struct bucket *first = bucket_of(t, h), *b = first, *room = NULL;
+	unsigned place = 0; // in `room`
 	uint16_t sig = sig_of(h);
 	int rc = 0;
 
@@ -93,19 +94,21 @@ int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal
 				goto out;
 			}
 		}
-		if (!room && sig_match(b, 0))
-			room = b;
-		if (!b->next)
+		if (LIKELY(!room)) {
+			unsigned empty = sig_match(b, 0);
+
+			room = empty ? b : NULL;
+			place = empty ? (unsigned)__builtin_ctz(empty) : 0;
+		}
+		if (LIKELY(!b->next))
 			break;
 	}
-	if (!room)
+	if (UNLIKELY(!room))
 		room = chain_more(t, b);
-	if (!room) {
+	if (UNLIKELY(!room)) {
 		rc = -ENOSPC;
 		goto out;
 	}
-	unsigned place = (unsigned)__builtin_ctz(sig_match(room, 0));
-
 	STORE(&room->idx[place], idx);
 	STORE(&room->sig[place], sig);
 out:
