@@ -48,7 +48,8 @@ CARDS = (
         *(plots.cycles, "Cycles per packet by number of sessions"),
         "64-byte inner packets, one core, every packet of a random session. Lower quartile of the"
         " passes; the shade reaches from the fastest pass to the upper quartile. Peers dashed: as"
-        " published for the reference machine, not of this run.",
+        " published for the reference machine. In turns: by `make bench-peers`, a run of its own,"
+        " in which PCG and the peer took turns; only these two may be compared.",
     ),
     (
         plots.setup,

@@ -99,16 +99,19 @@ def _panel(way: str, rows: list[dict]) -> list[go.Scatter]:
 
 
 def _peers(way: str, rows: list[dict]) -> Iterator[go.Scatter]:
-    """Those of this very run, in memory: as they are, source and sink with them."""
+    """Those of bench-peers, in memory, source and sink with them; PCG of that run beside, since it
+    may be another run than the others' and only what took turns can be compared.
+    """
     found = [r for r in rows if r["workload"] == f"peer {way}" and r["cycles_per_packet"]]
-    for peer in dict.fromkeys(r["system"] for r in found if r["system"] != OURS):
-        mine = sorted((r for r in found if r["system"] == peer), key=lambda r: r["sessions"])
+    found = [r for r in found if r["system"] != OURS or r["driver"] == "mem"]
+    for system in dict.fromkeys(r["system"] for r in found):
+        mine = sorted((r for r in found if r["system"] == system), key=lambda r: r["sessions"])
         x, y = [r["sessions"] for r in mine], [r["cycles_per_packet"] for r in mine]
         text = [f"{value:.0f}" for value in y]
-        colour = colour_of(peer)
-        look = {"line": {"color": colour, "width": 3}, "marker": {"size": 8, "color": colour}}
+        colour = "#5b9bea" if system == OURS else colour_of(system)
+        look = {"line": {"color": colour, "width": 2.4}, "marker": {"size": 7, "color": colour}}
         more = {"text": text, "textposition": "top center", "textfont": {"color": colour}}
-        name = f"{peer} with DPDK, this run"
+        name = f"{system}, in turns" if system == OURS else f"{system} with DPDK, in turns"
         yield _scatter(name, x, y, "lines+markers+text", **look, **more)
 
 
@@ -181,12 +184,12 @@ def setup(rows: list[dict]) -> go.Figure:
 
 
 def _new_sessions(rows: list[dict]) -> Iterator[tuple[str, float]]:
-    """Of peers of this very run, in memory; with the most sessions."""
+    """Of peers on this machine, in memory; with the most sessions."""
     for way, words in (("south", "inwards"), ("north", "outwards")):
         found = [r for r in rows if r["workload"] == f"peer setup {way}" and r["system"] != OURS]
         if found:
             most = max(found, key=lambda r: r["sessions"])
-            yield f"{most['system']}, this run, {words}", most["mpps"]
+            yield f"{most['system']}, here, {words}", most["mpps"]
 
 
 def latency(rows: list[dict]) -> go.Figure:
@@ -231,12 +234,12 @@ def ablations(rows: list[dict]) -> go.Figure:
 
 
 def memory_ratios(rows: list[dict]) -> go.Figure:
-    """Peers of this very run in memory: how many times our cycles they need."""
+    """Peers of bench-peers in memory: how many times our cycles they need."""
     return _ratios(rows, "memory", "times PCG's cycles a packet", "")
 
 
 def veth_ratios(rows: list[dict]) -> go.Figure:
-    """Peers of this very run over veths: how many times as many packets we forward."""
+    """Peers of bench-peers over veths: how many times as many packets we forward."""
     return _ratios(rows, "veths", "times its packets a second", "PCG against ")
 
 

@@ -1,4 +1,4 @@
-"""The pictures hold what the rows say, each peer of this run beside the published ones."""
+"""The pictures hold what the rows say, peers measured here beside the published ones."""
 
 import plotly.graph_objects as go
 import pytest
@@ -38,7 +38,7 @@ def test_cycles_show_ours_the_floor_and_peers_of_this_run():
     drawn = traces(plots.cycles(ROWS))
     assert list(drawn["PCG"].y) == [120.0]
     assert list(drawn["floor: touch the headers"].y) == [25.0]
-    assert list(drawn[f"{SWITCH} with DPDK, this run"].y) == [900.0]
+    assert list(drawn[f"{SWITCH} with DPDK, in turns"].y) == [900.0]
     assert drawn["VPP 26.06, published"].line.dash == "dash"
 
 
@@ -53,7 +53,7 @@ def test_ratios_in_memory_and_over_veths_are_apart():
 
 def test_new_sessions_have_the_peer_of_this_run():
     (bars,) = plots.setup(ROWS).data
-    assert dict(zip(bars.y, bars.x, strict=True))[f"{SWITCH}, this run, outwards"] == 0.25
+    assert dict(zip(bars.y, bars.x, strict=True))[f"{SWITCH}, here, outwards"] == 0.25
 
 
 def test_latency_has_its_floor():
