@@ -81,15 +81,15 @@ def example(row: Row) -> str:
     found = row["example"]
     if not found:
         return ""
+    tep = f" from TEP {found['tep']}" if found["tep"] else ""
     if not found["source"]:
-        tep = f" from TEP {found['tep']}" if found["tep"] else ""
         return f"{found['length']} bytes{tep}"
 
     def side(which: str) -> str:
         name = found[f"{which}_name"]
         return f"{found[which]} ({name})" if name else found[which]
 
-    return f"{found['protocol']} {side('source')} -> {side('destination')}"
+    return f"{found['protocol']} {side('source')} -> {side('destination')}{tep}"
 
 
 def for_people(row: Row) -> Row:

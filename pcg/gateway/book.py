@@ -41,6 +41,9 @@ class Book:
         apart_s = now - self._noted_at if self._noted_at is not None else 0.0
         for count in counts:
             line = self.lines.get(count[:3])
+            if line is None and count.source == "nftables" and self._noted_at is not None:
+                # our tables were made since the last reading, and counters with them
+                line = self.lines[count[:3]] = Line(count._replace(packets=0), 0)
             if line:
                 line.add(count, apart_s, wall)
             else:

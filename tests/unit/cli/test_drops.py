@@ -117,7 +117,7 @@ def test_all_has_what_is_nought_and_what_was_steered(pcgctl):
 
 def test_for_people(pcgctl):
     text = pcgctl("drops", "--over", "0")
-    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25" in text
+    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in text
     assert "put a rule before it" in text
     assert "What it means" in text
 

@@ -47,3 +47,18 @@ def test_it_says_what_it_means_and_what_to_do():
     seen = line(noted((1.0, 1)))
     assert seen["means"]
     assert seen["advice"]
+
+
+def test_what_came_with_new_tables_is_growth():
+    book = Book()
+    book.note([], 1.0, 1001)
+    book.note([Count("nftables", "input", "input_uplink", 4)], 2.0, 1002)
+    seen = line(book)
+    assert (seen["packets"], seen["first"], seen["last"], seen["rate"]) == (4, 1002, 1002, 4.0)
+
+
+def test_an_interface_that_appears_may_have_a_history():
+    book = Book()
+    book.note([], 1.0, 1001)
+    book.note([Count(*DROPPED, 4)], 2.0, 1002)
+    assert (line(book)["packets"], line(book)["first"]) == (4, None)
