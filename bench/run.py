@@ -14,7 +14,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ablations, busy, churn, control, idle, machine, memory, page, path, table, veth
+from bench import (
+    ablations,
+    busy,
+    churn,
+    control,
+    idle,
+    machine,
+    memory,
+    page,
+    path,
+    profile,
+    table,
+    veth,
+)
 from bench.rows import IMIX, Row
 from pcg.datapath import build
 from pcg.lab.ns import CommandError
@@ -26,7 +39,7 @@ SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
 SOME_QUICK = {"east": (1_000_000,), "mixed": (1_000_000,)}
-NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations")
+NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations", "profile")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
@@ -85,6 +98,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "veth": wired,
         "control": lambda _args: control.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
+        "profile": lambda args: profile.measure(min(most(args), SIZED_AT)),
     }
 
 

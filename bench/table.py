@@ -98,6 +98,26 @@ def _ablations(title: str, rows: list[Row]) -> Table:
     return table
 
 
+def _profile(title: str, rows: list[Row]) -> Table:
+    """A column a workload, a line a part of the path; "-": no packet came to it."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("part")
+    for i, r in enumerate(rows, 1):
+        table.add_column(f"{r.workload.removeprefix('profile ')} ({i})", justify="right")
+    for part in rows[0].more["parts"]:
+        adds = (r.more["parts"][part] for r in rows)
+        table.add_row(part, *("-" if n is None else f"{n:.1f}" for n in adds))
+    table.add_section()
+    table.add_row("whole", *(f"{r.value:.1f}" for r in rows))
+    table.add_row("floor", *(f"{r.floor:.1f}" for r in rows))
+    table.add_row("x floor", *(floors(r) for r in rows))
+    table.caption = "\n".join(
+        f"({i}) {r.sessions:,} sessions; {r.note}" for i, r in enumerate(rows, 1)
+    )
+    table.caption_justify = "left"
+    return table
+
+
 def _is_figure(r: Row) -> bool:
     return r.workload == ABLATION and r.value is not None
 
@@ -107,10 +127,11 @@ PARTS = (
     ("latency over veth pairs, us, by load", lambda r: "us" in r.more, _latencies),
     (
         "the rest",
-        lambda r: r.mpps is None and "us" not in r.more and not _is_figure(r),
+        lambda r: r.mpps is None and not {"us", "parts"} & r.more.keys() and not _is_figure(r),
         _others,
     ),
     ("ablations: per cent slower than the path as it is", _is_figure, _ablations),
+    ("profile: cycles per packet, by part of the path", lambda r: "parts" in r.more, _profile),
 )
 
 

@@ -232,14 +232,15 @@ struct pcgdp_drop {
 };
 
 // Where one worker's time goes, since it was made. A round is what one look at a port brought. Of
-// one round in 64 each part was timed: stages.def's stages, then rx, plain (packets of known
-// sessions, which pass the stages by) and tx.
-enum { PCGDP_STAGES = 7, PCGDP_PARTS = 10, PCGDP_SIZES = 8 };
+// one round in so many each part was timed: stages.def's stages, then rx, plain (packets of known
+// sessions, which pass the stages by) and tx. No cycle is of two parts.
+enum { PCGDP_STAGES = 7, PCGDP_PARTS = 10, PCGDP_SIZES = 8, PCGDP_TIMED_EVERY = 63 };
 
 struct pcgdp_performance {
 	uint64_t packets, plain; // received; of them forwarded past the stages
 	uint64_t sizes[8];      // rounds by frames: 1, 2 to 3, 4 to 7 ... 128 and more
-	uint64_t busy_ns, idle_ns, slept; // rounds with frames; without, asleep included; times it slept
+	uint64_t busy_ns, idle_ns; // rounds with frames; without, asleep included
+	uint64_t slept, napped; // times it waited for a frame; times it let some gather, 50 us
 	uint64_t part_packets[10], part_cycles[10];
 	uint64_t tsc_hz;        // of the cycles
 };
@@ -436,6 +437,7 @@ struct pcgdp_bench {
 	uint32_t realtime;      // 1: SCHED_FIFO for the timed part, where permitted
 	uint32_t small_pages;   // 1: buffers on 4 KiB pages
 	uint32_t time_bursts;   // 1: note each pass's slowest burst
+	uint32_t time_parts;    // 1: every round is timed, part by part, for pcgdp_performance
 	uint32_t ahead_s;       // the workers' clock is ahead by so much: what they do not meet is old
 	uint32_t n_sizes;
 	uint16_t sizes[12];     // of the packet, from its IP header on; dealt out over the buffers

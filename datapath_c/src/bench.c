@@ -40,10 +40,13 @@ static void run_burst(struct lane *l, uint32_t at)
 {
 	const struct pcgdp_bench *b = l->what;
 	struct worker *w = l->dp->workers[l->id];
+	uint32_t n = MIN(b->frames - at, b->burst);
 
+	w->perf.timed |= b->time_parts;
 	worker_begin(w, clock_ns() + b->ahead_s * 1000000000ull);
-	run_frames(w, l->roles[at], l->frames + at, MIN(b->frames - at, b->burst));
+	run_frames(w, l->roles[at], l->frames + at, n);
 	worker_end(w);
+	perf_round(&w->perf, n);
 }
 
 static void run_path_pass(struct lane *l, struct pcgdp_pass *pass)

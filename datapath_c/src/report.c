@@ -92,7 +92,7 @@ int pcgdp_performance(struct pcgdp *dp, struct pcgdp_performance *out, uint32_t 
 		const struct perf *p = &w[i]->perf;
 
 		out[i] = (struct pcgdp_performance){.packets = PEEK(&w[i]->c.rx), .plain = PEEK(&p->plain), .busy_ns = PEEK(&p->busy_ns),
-			.idle_ns = PEEK(&p->idle_ns), .slept = PEEK(&p->slept), .tsc_hz = hz};
+			.idle_ns = PEEK(&p->idle_ns), .slept = PEEK(&p->slept), .napped = PEEK(&p->napped), .tsc_hz = hz};
 		for (uint32_t s = 0; s < PCGDP_SIZES; s++)
 			out[i].sizes[s] = PEEK(&p->sizes[s]);
 		for (uint32_t s = 0; s < N_PERF_PARTS; s++) {

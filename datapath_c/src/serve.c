@@ -56,15 +56,20 @@ static void wait_for_frames(struct worker *w)
 	poll(fds, n, SLEEP_MS);
 }
 
+// What passed since the last look was spent on frames, or it was not.
+static void spent_until(struct worker *w, uint64_t *then_ns, uint64_t now_ns)
+{
+	BUMP(w->busy ? &w->perf.busy_ns : &w->perf.idle_ns, now_ns - *then_ns);
+	*then_ns = now_ns;
+}
+
 // One look at each port. Returns the frames of the larger burst.
 static uint32_t serve(struct worker *w, uint64_t *now_ns)
 {
 	struct frame frames[RX_MAX];
-	uint64_t was_ns = *now_ns;
 	uint32_t most = 0;
 
-	*now_ns = clock_ns();
-	BUMP(w->busy ? &w->perf.busy_ns : &w->perf.idle_ns, *now_ns - was_ns);
+	spent_until(w, now_ns, clock_ns());
 	for (uint32_t role = 0; role < 2; role++) {
 		struct nic *nic = &w->dp->nics[role];
 		uint64_t begun = perf_begin(&w->perf);
@@ -73,10 +78,10 @@ static uint32_t serve(struct worker *w, uint64_t *now_ns)
 		if (!n)
 			continue;
 		perf_end(&w->perf, PERF_RX, n, begun);
-		perf_round(&w->perf, n);
 		worker_begin(w, *now_ns);
 		run_frames(w, role, frames, n);
 		worker_end(w);
+		perf_round(&w->perf, n);
 		most = n > most ? n : most;
 	}
 	w->busy = most;
@@ -97,7 +102,10 @@ void *worker_main(void *arg)
 
 		empty = got ? 0 : empty + 1;
 		if (brisk && got < BURST / 2 && empty < 2) {
+			spent_until(w, &now_ns, clock_ns());
+			w->busy = false; // what comes is the nap
 			nap();
+			BUMP(&w->perf.napped, 1);
 		} else if (empty > (brisk ? 0 : SPIN_EMPTY)) {
 			wait_for_frames(w);
 			BUMP(&w->perf.slept, 1);

@@ -9,6 +9,7 @@ import click
 from pcg.cli import show_gateway, show_rows
 from pcg.cli.kinds import Address
 from pcg.cli.look import Look
+from pcg.cli.performance import performance
 from pcg.cli.show_rows import Rows
 from pcg.cli.tables import Column, print_rows
 
@@ -145,6 +146,9 @@ def sessions(look: Look, address: str, vrf: str, limit: int, as_json: bool) -> N
 def drops(look: Look, every: bool, as_json: bool) -> None:
     """Why packets ended here, and what to conclude from it."""
     print_rows(show_rows.drops(look, every), DROPS, "drops", as_json)
+
+
+show.add_command(performance)
 
 
 @show.command()

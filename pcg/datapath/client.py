@@ -114,6 +114,14 @@ class Client:
         """Stage -> packets that entered it, in the path's order."""
         return self._call("stages")[0]
 
+    def performance(self) -> list[dict]:
+        """Where the time of each worker goes, since it began; the last is inject's."""
+        return views.views("performance", self._call("performance")[1][0])
+
+    def arena_pages(self) -> dict | None:
+        """On which pages the arena lies, as pages.read() has it; None: it is anonymous."""
+        return self._call("arena_pages")[0]
+
     def nics(self) -> list[dict]:
         return self._call("nics")[0]
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pcg.datapath import border, ledger, pack, views
+from pcg.datapath import border, ledger, pack, pages, views
 from pcg.datapath.errors import driver_number, ensure, role_number, table_number
 from pcg.datapath.frames import Frames
 from pcg.model.errors import BackendError
@@ -39,7 +39,7 @@ class Datapath(Frames):
         mappings: int = 0,
     ) -> None:
         """`arena` "": anonymous memory; `mappings` 0: as many as sessions. Raises BackendError."""
-        self.ffi, self.lib = border.ffi(), border.lib()
+        self.ffi, self.lib, self.arena = border.ffi(), border.lib(), arena
         self._error = self.ffi.new("char[]", ERROR_LEN)
         params = self.ffi.new("struct pcgdp_params *")
         params.sessions, params.ports, params.workers = sessions, workload_addresses, workers
@@ -169,10 +169,16 @@ class Datapath(Frames):
         """Stage -> packets that entered it, in the path's order."""
         return self._counts(self.lib.pcgdp_stages, border.stage_names())
 
+    def performance_raw(self) -> bytes:
+        return self._array(self.lib.pcgdp_performance, "performance", 32)
+
     def performance(self) -> list[dict]:
         """Where the time of each worker goes, since it was made; the last is inject's."""
-        data = self._array(self.lib.pcgdp_performance, "performance", 32)
-        return views.views("performance", data)
+        return views.views("performance", self.performance_raw())
+
+    def arena_pages(self) -> dict | None:
+        """On which pages the arena lies, as pages.read() has it; None: it is anonymous."""
+        return pages.of_this_process(self.arena)
 
     def nics(self) -> list[dict]:
         return views.views("nic_info", self._array(self.lib.pcgdp_nics, "nic_info", 16))

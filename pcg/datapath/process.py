@@ -18,6 +18,7 @@ import time
 
 import zmq
 
+from pcg.datapath import pages
 from pcg.datapath.claims import claim_all
 from pcg.datapath.lib import Datapath
 from pcg.datapath.server import Server
@@ -147,6 +148,7 @@ def run(settings: DatapathSettings) -> int:
         for nic in nics:
             log.info("%s: %s", nic["name"], nic["note"] or nic["driver"])
         names = ", ".join(f"{nic['name']} ({nic['role']}, {nic['driver']})" for nic in nics)
+        log.info("%s", pages.said(dp.arena_pages()))
         log.info("ready: %s; %d sessions held", names, dp.totals()["sessions"])
         replaced = serve(server, stop, _watch(dp))
         if replaced:

@@ -68,6 +68,8 @@ OPERATIONS: dict[str, Operation] = {
     "drops": lambda dp, args, arrays: Answer(dp.drops()),
     "ledger": lambda dp, args, arrays: Answer(None, (dp.ledger_raw(),)),
     "stages": lambda dp, args, arrays: Answer(dp.stages()),
+    "performance": lambda dp, args, arrays: Answer(None, (dp.performance_raw(),)),
+    "arena_pages": lambda dp, args, arrays: Answer(dp.arena_pages()),
     "nics": lambda dp, args, arrays: Answer(dp.nics()),
     "counters": lambda dp, args, arrays: Answer(dp.counters(args["table"])),
     "sessions": _sessions,

@@ -6,6 +6,7 @@ namespace `gw`              namespace `net`
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -371,6 +372,64 @@ def test_auto_says_what_it_took(place):
     assert "down0 (downlink, af_xdp), up0 (uplink, af_xdp)" in said
 
 
+@DRIVERS
+def test_pcgctl_shows_where_the_time_goes(place, driver):
+    """Frames that come meanwhile are counted, those of its timed rounds part by part."""
+    settings = place.settings(driver=driver)
+    _, client = place.ready(settings)
+    with client:
+        mac = next(nic["mac"] for nic in client.nics() if nic["role"] == "uplink")
+        owned = bytes([10, 99, 1, 11])
+        client.commit(owning([owned]))
+        frame = Ether(dst=mac) / IP(src="8.8.8.8", dst=socket.inet_ntoa(owned)) / ICMP()
+        pcgctl = [sys.executable, "-m", "pcg.cli.pcgctl", "--datapath", settings["control"]]
+        asked = [*pcgctl, "show", "performance", "--json", "--interval", "0.5"]
+        with sending(place, frame), subprocess.Popen(asked, stdout=subprocess.PIPE) as showing:
+            shown = json.loads(showing.stdout.read())
+        (worker,) = shown["workers"]
+        assert sum(worker["bursts"].values()) > 0
+        assert worker["packets"] >= sum(worker["bursts"].values())
+        parts = {part["part"]: part for part in worker["parts"]}
+        assert parts["rx"]["packets"] == worker["timed_packets"] > 0
+        assert parts["session_lookup"]["packets"] == worker["timed_packets"]
+        assert (parts["geneve_decap"]["packets"], parts["geneve_decap"]["cycles"]) == (0, None)
+        assert 0 < worker["busy_share"] <= 1
+        assert shown["occupancy"]["sessions"] == {"used": 0, "of": settings["sessions"]}
+        assert shown["arena"]["file"] == settings["arena"]
+
+
+@contextlib.contextmanager
+def sending(place: Place, frame: Ether) -> Iterator[None]:
+    """Until the block ends, as fast as one socket can."""
+    space = place.space.removesuffix("-gw") + "-net"
+    argv = [sys.executable, "-c", SEND_ON, "peer-up0", bytes(frame).hex()]
+    process = subprocess.Popen(["ip", "netns", "exec", space, *argv])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+HUGE = 'mount -t tmpfs -o huge=within_size,mode=0755 arena "$0" && exec "$@"'
+
+
+def test_the_arena_is_on_huge_pages_where_its_tmpfs_gives_them(place):
+    """As configs/systemd/run-pcg-arena.mount mounts one; said in the log, and to pcgctl."""
+    folder = place.folder / "arena"
+    folder.mkdir()
+    settings = place.settings(ports=MEM, arena=f"{folder}/pcg.arena")
+    process = place.start(settings, "unshare", "--mount", "sh", "-c", HUGE, str(folder))
+    with Client(settings["control"]) as client:
+        place.answers(client, process)
+        seen = client.arena_pages()
+    assert seen["huge"] == seen["resident"] > 0
+    process.terminate()
+    said, _ = process.communicate(timeout=30)
+    assert f"arena {folder}/pcg.arena: " in said
+    assert "100 % of that on huge pages" in said
+
+
 def test_bad_sizes_are_refused_by_name(place):
     assert "sessions" in place.refused(place.settings(sessions=5), code=2)
 
@@ -380,6 +439,15 @@ import socket, sys
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 wire.bind((sys.argv[1], 0))
 wire.send(bytes.fromhex(sys.argv[2]))
+"""
+
+
+SEND_ON = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind((sys.argv[1], 0))
+while True:
+    wire.send(bytes.fromhex(sys.argv[2]))
 """
 
 

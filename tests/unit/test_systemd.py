@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from pcg.cli.main import COMMANDS
+from pcg.datapath import pages
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = {path.stem: path for path in sorted((ROOT / "configs" / "systemd").glob("*.service"))}
+SYSTEMD = ROOT / "configs" / "systemd"
+UNITS = {path.stem: path for path in sorted(SYSTEMD.glob("*.service"))}
+MOUNTS = sorted(SYSTEMD.glob("*.mount"))
 PROGRAMS = ("controller", "datapath", "gateway")
 BINDING = ("Requires", "Requisite", "BindsTo", "PartOf", "Upholds", "PropagatesStopTo")
 
@@ -46,11 +49,26 @@ def test_the_datapath_is_neither_stopped_nor_restarted_with_the_gateway():
     assert not [key for key in BINDING if key in gateway or key in datapath]
 
 
+def test_the_arenas_mount_is_wanted_by_the_datapath_and_not_by_its_life():
+    (path,) = MOUNTS
+    mount = configparser.ConfigParser(delimiters="=", interpolation=None)
+    mount.optionxform = str
+    mount.read(path)
+    where = mount["Mount"]["Where"]
+    assert path.stem == where.strip("/").replace("/", "-")  # or systemd refuses it
+    assert "huge=within_size" in mount["Mount"]["Options"].split(",")
+    service = unit("datapath")["Unit"]
+    assert service["Wants"] == path.name
+    assert path.name in service["After"].split()
+    assert path.name in pages.MEND
+    assert where in (ROOT / "configs" / "datapath.yaml").read_text()
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_reads_them(tmp_path):
-    for path in UNITS.values():
+    for path in (*UNITS.values(), *MOUNTS):
         text = path.read_text().replace("/usr/local/bin/pcg", shutil.which("true"))
         (tmp_path / path.name).write_text(text)
-    units = [str(tmp_path / path.name) for path in UNITS.values()]
+    units = [str(tmp_path / path.name) for path in (*UNITS.values(), *MOUNTS)]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
