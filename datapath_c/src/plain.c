@@ -43,9 +43,8 @@ _Static_assert(sizeof(struct plain) == LINE, "one line of L1");
 struct here {
 	struct worker *w;
 	const struct arena *a;
-	bool tunnel;
-	uint64_t mac; // of the port, as a packet's first 8 bytes
-	be32 tep;
+	const struct shape *shape;
+	bool tunnel, there[2]; // there: is the port of each role open
 };
 
 // ---- one packet, step by step ----
@@ -63,15 +62,15 @@ static inline bool from_tunnel(const struct here *h, const struct frame *f, stru
 {
 	uint8_t *d = f->data;
 	const struct vni_seen *v;
-	uint64_t wrong;
 
 	if (UNLIKELY(f->len < INNER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK))
 		return false;
-	wrong = tunnel_wrong(d, f->len, h->mac, h->tep, f->flags & PF_CSUM_OK);
+	if (UNLIKELY(tunnel_wrong(h->shape, d, f->len, f->flags & PF_CSUM_OK)))
+		return false;
 	q->outer_src = rd32(d + OUTER_IP + 12);
 	q->vni = ntohl(rd32(d + GENEVE + 4)) >> 8;
 	v = vni_known(h->w, q->vni);
-	if (UNLIKELY(wrong || !v || !tep_known(h->w, q->outer_src) || (rd64(d + INNER_ETH) ^ v->gateway_mac) & MAC_MASK))
+	if (UNLIKELY(!v || !tep_known(h->w, q->outer_src) || (rd64(d + INNER_ETH) ^ v->gateway_mac) & MAC_MASK))
 		return false;
 	q->segment = v;
 	know(h, q, d + INNER_IP, v->domain);
@@ -82,18 +81,11 @@ static inline bool from_uplink(const struct here *h, const struct frame *f, stru
 {
 	uint8_t *d = f->data;
 	const struct owned_seen *o;
-	uint64_t wrong;
-	uint32_t ip_len;
 
-	if (UNLIKELY(f->len < OUTER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK))
+	if (UNLIKELY(f->len < OUTER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK || uplink_wrong(h->shape, d, f->len)))
 		return false;
-	ip_len = ntohs(rd16(d + OUTER_IP + 2));
-	wrong = (rd64(d) ^ h->mac) & MAC_MASK;
-	wrong |= (rd32(d + 12) ^ htonl(0x08004500)) & htonl(0xffffff00);
-	wrong |= (OUTER_IP + ip_len > f->len) | (ip_len < LEAST);
-	wrong |= packet_wrong(d + OUTER_IP);
 	o = owner_known(h->w, rd32(d + OUTER_IP + 16));
-	if (UNLIKELY(wrong || !o))
+	if (UNLIKELY(!o))
 		return false;
 	q->segment = NULL;
 	know(h, q, d + OUTER_IP, o->domain);
@@ -130,9 +122,9 @@ static inline void find_adjacency(const struct here *h, struct plain *q, uint32_
 	PREFETCH((const uint8_t *)q->adj + LINE);
 }
 
-static inline bool adjacency_serves(const struct worker *w, const struct plain *q, uint32_t ip_len)
+static inline bool adjacency_serves(const struct here *h, const struct plain *q, uint32_t ip_len)
 {
-	return q->adj->resolved && ip_len <= q->adj->mtu && w->dp->nics[q->adj->role].ops;
+	return q->adj->resolved && ip_len <= q->adj->mtu && h->there[q->adj->role];
 }
 
 static inline void leave(struct worker *w, const struct plain *q, uint32_t ip_len)
@@ -154,17 +146,17 @@ static inline void leave(struct worker *w, const struct plain *q, uint32_t ip_le
 	tx_put(w, a->role, q->ip - a->len, a->len + ip_len);
 }
 
-static inline bool forward(struct worker *w, const struct plain *q)
+static inline bool forward(const struct here *h, const struct plain *q)
 {
 	struct ip_hdr *ip = (void *)q->ip;
 	uint32_t ip_len = ntohs(ip->len);
 
-	if (UNLIKELY(!adjacency_serves(w, q, ip_len)))
+	if (UNLIKELY(!adjacency_serves(h, q, ip_len)))
 		return false;
 	q->entry->tcp_flags |= ip->proto == IPP_TCP ? q->ip[IP_HLEN + 13] : 0;
-	session_count(q->entry, ip_len, w->now_s);
+	session_count(q->entry, ip_len, h->w->now_s);
 	translate(ip, q->entry);
-	leave(w, q, ip_len);
+	leave(h->w, q, ip_len);
 	return true;
 }
 
@@ -200,15 +192,15 @@ static inline bool ports_serve(const struct here *h, struct plain *q)
 	return true;
 }
 
-static inline bool forward_east(struct worker *w, const struct plain *q)
+static inline bool forward_east(const struct here *h, const struct plain *q)
 {
 	struct ip_hdr *ip = (void *)q->ip;
 	uint32_t ip_len = ntohs(ip->len);
 
-	if (UNLIKELY(!adjacency_serves(w, q, ip_len)))
+	if (UNLIKELY(!adjacency_serves(h, q, ip_len)))
 		return false;
 	decrement_ttl(ip);
-	leave(w, q, ip_len);
+	leave(h->w, q, ip_len);
 	return true;
 }
 
@@ -238,13 +230,13 @@ static void count_stages(struct worker *w, uint32_t role, uint32_t n)
 // Every packet takes five steps, each STEP packets behind the one before.
 uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n, uint32_t more)
 {
-	const struct here h = {w, &w->dp->arena, role == PCGDP_DOWNLINK, mac_word(w->dp->nics[role].mac), w->cfg->local.tep_be};
+	const struct here h = {w, &w->dp->arena, &w->seen.shape[role], role == PCGDP_DOWNLINK, {w->dp->nics[0].ops, w->dp->nics[1].ops}};
 	struct plain plain[PLAIN_BURST];
 	uint64_t odd = 0, east = 0; // a bit for each packet
 
 #define GOES(i) ((i) < n && !(odd >> (i) & 1))
 #define EAST(i) (UNLIKELY(east >> (i) & 1))
-	seen_renew(w);
+	seen_renew(w, role);
 	for (uint32_t i = 0; i < MIN(n, (uint32_t)AHEAD); i++)
 		ask_for(&frames[i], h.tunnel);
 	for (uint32_t i = 0; i < n + 4 * STEP; i++) {
@@ -282,7 +274,7 @@ uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames
 		}
 		j -= STEP;
 		if (GOES(j))
-			odd |= (uint64_t) !(EAST(j) ? forward_east(w, &plain[j]) : forward(w, &plain[j])) << j;
+			odd |= (uint64_t) !(EAST(j) ? forward_east(&h, &plain[j]) : forward(&h, &plain[j])) << j;
 	}
 #undef GOES
 #undef EAST
@@ -292,7 +284,8 @@ uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames
 
 bool plain_tunnel(const struct worker *w, const uint8_t *frame, uint32_t len)
 {
-	uint64_t mac = mac_word(w->dp->nics[PCGDP_DOWNLINK].mac);
+	struct shape shape;
 
-	return len >= INNER_IP + LEAST && !tunnel_wrong(frame, len, mac, w->cfg->local.tep_be, false);
+	shape_tunnel(&shape, w->dp->nics[PCGDP_DOWNLINK].mac, w->cfg->local.tep_be);
+	return len >= INNER_IP + LEAST && !tunnel_wrong(&shape, frame, len, false);
 }

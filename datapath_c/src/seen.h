@@ -7,18 +7,24 @@
 #include "find.h"
 #include "plain_parse.h"
 
-static void seen_renew(struct worker *w)
+static void seen_renew(struct worker *w, uint32_t role)
 {
+	const struct nic *nics = w->dp->nics;
 	struct seen *s = &w->seen;
+	uint64_t mac = mac_word(nics[role].mac);
 	uint32_t epoch = LOAD(&w->dp->tep_epoch);
 
 	if (UNLIKELY(s->tep_epoch != epoch)) {
 		memset(s->teps, 0, sizeof(s->teps));
 		s->tep_epoch = epoch;
 	}
-	if (UNLIKELY(s->policy != w->cfg->serial)) {
+	if (UNLIKELY(s->policy != w->cfg->serial || s->mac[role] != mac)) {
 		memset(s->vnis, 0xff, sizeof(s->vnis));
 		memset(s->owned, 0, sizeof(s->owned));
+		shape_tunnel(&s->shape[PCGDP_DOWNLINK], nics[PCGDP_DOWNLINK].mac, w->cfg->local.tep_be);
+		shape_uplink(&s->shape[PCGDP_UPLINK], nics[PCGDP_UPLINK].mac);
+		s->mac[0] = mac_word(nics[0].mac);
+		s->mac[1] = mac_word(nics[1].mac);
 		s->policy = w->cfg->serial;
 	}
 }

@@ -12,6 +12,7 @@
 #include "natport.h"
 #include "nic.h"
 #include "perf.h"
+#include "shape.h"
 
 enum { RX_MAX = 128, COUNTERS_MAX = 65536, TX_MAX = 64, MADE_LEN = 768 };
 
@@ -57,6 +58,8 @@ struct vni_seen {
 struct seen {
 	uint32_t tep_epoch;
 	uint64_t policy; // serial number
+	struct shape shape[2]; // by role, for these MACs
+	uint64_t mac[2];
 	be32 teps[TEPS_SEEN]; // known ones; 0: none
 	struct vni_seen vnis[VNIS_SEEN];
 	struct owned_seen {
@@ -134,8 +137,13 @@ INLINE void settle_one(struct burst *b, struct pkt *p, enum pcgdp_verdict v)
 INLINE void tx_put(struct worker *w, uint32_t role, uint8_t *data, uint32_t len)
 {
 	struct txq *q = &w->tx[role];
+	uint32_t n = q->n;
+	struct frame *f = &q->frame[n];
 
-	q->frame[q->n++] = (struct frame){.data = data, .len = len};
-	if (UNLIKELY(q->n == TX_MAX))
+	f->data = data;
+	f->len = len;
+	f->flags = 0;
+	q->n = n + 1;
+	if (UNLIKELY(n + 1 == TX_MAX))
 		tx_flush(w);
 }
