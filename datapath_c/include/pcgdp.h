@@ -83,6 +83,8 @@ struct pcgdp_local {        // one record
 	uint32_t port_first;    // ports SNAT draws from when a rule does not say: 1024
 	uint32_t port_last;     // 65535
 	uint32_t label;         // 24-bit source label in the option of packets we send
+	uint32_t sessions_each; // that one overlay address may have at a time, unless its rule says; 0: any number
+	uint32_t ports_each;    // and outside ports, of all protocols together
 };
 
 struct pcgdp_vrfs {         // key: index
@@ -155,6 +157,8 @@ struct pcgdp_nat {          // key: id and place
 	struct pcgdp_match match;
 	uint16_t pool[16];      // indices of publics
 	char name[48];
+	uint32_t sessions_each; // held against all sessions of the address when this rule is to make one; 0: as local says
+	uint32_t ports_each;    // SNAT: likewise
 };
 
 enum pcgdp_fw_action { PCGDP_ALLOW = 0, PCGDP_DROP = 1, PCGDP_REJECT = 2 };
@@ -243,6 +247,19 @@ struct pcgdp_performance {
 	uint64_t slept, napped; // times it waited for a frame; times it let some gather, 50 us
 	uint64_t part_packets[10], part_cycles[10];
 	uint64_t tsc_hz;        // of the cycles
+};
+
+// What a workload's address holds of what all share, and was refused. To be read as a table.
+enum { PCGDP_USAGE = 100 };
+
+struct pcgdp_usage {
+	uint32_t vrf;
+	uint32_t address_be;
+	uint32_t sessions, ports; // now
+	uint32_t refused;       // sessions, since it is known
+	uint32_t nat_id;        // the latest of them: its rule, 0: none
+	uint32_t public_index;  // public address asked first; 0xffffffff: none
+	uint32_t reason;        // index in reasons.def
 };
 
 enum pcgdp_tcp_state { PCGDP_TCP_NONE = 0, PCGDP_TCP_OPENING = 1, PCGDP_TCP_ESTABLISHED = 2, PCGDP_TCP_CLOSING = 3 };

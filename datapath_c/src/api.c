@@ -6,6 +6,7 @@
 
 #include "dp.h"
 #include "events.h"
+#include "fair.h"
 #include "tap.h"
 #include "trace.h"
 
@@ -90,6 +91,7 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 		if (rc)
 			snprintf(error, error_len, "arena %s: damaged (a port or TEP stands in it twice); remove the file", dp->params.arena);
 		claim_ports(dp);
+		fair_attach(&dp->arena);
 	}
 	if (rc) {
 		pcgdp_close(dp);
@@ -252,10 +254,12 @@ int pcgdp_read(struct pcgdp *dp, uint32_t table, uint32_t from, void *records, u
 	size_t size = record_size(table);
 	uint32_t got = 0;
 
-	if (!size)
+	if (!size && table != PCGDP_USAGE)
 		return -EINVAL;
 	pthread_mutex_lock(&dp->control);
-	if (table <= PCGDP_T_NEXTHOPS) {
+	if (table == PCGDP_USAGE) {
+		got = fair_read(a, from, records, n);
+	} else if (table <= PCGDP_T_NEXTHOPS) {
 		struct view v = single_view(a, table);
 
 		got = read_single(&v, from, records, n, size);

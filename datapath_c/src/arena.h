@@ -25,6 +25,10 @@ struct port {
 	uint32_t live;
 	uint32_t next_free;
 	uint32_t dead_round; // sweep round it was removed in; see limbo_over()
+	uint32_t sessions, mappings; // that count for it; here and below: fair.h
+	uint32_t refused, refused_s, refused_public;
+	uint16_t refused_nat;
+	uint8_t refused_reason;
 } __attribute__((aligned(LINE)));
 
 struct nexthop {

@@ -6,6 +6,7 @@
 #include "csum.h"
 #include "dp.h"
 #include "events.h"
+#include "fair.h"
 #include "find.h"
 #include "outside.h"
 
@@ -160,6 +161,16 @@ void install_ahead(struct worker *w, struct making *mk)
 	PREFETCH_W(bucket_of(&t->index, hash_key(t->secret, &rk)));
 }
 
+// Something that all share is short, or too much of it is this workload's. A conflict of two tuples
+// is neither.
+static struct entry *want(struct worker *w, const struct making *mk, enum reason reason)
+{
+	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT)
+		fair_refused(w, mk, reason);
+	drop(mk->p, reason);
+	return NULL;
+}
+
 // Session s, which nobody has seen, is not to be; or housekeeping is to take it apart.
 static struct entry *refuse(struct worker *w, struct making *mk, struct stock *st, uint32_t s, enum reason reason)
 {
@@ -169,8 +180,7 @@ static struct entry *refuse(struct worker *w, struct making *mk, struct stock *s
 		st->session[st->n_sessions++] = s; // neither key was ever in the index
 	else
 		STORE(&t->cold[s].state, S_DYING); // it gives the mapping back, once nobody looks
-	drop(mk->p, reason);
-	return NULL;
+	return want(w, mk, reason);
 }
 
 static struct entry *use(struct pkt *p, struct session_table *t, uint32_t number)
@@ -179,23 +189,22 @@ static struct entry *use(struct pkt *p, struct session_table *t, uint32_t number
 	return &t->e[number];
 }
 
-// Per-rule limits and quotas of an address would be asked first of all here.
 struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old)
 {
 	struct session_table *t = &w->dp->arena.sessions;
 	const struct decision *d = &mk->d;
 	const union key *k = &mk->k;
 	struct outside out = {.mapping = NONE, .addr = d->new_addr, .port = own_port(k, d)};
-	enum reason reason;
+	enum reason reason = old == NONE ? fair_session(w, mk) : (enum reason)R_OK;
 	uint32_t s, there = NONE;
 	int rc;
 
+	if (reason != (enum reason)R_OK)
+		return want(w, mk, reason);
 	if (w->dry)
 		return install_dry(w, mk->p, k, d);
-	if (!st->n_sessions) {
-		drop(mk->p, R_SESSIONS_FULL);
-		return NULL;
-	}
+	if (!st->n_sessions)
+		return want(w, mk, R_SESSIONS_FULL);
 	s = st->session[--st->n_sessions];
 	STORE(&t->cold[s].state, S_MAKING);
 	rc = outside_take(w, mk, st, &out, &reason);
@@ -210,6 +219,7 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 		BUMP(&w->c.sessions_made, 1);
 		if (UNLIKELY(LOAD(&w->dp->events) != NULL))
 			event_began(w, s, old != NONE);
+		fair_began(&w->dp->arena, mk);
 		mk->p->flags |= PF_NEW;
 		return use(mk->p, t, 2 * s + !key_equal(&mk->p->key, k));
 	}

@@ -11,6 +11,7 @@
 #include "dp.h"
 #include "events.h"
 #include "install.h"
+#include "fair.h"
 
 enum { RECLAIM = 256, EACH_MS = 50, ROUNDS_PER_S = 1000 / EACH_MS };
 // Turns without a walk after one for touches: ten commits a second share four walks, and each
@@ -73,6 +74,7 @@ static void drop_mapping(struct pcgdp *dp, struct reclaim *r, uint32_t m)
 
 	if (!mapping_release(t, m))
 		return;
+	fair_unmapped(&dp->arena, m);
 	natport_give(&dp->natports, map->public_index, (uint8_t)map->domain_proto, ntohs(map->out_port));
 	r->mapping[r->n_mappings++] = m;
 }
@@ -90,6 +92,7 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 		if (t->cold[s].published) {
 			add_totals(dp, s);
 			event_ended(dp, s, r->now_ns);
+			fair_ended(&dp->arena, s);
 			dp->sessions_ended++;
 		}
 		if (m != NONE)

@@ -12,8 +12,7 @@
 // again (the count moves from 0 only by the thread that made the record).
 //
 // A record is three quarters of a line: with its two places in the indices and its session's cold
-// record it stays below 100 bytes. What is still to come (one that serves one remote endpoint
-// only, since ports have run short) has three bytes here.
+// record it stays below 100 bytes.
 #pragma once
 
 #include "sigtab.h"
@@ -33,7 +32,8 @@ struct mapping {
 		be32 contacted[CONTACTS]; // the latest; older ones fall out
 		uint32_t next_free;
 	};
-	uint8_t next_contact, reserved[3];
+	uint32_t next_contact : 8;
+	uint32_t port : 24;    // of the workload that it counts for (fair.h)
 } __attribute__((aligned(16)));
 
 _Static_assert(sizeof(struct mapping) == 48, "four in three lines");

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // outside.c - see outside.h. Mappings are found or made here (RFC 4787), ports drawn.
-//
-// A mapping that serves one remote endpoint only, for when a pool's ports run short, would be made
-// here, too, and its inside endpoint be limited to so many ports.
 
 #include "outside.h"
 
 #include "dp.h"
+#include "fair.h"
 
 static union key mapping_key(const union key *k, uint32_t nat_id)
 {
@@ -57,10 +55,10 @@ static bool draw(struct worker *w, const struct making *mk, struct mapping *m)
 	}
 }
 
-static void mapping_fill(struct mapping *m, const union key *k, uint32_t nat_id)
+static void mapping_fill(struct mapping *m, const union key *k, const struct decision *d)
 {
-	*m = (struct mapping){.src = k->src, .sport = k->sport, .nat_id = (uint16_t)nat_id, .domain_proto = k->domain_proto,
-		.contacted = {k->dst}, .next_contact = 1};
+	*m = (struct mapping){.src = k->src, .sport = k->sport, .nat_id = (uint16_t)d->nat_id, .domain_proto = k->domain_proto,
+		.contacted = {k->dst}, .next_contact = 1, .port = d->src_port & 0xffffff};
 }
 
 // Make one in a record of the stock. 0; -EEXIST: another worker was first; -1: *reason.
@@ -71,11 +69,14 @@ static int mapping_make(struct worker *w, const struct making *mk, struct stock 
 	uint32_t m, there;
 	int rc;
 
+	*reason = fair_mapping(w, mk);
+	if (*reason != (enum reason)R_OK)
+		return -1;
 	*reason = R_NAT_MAPPINGS_FULL;
 	if (!st->n_mappings)
 		return -1;
 	m = st->mapping[st->n_mappings - 1];
-	mapping_fill(&t->m[m], &mk->k, mk->d.nat_id);
+	mapping_fill(&t->m[m], &mk->k, &mk->d);
 	if (!draw(w, mk, &t->m[m])) {
 		*reason = R_NAT_PORTS_EXHAUSTED;
 		return -1;
@@ -84,6 +85,7 @@ static int mapping_make(struct worker *w, const struct making *mk, struct stock 
 	rc = mapping_publish(t, m, mk->in_hash, &there);
 	if (!rc || rc == -EADDRINUSE) {
 		st->n_mappings--;
+		fair_mapped(&w->dp->arena, m);
 		*out = m;
 		*reason = R_SESSION_CONFLICT;
 		return rc ? -1 : 0;

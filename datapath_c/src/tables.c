@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fair.h"
 #include "swap.h"
 
 uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address)
@@ -158,6 +159,7 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 		port_adjacency(dp, i, s);
 		return 0;
 	}
+	fair_forget(&a->ports[i]);
 	a->ports[i].live = 1;
 	port_adjacency(dp, i, s); // before it can be found
 	if (sigtab_insert(&a->port_index, hash_pair(a, r->vrf, r->address_be), i, port_is, &q, &there)) {

@@ -63,6 +63,12 @@ REPORTS = {
         + columns("Source ports=source_ports", "Ports=destination_ports", "Becomes=translated")
         + columns(*CARRIED, "sessions"),
     ),
+    "usage": Report(
+        show_rows.usage,
+        "Sessions and outside ports that each workload's address holds; what it was refused last.",
+        columns("VRF=vrf", "address", "sessions", "Outside ports=ports", "refused", "reason")
+        + columns("NAT rule=nat_rule", "Public=public"),
+    ),
     "totals": Report(
         show_rows.totals,
         "Frames in and out, tables and their sizes.",

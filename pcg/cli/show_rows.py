@@ -162,6 +162,30 @@ def _ends(s: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def usage(look: Look) -> Rows:
+    """Who holds or was refused anything, the greediest first."""
+    rows = [
+        {
+            "vrf": look.vrf(u["vrf"]),
+            "address": u["address"],
+            "sessions": u["sessions"],
+            "ports": u["ports"],
+            "refused": u["refused"],
+            "reason": u["reason"],
+            "nat_rule": look.nat_rule(u["nat_id"]) if u["refused"] else "",
+            "public": _public_name(look, u["public_index"]) if u["refused"] else "",
+        }
+        for u in look.table("usage")
+        if u["sessions"] or u["ports"] or u["refused"]
+    ]
+    return sorted(rows, key=lambda row: (-row["ports"], -row["sessions"], row["vrf"]))
+
+
+def _public_name(look: Look, index: int | None) -> str:
+    public = look.public(index)
+    return public["name"] if public else ""
+
+
 def drops(look: Look, every: bool) -> Rows:
     counted = look.client.drops()
     return [

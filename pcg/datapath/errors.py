@@ -47,4 +47,6 @@ def driver_number(driver: str) -> int:
 
 
 def table_number(table: str) -> int:
-    return number("table", {value: name for name, value in border.tables().items()}, table)
+    """Of a table, or of what can only be read as one."""
+    known = border.tables() | {"usage": border.lib().PCGDP_USAGE}
+    return number("table", {value: name for name, value in known.items()}, table)

@@ -84,6 +84,7 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     ("event", "from_uplink"): bool,
     ("event", "continued"): bool,
     ("event", "log"): bool,
+    ("usage", "reason"): _reason,
     ("drop", "role"): _enum("pcgdp_role", lower=True),
     ("drop", "vni"): _or_none,
     ("drop", "vrf"): _or_none,
@@ -121,6 +122,8 @@ def view(name: str, record: Iterable) -> dict[str, Any]:
         names = border.reason_names()
         dropped = seen["verdict"] == "dropped" and seen["reason"] < len(names)
         seen["reason"] = names[seen["reason"]] if dropped else ""
+    if name == "usage" and not seen["refused"]:
+        seen["reason"] = ""
     if name == "drop":
         seen["frame"] = seen["frame"][: seen.pop("captured")].hex()
     return seen

@@ -7,6 +7,7 @@ from pcg.gateway.first_seen import FirstSeen
 from pcg.gateway.json_log import JsonLog
 from pcg.gateway.metrics import Metrics
 from pcg.gateway.session_log import SessionLog
+from pcg.gateway.usage_watch import UsageWatch
 from pcg.gateway.watcher import Watcher
 from pcg.model.settings import GatewaySettings
 
@@ -22,7 +23,9 @@ class Observer:
         self.watcher = Watcher(lambda: interfaces(self._facts).values())
         metrics = Metrics(self._client, lambda: self._facts, self.watcher.view)
         self._exposition = Exposition(metrics, settings.metrics)
+        self._usage = UsageWatch(self._client, lambda: self._facts)
         self.watcher.start()
+        self._usage.start()
         self._sessions = self._session_log(settings) if settings.first_seen else None
 
     def _session_log(self, settings: GatewaySettings) -> SessionLog:
@@ -44,4 +47,5 @@ class Observer:
         self.watcher.close()
         if self._sessions:
             self._sessions.close()
+        self._usage.close()
         self._client.close()

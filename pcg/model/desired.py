@@ -9,10 +9,10 @@ from typing import Annotated
 
 import msgspec
 
+from pcg.model.dhcp import DhcpScope
 from pcg.model.kinds import (
     Address,
     GeneveOption,
-    Hex,
     Id,
     Label,
     Mac,
@@ -23,6 +23,7 @@ from pcg.model.kinds import (
     Value,
     Vni,
 )
+from pcg.model.terms import Quota
 
 SCHEMA = 1  # of the document; a higher one is refused by name, never half understood
 
@@ -46,6 +47,7 @@ class Gateway(Value):
     tep: Address  # our tunnel endpoint: one of the downlink's addresses, without its length
     zone: Label = ""
     udp_checksum: bool = True  # write the outer UDP checksum (RFC 8926 section 4.3)
+    quota: Quota = Quota()  # of each workload address, where its NAT rule says nothing
 
 
 class FirewallAction(enum.Enum):
@@ -178,6 +180,7 @@ class Nat(Value):
     firewall_match: FirewallMatch = FirewallMatch.EXTERNAL_ADDRESS
     enabled: bool = True
     log: bool = False
+    quota: Quota = Quota()
 
 
 class Direction(enum.Enum):
@@ -216,43 +219,6 @@ class Firewall(Value):
     sections: tuple[FirewallSection, ...] = ()
     default_in: FirewallAction = FirewallAction.ALLOW
     default_out: FirewallAction = FirewallAction.ALLOW
-
-
-class AddressRange(Value):
-    first: Address
-    last: Address
-
-
-class StaticBinding(Value):
-    mac: Mac
-    address: Address
-    hostname: str = ""
-
-
-class DhcpRoute(Value):
-    """Option 121, RFC 3442."""
-
-    prefix: Prefix
-    next_hop: Address
-
-
-class DhcpOption(Value):
-    code: Annotated[int, msgspec.Meta(ge=1, le=254)]
-    value: Hex  # bytes, "c0a80001"
-
-
-class DhcpScope(Value):
-    id: Id
-    vrf: Id
-    pools: tuple[AddressRange, ...] = ()
-    lease_s: Annotated[int, msgspec.Meta(ge=60, le=0xFFFFFFFF)] = 86400
-    gateway: Address = ""
-    dns: tuple[Address, ...] = ()
-    domain: str = ""
-    routes: tuple[DhcpRoute, ...] = ()
-    mtu: Mtu | None = None
-    options: tuple[DhcpOption, ...] = ()
-    bindings: tuple[StaticBinding, ...] = ()
 
 
 class HaRole(enum.Enum):

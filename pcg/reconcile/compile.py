@@ -64,6 +64,8 @@ def local(desired: Desired) -> list[r.Local]:
             port_first=SNAT_PORTS[0],
             port_last=SNAT_PORTS[1],
             label=0,  # names a workload as the source; a gateway is none
+            sessions_each=gateway.quota.sessions or 0,
+            ports_each=gateway.quota.ports or 0,
         )
     ]
 

@@ -117,6 +117,8 @@ def _nat_rule(rule: Nat, numbers: Numbers, publics: Publics) -> Iterator[r.Nat]:
             match=match,
             pool=tuple(pool + [0] * (POOL_MAX - len(pool))),
             name=rule.id,
+            sessions_each=rule.quota.sessions or 0,
+            ports_each=rule.quota.ports or 0,
         )
 
 

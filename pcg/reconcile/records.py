@@ -52,6 +52,8 @@ class Local(NamedTuple):
     port_first: int
     port_last: int
     label: int
+    sessions_each: int = 0
+    ports_each: int = 0
 
 
 class Vrfs(NamedTuple):
@@ -105,6 +107,8 @@ class Nat(NamedTuple):
     match: Match
     pool: tuple[int, ...]  # 16, unused ones 0
     name: str
+    sessions_each: int = 0
+    ports_each: int = 0
 
 
 class Firewall(NamedTuple):

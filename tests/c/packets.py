@@ -63,3 +63,10 @@ def ports(ip) -> tuple[int, int]:
 def flow(seen) -> tuple[str, str, int, int]:
     """Source, destination and ports (or identifiers) of a packet that left."""
     return seen.ip.src, seen.ip.dst, *ports(seen.ip)
+
+
+def prohibited(sent) -> bool:
+    """The one answer: no session for you (RFC 5508 REQ-8)."""
+    (seen,) = sent
+    told = seen.ip[ICMP]
+    return seen.role == "downlink" and (told.type, told.code) == (3, 13)

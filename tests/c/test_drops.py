@@ -109,6 +109,18 @@ def ports_exhausted(w: World) -> None:
     w.down(TINY, udp(TINY, sport=1004))
 
 
+def quota(**given) -> Callable[[World], object]:
+    """A's second session, or second port, is one too many."""
+
+    def provoke(w: World) -> None:
+        w.policy.nat["snat"] = w.policy.nat["snat"]._replace(**given)
+        w.commit()
+        assert w.down(A, udp(sport=1))
+        w.down(A, udp(sport=2))
+
+    return provoke
+
+
 def filtered(w: World) -> None:
     (sent,) = w.down(A, udp())
     w.up(IP(src="198.51.100.77", dst=sent.ip.src) / UDP(sport=53, dport=sent.ip.sport))
@@ -239,6 +251,8 @@ ROWS = [
     Row("NAT_FILTERED", "a stranger to the mapping", filtered),
     Row("NAT_PORTS_EXHAUSTED", "four ports, five endpoints", ports_exhausted),
     Row("NAT_PROTOCOL", "GRE from a pool", down(IP(src=A.address, dst=NET, proto=47) / bytes(8))),
+    Row("QUOTA_SESSIONS", "one allowed by the rule", quota(sessions_each=1)),
+    Row("QUOTA_PORTS", "one allowed by the rule", quota(ports_each=1)),
     Row("SESSION_CONFLICT", "two doors to one endpoint", conflict),
     Row("TCP_NO_SESSION", "a late ACK outwards", down(tcp("A"))),
     Row("TCP_NO_SESSION", "SYN and FIN at once", down(tcp("SF"))),

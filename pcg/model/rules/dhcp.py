@@ -3,7 +3,8 @@
 import re
 
 from pcg.model.addresses import Prefix, address_number
-from pcg.model.desired import DhcpScope, Port
+from pcg.model.desired import Port
+from pcg.model.dhcp import DhcpScope
 from pcg.model.rules.context import Context, Subnet, overlaps
 
 # RFC 1123 section 2.1: labels of letters, digits and hyphens, 63 each, 253 in all.

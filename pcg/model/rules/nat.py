@@ -25,6 +25,7 @@ def check(ctx: Context) -> None:
         ctx.refer(f"{path}.vrf", "vrfs", rule.vrf)
         check_match(ctx, path, rule)
         CHECKS[rule.action](ctx, path, rule)
+        check_quota(ctx, path, rule)
     check_shared(ctx)
     check_present(ctx)
 
@@ -194,6 +195,15 @@ def check_exemption(ctx: Context, path: str, rule: Nat) -> None:
     if rule.translated_ports is not None:
         mend = f"is given; {rule.action.value} translates nothing, remove it"
         ctx.add(f"{path}.translated_ports", None, mend)
+
+
+def check_quota(ctx: Context, path: str, rule: Nat) -> None:
+    if rule.quota.ports is not None and rule.action is not NatAction.SNAT:
+        mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
+        ctx.add(f"{path}.quota.ports", rule.quota.ports, mend)
+    if rule.quota.sessions is not None and rule.action is NatAction.NO_DNAT:
+        mend = "is for rules that let sessions begin; NO_DNAT lets none, remove it"
+        ctx.add(f"{path}.quota.sessions", rule.quota.sessions, mend)
 
 
 CHECKS = {

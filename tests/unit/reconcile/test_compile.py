@@ -3,10 +3,11 @@
 import msgspec
 
 from pcg.model import desired as d
+from pcg.model.terms import Quota
 from pcg.reconcile import compile as c
 from pcg.reconcile.addresses import address, text
 from pcg.reconcile.numbers import Numbers, numbers_for
-from tests.unit.reconcile.examples import DESIRED, DNAT, RULE, SNAT, ports
+from tests.unit.reconcile.examples import DESIRED, DNAT, GATEWAY, RULE, SNAT, ports
 
 NUMBERS = numbers_for(DESIRED, Numbers())
 MAC = bytes.fromhex("0200000000ff")
@@ -93,6 +94,17 @@ def test_snat_once_per_source_from_its_pool():
     rules = [r for r in compiled()["nat"] if r.name == "out"]
     assert [text(r.match.src_be) for r in rules] == ["192.168.1.0", "192.168.2.0"]
     assert {(r.n_pool, r.pool) for r in rules} == {(1, (0,) * 16)}
+
+
+def test_quotas_of_the_gateway_and_of_a_rule():
+    gateway = changed(GATEWAY, quota=Quota(sessions=7))
+    tables = compiled(gateway=gateway, nat=(changed(SNAT, quota=Quota(ports=5)), DNAT))
+    (local,) = tables["local"]
+    assert (local.sessions_each, local.ports_each) == (7, 0)
+    assert {(r.name, r.sessions_each, r.ports_each) for r in tables["nat"]} == {
+        ("out", 0, 5),
+        ("web-in", 0, 0),
+    }
 
 
 def test_snat_names_the_elastic_ip_in_its_match():

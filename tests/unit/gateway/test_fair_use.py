@@ -1,0 +1,107 @@
+"""fair_use.py: one event an episode, which names the workload, the rule and the address."""
+
+import logging
+
+from pcg.datapath import border, pack
+from pcg.gateway.facts import Facts
+from pcg.gateway.fair_use import QUIET_S, FairUse, refusals
+from pcg.gateway.usage_watch import UsageWatch
+from pcg.reconcile.addresses import address
+from pcg.reconcile.compile import compile_policy
+from pcg.reconcile.numbers import Numbers, numbers_for
+from tests.unit.reconcile.examples import DESIRED
+
+NUMBERS = numbers_for(DESIRED, Numbers())
+FACTS = Facts(desired=DESIRED, policy=compile_policy(DESIRED, NUMBERS), numbers=NUMBERS)
+PORT = DESIRED.ports[0]
+T1 = NUMBERS.vrfs["t1"]
+
+
+def row(refused=1, reason="QUOTA_PORTS", rule="out", public="eip-out", at=PORT.addresses[0]):
+    nat_id = NUMBERS.nat[rule] if rule else 0
+    index = NUMBERS.publics[public] if public else None
+    return {
+        "vrf": T1,
+        "address": at,
+        "sessions": 3,
+        "ports": 2,
+        "refused": refused,
+        "nat_id": nat_id,
+        "public_index": index,
+        "reason": reason,
+    }
+
+
+def test_it_names_workload_rule_and_address():
+    (told,) = FairUse().look([row(refused=5)], FACTS, 0.0)
+    assert (told.workload, told.rule, told.public_address) == (PORT.id, "out", "eip-out")
+    assert told.text == (
+        f"{PORT.id} ({PORT.addresses[0]}, VRF t1) was refused 5 sessions: QUOTA_PORTS;"
+        " NAT rule out, public address eip-out"
+    )
+
+
+def test_once_an_episode():
+    fair, now = FairUse(), 0.0
+    assert fair.look([row(1)], FACTS, now)
+    for refused in range(2, 9):
+        now += QUIET_S - 1  # it goes on
+        assert not fair.look([row(refused)], FACTS, now)
+    assert not fair.look([row(8)], FACTS, now + QUIET_S)  # it is over
+    (again,) = fair.look([row(10)], FACTS, now + QUIET_S)
+    assert again.refused == 2
+
+
+def test_another_reason_is_another_episode():
+    fair = FairUse()
+    assert fair.look([row(1)], FACTS, 0.0)
+    assert fair.look([row(2, "NAT_PORTS_EXHAUSTED")], FACTS, 1.0)
+    assert fair.look([row(1, at="192.168.1.77")], FACTS, 1.0)
+
+
+def test_what_counts_from_zero_again_is_new():
+    fair = FairUse()
+    fair.look([row(7)], FACTS, 0.0)
+    (told,) = fair.look([row(2)], FACTS, QUIET_S + 1)
+    assert told.refused == 2
+
+
+def test_what_has_no_name_is_told_by_number():
+    gone = row(rule="", public="", at="192.168.1.250")
+    (told,) = FairUse().look([gone], Facts(), 0.0)
+    text = f"workload (192.168.1.250, VRF {T1}) was refused 1 sessions: QUOTA_PORTS"
+    assert told.text == text
+
+
+def test_only_what_is_shared_counts():
+    assert refusals({"QUOTA_PORTS": 2, "SESSIONS_FULL": 1, "NO_ROUTE": 40}) == 3
+
+
+class FakeClient:
+    def __init__(self) -> None:
+        self.counted, self.reads = {}, 0
+
+    def drops(self):
+        return self.counted
+
+    def read(self, table):
+        self.reads += 1
+        of = pack.layout(table).record
+        reason = border.reason_names().index("QUOTA_PORTS")
+        at = address(PORT.addresses[0])
+        return [of(T1, at, 3, 2, self.counted["QUOTA_PORTS"], NUMBERS.nat["out"], 0, reason)]
+
+
+def test_the_table_is_read_only_when_somebody_was_refused(caplog):
+    client = FakeClient()
+    watch = UsageWatch(client, lambda: FACTS)
+    with caplog.at_level(logging.WARNING):
+        watch.turn(0.0)
+        assert (client.reads, caplog.messages) == (0, [])
+        client.counted = {"QUOTA_PORTS": 3}
+        watch.turn(1.0)
+        watch.turn(2.0)
+    assert client.reads == 1
+    (line,) = caplog.messages
+    assert line.startswith(f"{PORT.id} (")
+    assert "refused 3 sessions: QUOTA_PORTS" in line
