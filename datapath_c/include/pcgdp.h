@@ -197,8 +197,9 @@ struct pcgdp_nic_info {
 	uint64_t rx_missed;     // lost in the ring before we saw them, as the kernel counts
 };
 
-struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held, at rest
+struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joined, at rest
 	uint64_t rx, made, tx, punt, drops, held;
+	uint64_t joined;        // fragments that became part of another one: of each whole all but one
 	uint64_t sessions, mappings, ports, teps;
 	uint64_t sessions_made, sessions_ended, decisions, commits;
 	uint64_t sessions_max, mappings_max, ports_max;

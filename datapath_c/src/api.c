@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "dp.h"
 #include "events.h"
@@ -51,6 +52,8 @@ static int make_parts(struct pcgdp *dp)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
+	if (getrandom(dp->next_id, sizeof(dp->next_id), 0) != (ssize_t)sizeof(dp->next_id))
+		return -EIO;
 	return natports_open(&dp->natports);
 }
 

@@ -12,6 +12,8 @@ struct rule_totals { // of sessions that have ended; living ones carry their own
 	uint64_t hits; // of a sum made to be read: decisions
 };
 
+enum { NEXT_IDS = 1024 };
+
 struct pcgdp {
 	struct pcgdp_params params;
 	struct arena arena;
@@ -40,6 +42,7 @@ struct pcgdp {
 	uint32_t *counter_vni; // COUNTERS_MAX: VNI of each counter; [0] collects the overflow
 	uint32_t n_counters;
 	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
+	uint32_t next_id[NEXT_IDS]; // IPv4 identifications of what we cut, by hash of its addresses
 	struct tracer *tracer;
 	struct events *events; // NULL: nobody wants them
 

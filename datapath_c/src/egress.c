@@ -61,7 +61,7 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	l = &w->loop.pkt[w->loop.n++];
 	*l = *p;
 	l->off = p->l3;
-	l->flags = PF_LOOPED | (p->flags & PF_TRUNCATED);
+	l->flags = PF_LOOPED | (p->flags & (PF_TRUNCATED | PF_WHOLE));
 	l->segment = NULL;
 	l->entry = NULL;
 	l->number = NONE;
@@ -72,7 +72,7 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 
 // Before   the packet at p->l3 is final, p->slot says where to
 // After    sent, or turned round inside
-// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_NO_PORT, HAIRPIN_LOOP
+// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_NO_PORT, HAIRPIN_LOOP, TOO_BIG (an answer of ours)
 static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 {
 	const struct adj_table *t = &w->dp->arena.adjs;
@@ -94,6 +94,8 @@ static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 		return drop(p, R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!w->dp->nics[a->role].ops))
 		return drop(p, R_EGRESS_NO_PORT);
+	if (UNLIKELY(p->ip_len > a->mtu) && !(p->flags & PF_ARP))
+		return fragment_out(w, p, a);
 	if (a->kind == ADJ_PLAIN) {
 		put_plain_header(a, ip);
 	} else {

@@ -84,8 +84,8 @@ static uint32_t towards_sender(const struct worker *w, const struct pkt *p, be32
 }
 
 // RFC 1812 section 4.3.2.7: never about an ICMP error, a broadcast or multicast, a fragment that
-// is not the first, a source that is not one host. The last three were dropped as malformed or
-// martian before anything could ask for an error.
+// is not the first, a source that is not one host. Fragments were put together, and the rest was
+// dropped as malformed or martian, before anything could ask for an error.
 void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu)
 {
 	uint32_t quote = MIN((uint32_t)p->ip_len, QUOTE_MAX), len = IP_HLEN + 8 + quote, slot;

@@ -6,6 +6,8 @@
 #include "answer.h"
 #include "csum.h"
 #include "dp.h"
+#include "install.h"
+#include "reassemble.h"
 
 // A client to its server: by broadcast, or to the segment's gateway when it renews.
 static inline bool is_dhcp(const struct pkt *p, const struct ip_hdr *ip)
@@ -104,9 +106,23 @@ static void finish_csum(const struct pkt *p, const struct ip_hdr *ip)
 	wr16(l4 + at, sum ? sum : 0xffff);
 }
 
+// Of a tunnel only pieces whose source may send them are kept: the same is asked of the whole.
+static enum pcgdp_verdict fragment_of_packet(struct worker *w, struct pkt *p, uint32_t domain)
+{
+	uint32_t port;
+
+	if (p->flags & PF_UPLINK)
+		return reassemble(w, p, FRAGMENT_UPLINK, domain);
+	port = port_find(&w->dp->arena, p->vrf, p->key.src);
+	if (port == NONE || !source_ok(&w->dp->arena, p, port))
+		return drop(p, R_SOURCE_SPOOFED);
+	return reassemble(w, p, FRAGMENT_INNER, domain);
+}
+
 // Before   overlay: p->off at the inner Ethernet header; uplink: at the IP header
 // After    p->l3, p->ip_len, p->key, p->hash set; p->len cut to the IP length
-// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_NOT_SERVED
+// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_NOT_SERVED; of a
+//          fragment SOURCE_SPOOFED, FRAGMENT*
 static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
 	struct reader r = pkt_read(p);
@@ -149,14 +165,17 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		return drop(p, R_IP_MARTIAN);
 	if (broadcast) // never forwarded, nor answered by an error (RFC 1812 section 5.3.4)
 		return drop(p, R_MAC_NOT_OURS);
-	if (ntohs(ip->frag) & (IP_MF | IP_OFFSET))
-		return drop(p, R_IP_FRAGMENT);
-
 	p->proto = ip->proto;
 	uint32_t domain = 2 * p->vrf + !!(p->flags & PF_UPLINK);
 
 	p->key.src = ip->src;
 	p->key.dst = ip->dst;
+	if (UNLIKELY(ntohs(ip->frag) & (IP_MF | IP_OFFSET))) {
+		v = fragment_of_packet(w, p, domain);
+		if (v != PCGDP_NEXT)
+			return v;
+		ip = pkt_ip(p);
+	}
 	p->key.sport = p->key.dport = 0;
 	p->key.domain_proto = domain << 8 | ip->proto;
 	v = parse_l4(p, ip, domain);

@@ -102,25 +102,31 @@ static void sample(struct ledger_line *line, uint64_t now_ns, const struct pkt *
 	STORE(&line->seq, line->seq + 1);
 }
 
-static void note(struct worker *w, const struct pkt *p, uint64_t key, uint8_t reason, const uint8_t *data, uint32_t len)
+static void note(struct worker *w, const struct pkt *p, uint64_t key, uint8_t reason, const uint8_t *data, uint32_t len, uint32_t n)
 {
 	struct ledger_line *line = line_of(w->ledger, key, reason, w->now_ns);
 
 	if (!line->rec.packets || w->now_ns - line->rec.at_ns >= SAMPLE_NS)
 		sample(line, w->now_ns, p, data, len);
 	__atomic_store_n(&line->rec.last_ns, w->now_ns, __ATOMIC_RELAXED);
-	STORE(&line->rec.packets, line->rec.packets + 1);
+	STORE(&line->rec.packets, line->rec.packets + n);
 }
 
 void ledger_drop(struct worker *w, const struct pkt *p)
 {
-	note(w, p, key_of(p), p->reason, p->data, p->len);
+	note(w, p, key_of(p), p->reason, p->data, p->len, 1);
+}
+
+void ledger_drops(struct worker *w, const struct pkt *p, uint32_t n)
+{
+	if (n)
+		note(w, p, key_of(p), p->reason, p->data, p->len, n);
 }
 
 void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		note(w, NULL, (uint64_t)role << 7 | (R_TX_FAILED + 1u), R_TX_FAILED, frames[i].data, frames[i].len);
+		note(w, NULL, (uint64_t)role << 7 | (R_TX_FAILED + 1u), R_TX_FAILED, frames[i].data, frames[i].len, 1);
 }
 
 // ---- reading, by any thread ----

@@ -9,6 +9,7 @@
 #include "csum.h"
 #include "dp.h"
 #include "plain.h"
+#include "reassemble.h"
 
 // RFC 8926 section 4.3: zero is allowed over IPv4; any other sum is verified or the packet dropped.
 // The port may have done so already (a NIC that verifies). What is wrong only in a payload that a
@@ -24,10 +25,30 @@ static bool udp_sum_wrong(const struct worker *w, const struct pkt *p, const str
 	return !plain_tunnel(w, p->data, p->len);
 }
 
+static enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p);
+
+// The underlay cut a tunnel packet (RFC 8926 section 4.1.1 wants it not to). Only known TEPs may
+// fill our memory. The whole is parsed as if it had come so.
+static enum pcgdp_verdict fragment_of_tunnel(struct worker *w, struct pkt *p, const struct ip_hdr *ip)
+{
+	enum pcgdp_verdict v;
+
+	p->outer_src = ip->src;
+	if (tep_find(&w->dp->arena, ip->src) == NONE)
+		return drop(p, R_TEP_UNKNOWN);
+	p->l3 = ETH_HLEN_;
+	p->ip_len = ntohs(ip->len);
+	v = reassemble(w, p, FRAGMENT_OUTER, 0);
+	if (v != PCGDP_NEXT)
+		return v;
+	p->flags &= (uint16_t)~PF_WHOLE; // that is for the packet inside to be
+	return parse_one(w, p);
+}
+
 // Before   p->off at the Ethernet header
 // After    p->off at the Geneve header, p->len cut to the IP length, p->outer_src set
-// Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, OUTER_*
-static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p)
+// Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, OUTER_*, TEP_UNKNOWN (a fragment), FRAGMENT*
+static enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
 	struct reader r = pkt_read(p);
 	const struct eth_hdr *eh = pull(&r, ETH_HLEN_);
@@ -57,8 +78,8 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 	r.end = p->data + p->len;
 	if (ip->dst != w->cfg->local.tep_be || ip->proto != IPP_UDP)
 		return drop(p, R_OUTER_NOT_TUNNEL);
-	if (ntohs(ip->frag) & (IP_MF | IP_OFFSET))
-		return drop(p, R_OUTER_FRAGMENT);
+	if (UNLIKELY(ntohs(ip->frag) & (IP_MF | IP_OFFSET)))
+		return fragment_of_tunnel(w, p, ip);
 
 	uh = pull(&r, UDP_HLEN);
 	udp_len = ip_len - ihl;

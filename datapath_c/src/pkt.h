@@ -42,6 +42,7 @@ enum {
 	PF_TRUNCATED = 512,   // longer than the ring's slot
 	PF_HAS_UDP_SUM0 = 1024, // UDP without checksum, or a protocol whose sum we do not know
 	PF_DECIDED = 2048,    // a first packet, and what becomes of it is known
+	PF_WHOLE = 4096,      // put together from fragments
 };
 
 struct entry;

@@ -28,6 +28,8 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
 		out->made += PEEK(&w[i]->c.made);
 		out->tx += PEEK(&w[i]->c.tx);
 		out->punt += PEEK(&w[i]->c.punt);
+		out->held += PEEK(&w[i]->c.held);
+		out->joined += PEEK(&w[i]->c.joined);
 		out->sessions_made += PEEK(&w[i]->c.sessions_made);
 		out->decisions += PEEK(&w[i]->c.decisions);
 		for (uint32_t r = 0; r < N_REASONS; r++)
@@ -188,8 +190,13 @@ int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out
 
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 {
+	now_ns = now_ns ? now_ns : clock_ns();
 	mark_touched(dp);
-	sweep(dp, now_ns ? now_ns : clock_ns(), 0, NONE / 2);
+	sweep(dp, now_ns, 0, NONE / 2);
+	pthread_mutex_lock(&dp->injecting);
+	worker_begin(dp->inject, now_ns); // gives up what waits for its other pieces
+	worker_end(dp->inject);
+	pthread_mutex_unlock(&dp->injecting);
 	return 0;
 }
 

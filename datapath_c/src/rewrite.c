@@ -23,10 +23,10 @@ static inline void session_touch(const struct worker *w, const struct pkt *p, st
 		e->last_s = last_s;
 }
 
+// RFC 1191 section 4; RFC 4787 REQ-13. Without DF egress cuts it.
 static enum pcgdp_verdict too_big(struct worker *w, struct pkt *p, uint16_t mtu)
 {
-	if (ntohs(pkt_ip(p)->frag) & IP_DF)
-		icmp_error(w, p, ICMP_UNREACH, UNREACH_FRAG, mtu);
+	icmp_error(w, p, ICMP_UNREACH, UNREACH_FRAG, mtu);
 	return drop(p, R_TOO_BIG);
 }
 
@@ -42,7 +42,7 @@ static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, co
 		icmp_error(w, p, ICMP_TIME, 0, 0);
 		return drop(p, R_TTL_EXPIRED);
 	}
-	if (a && UNLIKELY(p->ip_len > a->mtu))
+	if (a && UNLIKELY(p->ip_len > a->mtu) && !may_fragment(w, p, a->mtu))
 		return too_big(w, p, a->mtu);
 	if (p->flags & PF_STATELESS || (p->flags & PF_ICMP_ERROR && !e->op)) {
 		decrement_ttl(ip);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "dp.h"
+#include "reassemble.h"
 
 // How a worker waits. Idle, it sleeps in poll and the first frame wakes it at once. Under way, it
 // lets frames gather for NAP_NS between small bursts: a wake-up and two system calls for each
@@ -83,6 +84,10 @@ static uint32_t serve(struct worker *w, uint64_t *now_ns)
 		worker_end(w);
 		perf_round(&w->perf, n);
 		most = n > most ? n : most;
+	}
+	if (UNLIKELY(!most && !reassembly_idle(w))) { // the clock alone may end what waits
+		worker_begin(w, *now_ns);
+		worker_end(w);
 	}
 	w->busy = most;
 	return most;

@@ -10,6 +10,7 @@
 
 #include "dp.h"
 #include "plain.h"
+#include "reassemble.h"
 #include "tap.h"
 #include "trace.h"
 
@@ -210,6 +211,9 @@ void run_frames(struct worker *w, uint32_t role, const struct frame *frames, uin
 		}
 	}
 	tx_flush(w);
+	w->n_pieces = 0;
+	if (UNLIKELY(!reassembly_idle(w)))
+		reassembly_release(w);
 }
 
 struct worker *worker_new(struct pcgdp *dp, uint32_t id)
@@ -224,7 +228,9 @@ struct worker *worker_new(struct pcgdp *dp, uint32_t id)
 	w->made_buf = calloc(BURST, sizeof(*w->made_buf));
 	w->seg = mmap(NULL, COUNTERS_MAX * sizeof(*w->seg), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	w->ledger = ledger_new();
-	if (!w->made_buf || !w->ledger || w->seg == MAP_FAILED || getrandom(&w->random, sizeof(w->random), 0) != sizeof(w->random)) {
+	w->reassembly = reassembly_new();
+	w->piece_buf = calloc(PIECES, sizeof(*w->piece_buf)); // takes no memory before it is used
+	if (!w->made_buf || !w->ledger || !w->reassembly || !w->piece_buf || w->seg == MAP_FAILED || getrandom(&w->random, sizeof(w->random), 0) != sizeof(w->random)) {
 		if (w->seg == MAP_FAILED)
 			w->seg = NULL;
 		worker_free(w);
@@ -241,6 +247,8 @@ void worker_free(struct worker *w)
 	if (w->seg)
 		munmap(w->seg, COUNTERS_MAX * sizeof(*w->seg));
 	ledger_free(w->ledger);
+	reassembly_free(w->reassembly);
+	free(w->piece_buf);
 	free(w->made_buf);
 	free(w);
 }
@@ -253,6 +261,8 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 	w->cfg = LOAD(&w->dp->cfg);
 	w->now_ns = now_ns;
 	w->now_s = seconds_of(w->dp, now_ns);
+	if (UNLIKELY(!reassembly_idle(w)))
+		reassembly_expire(w);
 	w->tracer = w->dry ? w->tracer : (UNLIKELY(LOAD(&w->dp->tracer->on)) ? w->dp->tracer : NULL);
 }
 

@@ -15,6 +15,9 @@
 #include "shape.h"
 
 enum { RX_MAX = 128, COUNTERS_MAX = 65536, TX_MAX = 64, MADE_LEN = 768 };
+// Fragments on their way out: as many as the longest packet becomes where 576 bytes are the least
+// that passes; HEADROOM and PCGDP_FRAME_MAX, to an odd multiple of 64.
+enum { PIECES = 128, PIECE_STRIDE = 9408 };
 
 struct seg_counter {
 	uint64_t in_packets, in_bytes, out_packets, out_bytes;
@@ -22,6 +25,7 @@ struct seg_counter {
 
 struct counters {
 	uint64_t rx, made, tx, punt;
+	uint64_t held, joined; // held goes up and down; its sum over all workers counts
 	uint64_t drops[N_REASONS];
 	uint64_t stages[N_STAGES];
 	uint64_t sessions_made, decisions;
@@ -43,6 +47,7 @@ struct capture {
 };
 
 struct tracer;
+struct reassembly;
 
 // What a worker has lately found, to find again at one look: placed by the low bits, valid for one
 // state of the TEP table and one policy.
@@ -86,6 +91,9 @@ struct worker {
 	struct burst burst, made, loop;
 	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // BURST of them
 	struct entry dry_entry[2];
+	struct reassembly *reassembly;
+	uint8_t (*piece_buf)[PIECE_STRIDE]; // PIECES of them
+	uint32_t n_pieces;
 
 	struct counters c;
 	struct perf perf;
@@ -113,6 +121,9 @@ extern const uint8_t stage_enters[N_STAGES];
 void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
 struct pkt *made_new(struct worker *w, uint32_t slot); // NULL: rate limit, or no room
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
+// fragment.c: may a packet that is longer than mtu leave in pieces? Then cut it and send them.
+bool may_fragment(const struct worker *w, const struct pkt *p, uint32_t mtu);
+enum pcgdp_verdict fragment_out(struct worker *w, struct pkt *p, const struct adj *a);
 
 INLINE uint64_t worker_random(struct worker *w)
 {

@@ -13,7 +13,11 @@ from pcg.reconcile.records import Segments
 COUNTED = {
     "rx": ("pcg_datapath_received_packets", "Frames that the datapath took from its interfaces."),
     "tx": ("pcg_datapath_sent_packets", "Frames that the datapath sent."),
-    "made": ("pcg_datapath_made_packets", "Packets the datapath made itself: errors, resets."),
+    "made": (
+        "pcg_datapath_made_packets",
+        "Packets it made itself: errors, resets, fragments.",
+    ),
+    "joined": ("pcg_datapath_joined_fragments", "Fragments that became part of another frame."),
     "punt": ("pcg_datapath_punted_packets", "Packets handed to the slow path."),
     "sessions_made": ("pcg_sessions_opened", "Sessions opened."),
     "sessions_ended": ("pcg_sessions_ended", "Sessions that ended."),

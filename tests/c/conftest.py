@@ -11,9 +11,10 @@ from tests.c.world import World
 
 
 def assert_accounted(dp: Datapath) -> None:
-    """rx + made = tx + punt + sum(drops) + held, at rest (DESIGN 6.2); the ledger agrees."""
+    """rx + made = tx + punt + sum(drops) + held + joined, at rest; the ledger agrees."""
     t = dp.totals()
-    assert t["rx"] + t["made"] == t["tx"] + t["punt"] + t["drops"] + t["held"], t
+    ended = t["tx"] + t["punt"] + t["drops"] + t["held"] + t["joined"]
+    assert t["rx"] + t["made"] == ended, t
     assert t["drops"] == sum(dp.drops().values())
     noted = Counter()
     for row in dp.ledger():

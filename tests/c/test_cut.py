@@ -109,8 +109,8 @@ def test_arp_of_the_uplink_is_answered_whole_or_not_at_all(world):
 
 def test_longest_frame(world):
     """PCGDP_FRAME_MAX bytes; one more is no frame of ours."""
-    packet = udp(NET, SERVER.secondary, dport=7000, data=bytes(9216 - 14 - 28))
-    assert not world.up(packet)
+    packet = udp(NET, SERVER.secondary, dport=7000, data=bytes(9216 - 14 - 28), flags="DF")
+    assert [seen.ip[ICMP].nexthopmtu for seen in world.up(packet)] == [8943]
     assert world.drops() == {"TOO_BIG": 1}
     before = world.dp.totals()["rx"]
     world.inject("uplink", bytes(9217))

@@ -32,8 +32,10 @@ from tests.c.places import (
     C,
 )
 from tests.c.world import World, nat, over, to_public
+from tests.oracle.fragments import cut
 
 GATEWAY_OF_WEB = GATEWAY[WEB][0]
+STRANGER = "10.99.3.99"
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 V6_DOWN = wire.plain(IPv6(), dst=DOWN_MAC)
 
@@ -151,6 +153,39 @@ def learnt_by_nobody(w: World) -> None:
     w.down(A, udp(), tep=TEP2)
 
 
+def twice(w: World) -> None:
+    packet = bytes(inwards() / bytes(8))
+    first, second = (wire.plain(p, type=0x0800) for p in cut(packet, 28))
+    assert w.inject("uplink", first, first, second)
+
+
+def overlapping(w: World) -> None:
+    w.up(inwards(flags="MF"))
+    w.up(inwards(flags="MF", sport=1001))
+    assert w.drops() == {"FRAGMENT_OVERLAP": 2}
+    w.up(inwards(frag=1))  # what still comes of it
+
+
+def wide_pieces(w: World) -> None:
+    """DF, and wider than the uplink: the sender is told."""
+    whole = bytes(udp(flags="DF") / bytes(3000))
+    for piece in cut(whole, 1516, df=True):
+        w.down(A, piece, inner={"type": 0x0800})
+
+
+def waiting(seconds: float) -> Callable[[World], object]:
+    def provoke(w: World) -> None:
+        w.up(inwards(flags="MF"))
+        w.sweep(after_s=seconds)
+
+    return provoke
+
+
+def one_datagram_too_many(w: World) -> None:
+    for id_ in range(129):
+        w.up(inwards(flags="MF", id=id_))
+
+
 ROWS = [
     # frame and outer headers
     Row("FRAME_SHORT", "nothing at all", raw("downlink", b"")),
@@ -173,8 +208,6 @@ ROWS = [
     Row("OUTER_IP_BAD", "longer than the frame", down(udp(), outer={"len": 2000})),
     Row("OUTER_IP_BAD", "no room for UDP", down(udp(), outer={"len": 27})),
     Row("OUTER_IP_CHECKSUM", "wrong", down(udp(), outer={"chksum": 1})),
-    Row("OUTER_FRAGMENT", "the first", down(udp(), outer={"flags": "MF"})),
-    Row("OUTER_FRAGMENT", "the last", down(udp(), outer={"flags": "", "frag": 7})),
     Row("OUTER_NOT_TUNNEL", "another port", down(udp(), udp={"dport": 6082})),
     Row("OUTER_NOT_TUNNEL", "another address", down(udp(), outer={"dst": "10.99.3.9"})),
     Row("OUTER_NOT_TUNNEL", "not UDP", down(udp(), outer={"proto": 6})),
@@ -212,8 +245,16 @@ ROWS = [
     Row("IP_CHECKSUM", "uplink", up(inwards(chksum=1))),
     Row("ECN_CONGESTED", "CE outside, no ECN inside", down(udp(), outer={"tos": 3})),
     Row("IP_OPTIONS", "record route", down(udp(options=[b"\7\7\4\0\0\0\0"]))),
-    Row("IP_FRAGMENT", "the first", down(udp(flags="MF"))),
-    Row("IP_FRAGMENT", "a later one", up(inwards(frag=3))),
+    Row("FRAGMENT_BAD", "outer, no multiple of 8", down(udp(), outer={"flags": "MF"})),
+    Row("FRAGMENT_BAD", "no multiple of 8", down(udp(flags="MF") / bytes(1))),
+    Row("FRAGMENT_BAD", "beyond 65,535", up(inwards(frag=8191))),
+    Row("FRAGMENT_BAD", "of nothing", down(IP(src=A.address, dst=NET, flags="MF"))),
+    Row("FRAGMENT_DUPLICATE", "the same twice", twice),
+    Row("FRAGMENT_OVERLAP", "another one at its place", overlapping),
+    Row("FRAGMENT_TIMEOUT", "alone for 15 seconds", waiting(15)),
+    Row("FRAGMENTS_FULL", "one more than are kept", one_datagram_too_many),
+    Row("SOURCE_SPOOFED", "a fragment", down(udp(src=C.address, flags="MF"))),
+    Row("TEP_UNKNOWN", "an outer fragment", down(udp(), tep=STRANGER, outer={"frag": 9})),
     Row("IP_MARTIAN", "from loopback", down(udp(src="127.0.0.1"))),
     Row("IP_MARTIAN", "to multicast", down(udp(dst="224.0.0.5"))),
     Row("IP_MARTIAN", "to itself", down(udp(dst=A.address))),
@@ -262,7 +303,7 @@ ROWS = [
     Row("FIREWALL_DENIED", "inwards", up(inwards(src="198.51.100.68"))),
     # leaving
     Row("TOO_BIG", "uplink, DF", down(udp(flags="DF") / bytes(1500))),
-    Row("TOO_BIG", "uplink, no DF", down(udp() / bytes(1500))),
+    Row("TOO_BIG", "a fragment with DF", wide_pieces),
     Row("NEIGHBOUR_UNRESOLVED", "next hop without MAC", down(udp(dst="100.64.1.1"))),
     Row("NEIGHBOUR_UNRESOLVED", "unknown next hop", down(udp(dst="100.127.1.1"))),
     Row("NEIGHBOUR_UNRESOLVED", "TEP without MAC", down(udp(dst=LOST.address))),

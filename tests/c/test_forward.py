@@ -201,9 +201,11 @@ class TestGatewayItself:
 def test_mtu_is_the_segments_or_the_underlays(world):
     """THIN's underlay takes 1500: 1450 inside, without our option."""
     assert world.down(A, udp(dst=THIN.address, data=bytes(1450 - 28)))
-    assert not world.down(A, udp(dst=THIN.address, data=bytes(1451 - 28)))
+    (told,) = world.down(A, udp(dst=THIN.address, data=bytes(1451 - 28), flags="DF"))
+    assert told.ip[ICMP].nexthopmtu == 1450
     assert world.down(A, udp(dst=B.address, data=bytes(8943 - 28)))
-    assert not world.down(A, udp(dst=B.address, data=bytes(8944 - 28)))
+    (told,) = world.down(A, udp(dst=B.address, data=bytes(8944 - 28), flags="DF"))
+    assert told.ip[ICMP].nexthopmtu == 8943
     assert world.drops() == {"TOO_BIG": 2}
 
 

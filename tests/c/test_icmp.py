@@ -186,8 +186,9 @@ class TestMadeHere:
         assert (seen.ip.src, seen.ip[ICMP].nexthopmtu) == (GATEWAY[WEB][0], 1450)
 
     def test_nothing_is_said_when_it_may_be_fragmented(self, world):
-        assert not world.down(A, udp(data=bytes(1473)))
-        assert world.dp.totals()["made"] == 0
+        """RFC 4787 REQ-13; how it is cut is in test_fragments.py."""
+        assert [len(s.ip) for s in world.down(A, udp(data=bytes(1473)))] == [1500, 21]
+        assert world.dp.totals()["made"] == 1
 
     def test_ttl_outwards(self, world):
         packet = udp(ttl=1)

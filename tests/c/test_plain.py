@@ -48,7 +48,7 @@ def counts(world: World) -> dict:
         if key.endswith(moving)
     }
     totals = dp.totals()
-    kept = ("rx", "tx", "made", "punt", "held", "sessions", "mappings")
+    kept = ("rx", "tx", "made", "punt", "held", "joined", "sessions", "mappings")
     return {k: totals[k] for k in kept} | dp.stages() | dp.drops() | of_objects
 
 

@@ -2,6 +2,7 @@
 
 import struct
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ from tests.c.test_drops import rebuilt
 from tests.c.world import NAT, SEGMENTS, Policy, World, over
 from tests.oracle import checksum as slow
 from tests.oracle import geneve
+from tests.oracle.fragments import Reassembly, piece
 from tests.oracle.routes import longest
 from tests.oracle.sessions import Model, Tuple
 
@@ -269,3 +271,49 @@ def test_sessions_and_translation(built, steps):
         for step in steps:
             follow(w, m, step)
         assert_accounted(dp)
+
+
+class TestFragments:
+    """Datagrams in pieces that hypothesis cuts, mixes, repeats, changes and loses."""
+
+    cuts = st.lists(st.integers(0, 12), max_size=4)
+    change = st.sampled_from(["", "", "", "twice", "other bytes", "reach on", "lost", "the end"])
+    datagram = st.tuples(st.integers(1, 100), cuts, st.lists(change, max_size=6), st.integers(0, 2))
+
+    def pieces(self, size, cuts, changes, id_):
+        packet = bytes(IP(src=A.address, dst=B.address, proto=47, id=id_) / bytes(range(size)))
+        edges = sorted({0, size, *(8 * c for c in cuts if 8 * c < size)})
+        for i, (start, end) in enumerate(pairwise(edges)):
+            what, more = changes[i] if i < len(changes) else "", end < size
+            data = packet[20 + start : 20 + end]
+            if what == "reach on" and more:
+                data += bytes(8)
+            if what in ("twice", "other bytes"):
+                yield piece(packet, start, data, more)
+            if what == "other bytes":
+                data = bytes(len(data) - 1) + b"!"
+            if what != "lost":
+                yield piece(packet, start, data, more and what != "the end")
+
+    @given(st.lists(datagram, max_size=4), st.randoms(use_true_random=False))
+    @SHARED
+    def test_every_frame_ends_as_the_twin_says(self, dp, datagrams, random):
+        world, twin = World(dp), Reassembly()
+        world.sweep(after_s=100)  # nothing of another example
+        world.drops()
+        pieces = [p for given in datagrams for p in self.pieces(*given)]
+        random.shuffle(pieces)
+        for one in pieces:
+            whole = not int.from_bytes(one[6:8]) & 0x3FFF
+            want = one if whole else twin.put(one)
+            sent = world.inject("downlink", over(A, one, inner={"type": 0x0800}))
+            drops = world.drops()
+            if isinstance(want, tuple):
+                assert (sent, drops) == ([], dict([want]))
+            else:
+                got = [bytes(s.ip)[20:] for s in sent]
+                assert (got, drops) == ([] if want == "held" else [want[20:]], {})
+        assert dp.totals()["held"] == sum(d.held for d in twin.table.values())
+        late = twin.expire(15)
+        world.sweep(after_s=15)
+        assert world.drops() == ({"FRAGMENT_TIMEOUT": late} if late else {})

@@ -81,7 +81,8 @@ def hold_ip(ip: bytes) -> None:
     assert ip[0] == 0x45
     assert struct.unpack("!H", ip[2:4])[0] == len(ip), "IP total length"
     assert ones_sum(ip[:20]) == 0xFFFF, "IP checksum"
-    hold_l4(ip[:20], ip[20:])
+    if not struct.unpack("!H", ip[6:8])[0] & 0x3FFF:  # of a fragment only the whole can be held
+        hold_l4(ip[:20], ip[20:])
 
 
 def hold_outer(frame: bytes, udp_checksum: int) -> None:

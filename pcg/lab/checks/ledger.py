@@ -67,7 +67,7 @@ def at_rest(lab: Lab) -> dict[str, int]:
 
 
 def _balanced(totals: dict[str, int]) -> bool:
-    out = sum(totals[name] for name in ("tx", "punt", "drops", "held"))
+    out = sum(totals[name] for name in ("tx", "punt", "drops", "held", "joined"))
     return totals["rx"] + totals["made"] == out
 
 
@@ -97,10 +97,10 @@ CHECKS.extend(
 
 @check(8, "every frame accounted for, at rest")
 def every_frame_accounted(lab: Lab) -> str:
-    """rx + made = tx + punt + sum(drops) + held, after all that went before."""
+    """rx + made = tx + punt + sum(drops) + held + joined, after all that went before."""
     totals = at_rest(lab)
-    expect(_balanced(totals), f"rx + made != tx + punt + drops + held: {totals}")
+    expect(_balanced(totals), f"rx + made != tx + punt + drops + held + joined: {totals}")
     reasons = sum(lab.ask.drops().values())
     expect(reasons == totals["drops"], f"reasons sum to {reasons}, drops are {totals['drops']}")
-    names = ("rx", "made", "tx", "punt", "drops", "held")
+    names = ("rx", "made", "tx", "punt", "drops", "held", "joined")
     return ", ".join(f"{name} {totals[name]}" for name in names)

@@ -45,8 +45,18 @@ class FakeClient:
     def totals(self):
         if self.away:
             raise BackendError("datapath", "is not there")
-        names = ("rx", "tx", "made", "punt", "held", "sessions", "sessions_max", "mappings")
-        names += ("mappings_max", "ports", "ports_max", "teps", "revision", "commits")
+        names = (
+            "rx",
+            "tx",
+            "made",
+            "punt",
+            "held",
+            "joined",
+            "sessions",
+            "sessions_max",
+            "mappings",
+        )
+        names += ("mappings", "mappings_max", "ports", "ports_max", "teps", "revision", "commits")
         names += ("sessions_made", "sessions_ended", "decisions")
         return dict.fromkeys(names, 3)
 
