@@ -85,6 +85,7 @@ struct pcgdp_local {        // one record
 	uint32_t label;         // 24-bit source label in the option of packets we send
 	uint32_t sessions_each; // that one overlay address may have at a time, unless its rule says; 0: any number
 	uint32_t ports_each;    // and outside ports, of all protocols together
+	uint32_t mss_clamp;     // 1: a SYN's MSS is made to fit both sides
 };
 
 struct pcgdp_vrfs {         // key: index

@@ -44,6 +44,8 @@ static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, co
 	}
 	if (a && UNLIKELY(p->ip_len > a->mtu) && !may_fragment(w, p, a->mtu))
 		return too_big(w, p, a->mtu);
+	if (UNLIKELY(p->tcp_flags & TCP_SYN) && w->cfg->local.mss_clamp)
+		mss_clamp(w, p, a ? a->mtu : 65535);
 	if (p->flags & PF_STATELESS || (p->flags & PF_ICMP_ERROR && !e->op)) {
 		decrement_ttl(ip);
 		return PCGDP_NEXT;

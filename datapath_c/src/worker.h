@@ -121,6 +121,7 @@ extern const uint8_t stage_enters[N_STAGES];
 void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
 struct pkt *made_new(struct worker *w, uint32_t slot); // NULL: rate limit, or no room
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
+void mss_clamp(struct worker *w, struct pkt *p, uint32_t mtu);
 // fragment.c: may a packet that is longer than mtu leave in pieces? Then cut it and send them.
 bool may_fragment(const struct worker *w, const struct pkt *p, uint32_t mtu);
 enum pcgdp_verdict fragment_out(struct worker *w, struct pkt *p, const struct adj *a);

@@ -47,6 +47,7 @@ class Gateway(Value):
     tep: Address  # our tunnel endpoint: one of the downlink's addresses, without its length
     zone: Label = ""
     udp_checksum: bool = True  # write the outer UDP checksum (RFC 8926 section 4.3)
+    mss_clamp: bool = True  # TCP's MSS is made to fit both sides' MTU, for when ICMP is dropped
     quota: Quota = Quota()  # of each workload address, where its NAT rule says nothing
 
 

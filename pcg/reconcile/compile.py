@@ -66,6 +66,7 @@ def local(desired: Desired) -> list[r.Local]:
             label=0,  # names a workload as the source; a gateway is none
             sessions_each=gateway.quota.sessions or 0,
             ports_each=gateway.quota.ports or 0,
+            mss_clamp=int(gateway.mss_clamp),
         )
     ]
 

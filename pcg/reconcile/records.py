@@ -54,6 +54,7 @@ class Local(NamedTuple):
     label: int
     sessions_each: int = 0
     ports_each: int = 0
+    mss_clamp: int = 1
 
 
 class Vrfs(NamedTuple):

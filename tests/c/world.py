@@ -129,11 +129,12 @@ class Policy:
     firewall: list = dataclasses.field(default_factory=lambda: list(FIREWALL))
     segments: list = dataclasses.field(default_factory=lambda: list(SEGMENTS))
     publics: tuple = PUBLICS
+    mss_clamp: int = 1
     quota: dict = dataclasses.field(default_factory=dict)  # of each address: records.Local
 
     def tables(self) -> dict[str, list]:
         local = r.Local(ip(TEP), self.udp_checksum, self.uplink_mtu, 9001, *self.ports, LABEL)
-        local = local._replace(**self.quota)
+        local = local._replace(mss_clamp=self.mss_clamp, **self.quota)
         pub = [r.Publics(p.index, p.vrf, ip(p.elastic), ip(p.secondary), "") for p in self.publics]
         return {
             "local": [local],

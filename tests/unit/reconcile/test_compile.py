@@ -96,6 +96,11 @@ def test_snat_once_per_source_from_its_pool():
     assert {(r.n_pool, r.pool) for r in rules} == {(1, (0,) * 16)}
 
 
+def test_the_mss_is_clamped_unless_switched_off():
+    assert compiled()["local"][0].mss_clamp == 1
+    assert compiled(gateway=changed(GATEWAY, mss_clamp=False))["local"][0].mss_clamp == 0
+
+
 def test_quotas_of_the_gateway_and_of_a_rule():
     gateway = changed(GATEWAY, quota=Quota(sessions=7))
     tables = compiled(gateway=gateway, nat=(changed(SNAT, quota=Quota(ports=5)), DNAT))
