@@ -174,6 +174,7 @@ struct pcgdp_firewall {     // key: id and place; order of put, first match deci
 	uint8_t reserved;
 	struct pcgdp_match match;
 	char name[48];
+	uint32_t stateless;     // 1, ALLOW: what is not translated gets no session; each packet is asked about
 };
 
 // What a commit may have changed for sessions that exist. A session is decided again when one of

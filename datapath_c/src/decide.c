@@ -53,6 +53,7 @@ static void firewall(const struct config *c, const struct vrf *v, uint8_t direct
 		d->fw_id = r->id;
 		d->log |= r->log;
 		action = r->action;
+		d->stateless = r->stateless && d->kind == KIND_PLAIN; // a translation lives in its session
 	}
 	if (action == PCGDP_ALLOW)
 		return;

@@ -13,7 +13,7 @@ struct decision {
 	uint8_t kind;           // enum pcgdp_nat_action, or KIND_PLAIN
 	uint8_t log;
 	bool reject;            // FIREWALL_DENIED: say so to the sender
-	bool stateless;         // overlay to overlay: no session
+	bool stateless;         // no session: overlay to overlay, or the firewall rule says so
 	bool to_gateway;        // the destination is a segment gateway's own address
 	bool draw_port;         // SNAT: new_addr and new_port come from a mapping
 	uint32_t nat_id, fw_id; // 0: none

@@ -34,7 +34,7 @@ enum {
 	PF_CSUM_PARTIAL = 2,  // the sender left the L4 checksum to an offload that never ran
 	PF_UPLINK = 4,        // in the uplink's domain
 	PF_ANSWER = 8,        // turned round or made here: straight to egress by `slot`
-	PF_STATELESS = 16,    // overlay to overlay: TTL only
+	PF_STATELESS = 16,    // no session: TTL only
 	PF_ICMP_ERROR = 32,   // the key is that of the packet it quotes, reversed
 	PF_LOOPED = 64,       // turned round inside once (hairpin)
 	PF_ARP = 128,

@@ -69,7 +69,7 @@ static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event
 		if (p->flags & PF_ANSWER)
 			snprintf(ev->note, sizeof(ev->note), "answered by the gateway");
 		else if (p->flags & PF_STATELESS)
-			snprintf(ev->note, sizeof(ev->note), "overlay to overlay, no session");
+			snprintf(ev->note, sizeof(ev->note), "%s, no session", p->fw_id ? "by a stateless rule" : "overlay to overlay");
 		else if (e)
 			snprintf(ev->note, sizeof(ev->note), "%s session", p->flags & PF_NEW ? "new" : "known");
 		break;

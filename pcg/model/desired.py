@@ -137,9 +137,7 @@ class PortRange(Value):
 
 class Match(Value):
     """All that is given must hold; an empty list is anything.
-
-    An item of `source` and `destination` is a prefix, an address, or the id of a public address.
-    """
+    Items of `source` and `destination`: prefixes, addresses, ids of public addresses."""
 
     source: tuple[Span, ...] = ()
     destination: tuple[Span, ...] = ()
@@ -197,6 +195,8 @@ class Service(Value):
 
 
 class FirewallRule(Value):
+    """Not `stateful`, ALLOW: what is not translated makes no session; replies need a rule too."""
+
     id: Id
     action: FirewallAction
     source: tuple[Span, ...] = ()

@@ -162,7 +162,16 @@ def _firewall_rule(
             destination_ports=service.destination_ports,
         )
         for m in matches(match, vrf, publics, FIREWALL_FACES):
-            yield r.Firewall(number, vrf, action, direction, int(rule.log), m, rule.id)
+            yield r.Firewall(
+                id=number,
+                vrf=vrf,
+                action=action,
+                direction=direction,
+                log=int(rule.log),
+                match=m,
+                name=rule.id,
+                stateless=int(not rule.stateful),
+            )
 
 
 def matches(match: Match, vrf: int, publics: Publics, faces: Faces) -> Iterator[r.Match]:

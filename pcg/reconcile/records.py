@@ -120,6 +120,7 @@ class Firewall(NamedTuple):
     log: int
     match: Match
     name: str
+    stateless: int = 0
 
 
 class Touch(NamedTuple):

@@ -49,7 +49,7 @@ def test_all_rules_are_told_in_one_pass():
         ("06:00:00:00:01:02", "ff:ff:ff:ff:ff:ff"),
         ("prefix: 10.66.0.0/16, blackhole: true", "prefix: 10.66.0.0/16"),
         ("destination: [10.99.0.0/16]}", "destination: [10.99.0.0/16]}, translated: [eip-1]"),
-        ("direction: IN", "direction: IN, stateful: false"),
+        ("direction: IN, source", "direction: IN, destination: [eip-9], source"),
         ("mtu: 8943", "mtu: 8944"),
     ]
     alone = [line for edit in edits for line in problems(edited(edit))]
