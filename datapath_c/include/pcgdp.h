@@ -86,6 +86,8 @@ struct pcgdp_local {        // one record
 	uint32_t sessions_each; // that one overlay address may have at a time, unless its rule says; 0: any number
 	uint32_t ports_each;    // and outside ports, of all protocols together
 	uint32_t mss_clamp;     // 1: a SYN's MSS is made to fit both sides
+	uint32_t made_all;      // ICMP errors and RST that we make in a second, for each side; 0: none
+	uint32_t made_each;     // of them, about packets of one source
 };
 
 struct pcgdp_vrfs {         // key: index
@@ -207,6 +209,7 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joine
 	uint64_t sessions_max, mappings_max, ports_max;
 	uint64_t revision;      // of the last commit, as its caller named it
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
+	uint64_t unmade;        // ICMP errors and RST not made, for their rate
 };
 
 struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rule or public address

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "limit.h"
 #include "touch.h"
 #include "worker.h"
 
@@ -18,6 +19,7 @@ struct pcgdp {
 	struct pcgdp_params params;
 	struct arena arena;
 	struct natports natports;
+	struct limits limits; // of what workers make
 	struct config *cfg;      // published; never NULL (empty before the first commit)
 	struct config *building; // between begin and commit
 

@@ -10,29 +10,40 @@
 
 enum {
 	QUOTE_MAX = 576 - IP_HLEN - 8,   // as much as fits in 576 bytes (RFC 1812 section 4.3.2.3)
-	MADE_EACH_NS = 1000000,          // one packet a millisecond and worker ...
-	MADE_BURST_NS = 100 * MADE_EACH_NS, // ... with a reserve of a hundred
+	SECOND_US = 1000000,
+	ALL_RESERVE_US = 100000,  // so long what is not used is kept: of the rate for all,
+	EACH_RESERVE_US = 500000, // and for one source
 };
 
 _Static_assert(IP_HLEN + 8 + QUOTE_MAX <= MADE_LEN, "the longest made packet fits its buffer");
 
-static bool limit_passed(struct worker *w)
+static uint64_t before_us(uint64_t now_us, uint64_t reserve_us)
 {
-	uint64_t floor = w->now_ns > MADE_BURST_NS ? w->now_ns - MADE_BURST_NS : 0;
-
-	if (w->icmp_tokens_ns < floor)
-		w->icmp_tokens_ns = floor;
-	if (w->icmp_tokens_ns + MADE_EACH_NS > w->now_ns)
-		return false;
-	w->icmp_tokens_ns += MADE_EACH_NS;
-	return true;
+	return now_us > reserve_us ? now_us - reserve_us : 0;
 }
 
-struct pkt *made_new(struct worker *w, uint32_t slot)
+// A noisy source is stopped first, so that it does not use up what all share.
+static bool limit_passed(struct worker *w, const struct pkt *p)
+{
+	const struct pcgdp_local *l = &w->cfg->local;
+	union key k = {.src = pkt_ip(p)->src, .domain_proto = p->vrf << 9 | !!(p->flags & PF_UPLINK)};
+	struct limits *lim = &w->dp->limits;
+	uint64_t hash = hash_key(&w->dp->arena.head->secret, &k), now_us = w->now_ns / 1000;
+	uint64_t floor_us = before_us(now_us, EACH_RESERVE_US), all_floor_us = before_us(now_us, ALL_RESERVE_US);
+	uint64_t *all = &lim->total[!!(p->flags & PF_UPLINK)];
+
+	if (l->made_each && limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us) &&
+		l->made_all && limit_pay(all, 0, now_us, SECOND_US / l->made_all, all_floor_us))
+		return true;
+	BUMP(&w->c.unmade, 1);
+	return false;
+}
+
+static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot)
 {
 	struct pkt *m;
 
-	if (w->dry || w->made.n == BURST || slot == 0 || !limit_passed(w))
+	if (w->dry || w->made.n == BURST || slot == 0 || !limit_passed(w, p))
 		return NULL;
 	m = &w->made.pkt[w->made.n];
 	memset(m, 0, sizeof(*m));
@@ -97,7 +108,7 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	if (p->flags & PF_ICMP_ERROR)
 		return;
 	slot = towards_sender(w, p, &speaker);
-	m = made_new(w, slot);
+	m = made_new(w, p, slot);
 	if (!m)
 		return;
 	m->flags |= PF_ICMP_ERROR;
@@ -121,7 +132,7 @@ void tcp_reset(struct worker *w, const struct pkt *p)
 
 	if (th->flags & TCP_RST || port == NONE)
 		return;
-	m = made_new(w, port_slot(port));
+	m = made_new(w, p, port_slot(port));
 	if (!m)
 		return;
 	if (th->flags & TCP_ACK) {

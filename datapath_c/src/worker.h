@@ -24,7 +24,7 @@ struct seg_counter {
 };
 
 struct counters {
-	uint64_t rx, made, tx, punt;
+	uint64_t rx, made, unmade, tx, punt; // unmade: over a rate limit
 	uint64_t held, joined; // held goes up and down; its sum over all workers counts
 	uint64_t drops[N_REASONS];
 	uint64_t stages[N_STAGES];
@@ -80,7 +80,6 @@ struct worker {
 	uint64_t now_ns;
 	uint32_t now_s, id;
 	uint64_t random;
-	uint64_t icmp_tokens_ns; // rate limit of what we make (RFC 1812 section 4.3.2.8)
 	bool busy;               // its last look at the ports brought frames
 	bool dry;                // explain: nothing is counted, made, installed
 	struct capture *capture;
@@ -119,7 +118,6 @@ extern const uint8_t stage_enters[N_STAGES];
 #undef X
 
 void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
-struct pkt *made_new(struct worker *w, uint32_t slot); // NULL: rate limit, or no room
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
 void mss_clamp(struct worker *w, struct pkt *p, uint32_t mtu);
 // fragment.c: may a packet that is longer than mtu leave in pieces? Then cut it and send them.

@@ -18,6 +18,10 @@ COUNTED = {
         "Packets it made itself: errors, resets, fragments.",
     ),
     "joined": ("pcg_datapath_joined_fragments", "Fragments that became part of another frame."),
+    "unmade": (
+        "pcg_datapath_unmade_packets",
+        "Errors and resets that the datapath did not make, for their rate.",
+    ),
     "punt": ("pcg_datapath_punted_packets", "Packets handed to the slow path."),
     "sessions_made": ("pcg_sessions_opened", "Sessions opened."),
     "sessions_ended": ("pcg_sessions_ended", "Sessions that ended."),

@@ -23,7 +23,7 @@ from pcg.model.kinds import (
     Value,
     Vni,
 )
-from pcg.model.terms import Quota
+from pcg.model.terms import ErrorRates, Quota
 
 SCHEMA = 1  # of the document; a higher one is refused by name, never half understood
 
@@ -49,6 +49,7 @@ class Gateway(Value):
     udp_checksum: bool = True  # write the outer UDP checksum (RFC 8926 section 4.3)
     mss_clamp: bool = True  # TCP's MSS is made to fit both sides' MTU, for when ICMP is dropped
     quota: Quota = Quota()  # of each workload address, where its NAT rule says nothing
+    errors: ErrorRates = ErrorRates()
 
 
 class FirewallAction(enum.Enum):

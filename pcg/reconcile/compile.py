@@ -67,6 +67,8 @@ def local(desired: Desired) -> list[r.Local]:
             sessions_each=gateway.quota.sessions or 0,
             ports_each=gateway.quota.ports or 0,
             mss_clamp=int(gateway.mss_clamp),
+            made_all=gateway.errors.per_second,
+            made_each=gateway.errors.per_source,
         )
     ]
 

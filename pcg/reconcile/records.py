@@ -55,6 +55,8 @@ class Local(NamedTuple):
     sessions_each: int = 0
     ports_each: int = 0
     mss_clamp: int = 1
+    made_all: int = 1000
+    made_each: int = 100
 
 
 class Vrfs(NamedTuple):

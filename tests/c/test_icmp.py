@@ -3,6 +3,7 @@
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 
+from tests.c import wire
 from tests.c.packets import (
     answer,
     complaint,
@@ -251,15 +252,68 @@ class TestMadeHere:
         assert not world.down(A, udp(src="192.168.99.250", ttl=1))
         assert not world.down(LOST, udp(LOST.address, ttl=1), tep=A.tep)
 
-    def test_rate_limit(self, world):
-        """RFC 1812 section 4.3.2.8: a hundred at once, then one a millisecond."""
-        frames = [over(A, udp(ttl=1))] * 250
-        assert len(world.inject("downlink", *frames)) == 100
+
+class TestRates:
+    """RFC 1812 section 4.3.2.8: "A router which sends ICMP Source Quench messages MUST be able to
+    limit the rate at which the messages can be generated. A router SHOULD also be able to limit
+    the rate at which it sends other sorts of ICMP error messages (Destination Unreachable,
+    Redirect, Time Exceeded, Parameter Problem)."
+    """
+
+    def answers(self, world, *vms, n=250) -> list[int]:
+        """How many each is told that sends n whose TTL runs out, in turns."""
+        frames = [over(vm, udp(vm.address, ttl=1)) for _ in range(n) for vm in vms]
+        sent = world.inject("downlink", *frames)
+        return [sum(seen.ip.dst == vm.address for seen in sent) for vm in vms]
+
+    def from_outside(self, world, *sources, n=1) -> int:
+        packets = [udp(src, SERVER.secondary, dport=7000, ttl=1) for src in sources]
+        return len(world.inject("uplink", *[wire.plain(p) for p in packets * n]))
+
+    def test_of_one_source(self, world):
+        """Fifty at once, then one in ten milliseconds; what is not said is counted."""
+        assert self.answers(world, A) == [50]
         assert world.drops() == {"TTL_EXPIRED": 250}
-        world.now_s += 0.010
-        assert len(world.inject("downlink", *frames)) == 10
+        assert world.dp.totals()["unmade"] == 200
+        world.now_s += 0.100
+        assert self.answers(world, A) == [10]
         world.now_s += 60
-        assert len(world.inject("downlink", *frames)) == 100
+        assert self.answers(world, A) == [50]
+
+    def test_a_noisy_source_costs_others_nothing(self, world):
+        world.policy.quota = {"made_each": 10}
+        world.commit()
+        assert self.answers(world, A) == [5]
+        assert self.answers(world, C, n=5) == [5]
+
+    def test_of_all(self, world):
+        """A hundred at once, then one a millisecond, whoever they are about."""
+        many = [f"198.51.{n // 250}.{1 + n % 250}" for n in range(400)]
+        assert self.from_outside(world, *many) == 100
+        world.now_s += 0.050
+        assert self.from_outside(world, *many) == 50
+
+    def test_the_uplink_does_not_use_up_the_workloads_share(self, world):
+        assert self.from_outside(world, *[f"198.51.100.{1 + n}" for n in range(250)], n=2) == 100
+        assert self.answers(world, A, n=50) == [50]
+
+    def test_as_configured(self, world):
+        world.policy.quota = {"made_all": 20, "made_each": 20}
+        world.commit()
+        assert self.answers(world, A) == [2]
+        world.policy.quota = {"made_all": 10000, "made_each": 2000}
+        world.commit()
+        world.now_s += 60
+        assert self.answers(world, A, n=1100) == [1000]
+
+    def test_resets_count_too(self, world):
+        frames = [over(A, tcp("A", sport=1 + n)) for n in range(60)]
+        assert len(world.inject("downlink", *frames)) == 50
+
+    def test_explain_pays_nothing(self, world):
+        for _ in range(60):
+            world.dp.explain("downlink", over(A, udp(ttl=1)))
+        assert self.answers(world, A) == [50]
 
 
 def flow_of_quoted(seen):

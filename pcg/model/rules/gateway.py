@@ -5,6 +5,7 @@ import re
 from pcg.model.desired import Gateway, Ha, Interface
 from pcg.model.rules.context import Context, Link, overlaps
 from pcg.model.sizes import ETHERNET_LEN, FRAME_MAX, INTERFACE_NAME_MAX
+from pcg.model.terms import ErrorRates
 
 # What Linux takes (dev_valid_name), less what would need quoting in nft and shells.
 INTERFACE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
@@ -19,6 +20,7 @@ def check(ctx: Context) -> None:
             check_interface(ctx, f"gateway.interfaces.{role}", interface, ctx.links[role])
         check_distinct(ctx, gateway)
         check_tep(ctx, gateway)
+        check_errors(ctx, gateway.errors)
         if ctx.desired.ha is not None:
             check_ha(ctx, gateway, ctx.desired.ha)
 
@@ -107,6 +109,12 @@ def check_tep(ctx: Context, gateway: Gateway) -> None:
         ours = ", ".join(a.partition("/")[0] for a in gateway.interfaces.downlink.addresses)
         mend = f"use one of {ours}" if ours else "give the downlink that address"
         ctx.add("gateway.tep", gateway.tep, f"is not an address of the downlink; {mend}")
+
+
+def check_errors(ctx: Context, rates: ErrorRates) -> None:
+    if rates.per_source > rates.per_second:
+        mend = f"is more than for all sources; use per_second's {rates.per_second} or less"
+        ctx.add("gateway.errors.per_source", rates.per_source, mend)
 
 
 def check_ha(ctx: Context, gateway: Gateway, ha: Ha) -> None:

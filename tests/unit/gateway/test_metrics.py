@@ -49,6 +49,7 @@ class FakeClient:
             "rx",
             "tx",
             "made",
+            "unmade",
             "punt",
             "held",
             "joined",
