@@ -98,7 +98,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "veth": wired,
         "control": lambda _args: control.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
-        "profile": lambda args: profile.measure(min(most(args), SIZED_AT)),
+        "profile": lambda args: profile.measure(most(args) if args.sessions else SIZED_AT),
     }
 
 

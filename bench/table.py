@@ -109,7 +109,7 @@ def _profile(title: str, rows: list[Row]) -> Table:
         table.add_row(part, *("-" if n is None else f"{n:.1f}" for n in adds))
     table.add_section()
     table.add_row("whole", *(f"{r.value:.1f}" for r in rows))
-    table.add_row("floor", *(f"{r.floor:.1f}" for r in rows))
+    table.add_row("floor", *(f"{r.floor:.1f}" if r.floor else "" for r in rows))
     table.add_row("x floor", *(floors(r) for r in rows))
     table.caption = "\n".join(
         f"({i}) {r.sessions:,} sessions; {r.note}" for i, r in enumerate(rows, 1)

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 import yaml
 
+from bench import run
+from pcg.datapath import spent
 from pcg.model import settings
 from tests.c import test_drops
 from tests.netns import test_af_packet
@@ -110,3 +112,18 @@ def test_the_example_settings_show_every_setting(name, model):
     """That they load is tested with the model."""
     shown = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     assert missing(model, shown) == []
+
+
+PARTS = ("part_packets", "part_cycles")
+
+
+def test_the_profile_has_a_line_for_each_part_of_the_path(built):
+    text = (ROOT / "docs" / "profile.md").read_text()
+    table = text.partition("| cycles per packet |")[2].partition("\n\n")[0]
+    lines = re.findall(r"^\| (\w+) \|", table, re.M)
+    nothing = {key: [0] * len(spent.names()) for key in PARTS}
+    assert lines == [*(part.part for part in spent.parts(nothing)), "floor"]
+    asked = re.findall(r"bench\.run --only (\w+)", text)
+    assert set(asked) <= run.parts().keys()
+    assert "profile" in asked
+    assert f"one round in {spent.timed_every()} is timed" in text
