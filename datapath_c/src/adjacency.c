@@ -82,6 +82,7 @@ void adj_make_tunnel(struct adj *a, const struct adj_tunnel *t)
 	a->vni = t->vni;
 	a->vrf = t->vrf;
 	a->counter = t->counter;
+	a->address = t->address;
 }
 
 void adj_make_plain(struct adj *a, const uint8_t *our_mac, const uint8_t *next_mac, be32 next, uint32_t mtu, bool resolved)

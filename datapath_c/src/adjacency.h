@@ -22,7 +22,8 @@ struct adj {
 	uint32_t vni, vrf;
 	uint32_t counter;       // of the segment, in the workers' counters
 	uint32_t next_free;
-	uint8_t pad[12];
+	be32 address;   // of the workload's port behind it
+	uint8_t pad[8];
 } __attribute__((aligned(128)));
 
 _Static_assert(sizeof(struct adj) == 128, "two lines");
@@ -67,7 +68,7 @@ void adj_free(struct adj_table *t, uint32_t adj); // after quiescence only
 
 struct adj_tunnel {
 	const uint8_t *our_mac, *next_mac, *inner_src, *inner_dst;
-	be32 our_tep, tep;
+	be32 our_tep, tep, address;
 	uint32_t vni, vrf, label, counter;
 	uint32_t inner_mtu, underlay_mtu;
 	bool option, udp_checksum, resolved;

@@ -40,13 +40,13 @@ INLINE uint32_t port_find_hashed(const struct arena *a, uint64_t hash, uint32_t 
 	return sigtab_find(&a->port_index, hash, port_is, &q);
 }
 
-INLINE void port_prefetch(const struct arena *a, uint64_t hash)
+// The first port that may be it: whoever takes it looks at its key. NONE: there is none.
+INLINE uint32_t port_candidate(const struct arena *a, uint64_t hash)
 {
 	const struct bucket *b = bucket_of(&a->port_index, hash);
 	unsigned m = sig_match(b, sig_of(hash));
 
-	if (m)
-		PREFETCH(&a->ports[PEEK(&b->idx[__builtin_ctz(m)])]);
+	return m ? PEEK(&b->idx[__builtin_ctz(m)]) : NONE;
 }
 
 // May what comes from this TEP, on this VNI, have the port as its source? On a transit any port of

@@ -26,11 +26,13 @@ struct plain {
 	union key key;
 	union {
 		struct entry *entry;
-		uint64_t src_hash; // overlay to overlay: of its own port, until that is found
+		uint64_t src_hash; // overlay to overlay: its own port, until that has been looked at
+		uint32_t src_port;
 	};
 	union {
 		const struct adj *adj;
 		uint64_t dst_hash;
+		uint32_t dst_slot;
 	};
 	const struct vni_seen *segment; // it came from; NULL by the uplink
 	be32 outer_src;
@@ -175,20 +177,28 @@ static inline bool ask_ports(const struct here *h, struct plain *q)
 	return true;
 }
 
-static inline void find_ports(const struct here *h, const struct plain *q)
+static inline bool find_ports(const struct here *h, struct plain *q)
 {
-	port_prefetch(h->a, q->src_hash);
-	port_prefetch(h->a, q->dst_hash);
+	uint32_t from = port_candidate(h->a, q->src_hash), to = port_candidate(h->a, q->dst_hash);
+
+	if (UNLIKELY(from == NONE || to == NONE))
+		return false;
+	q->src_port = from;
+	q->dst_slot = port_slot(to);
+	PREFETCH(&h->a->ports[from]);
+	PREFETCH(&h->a->adjs.slots[q->dst_slot]);
+	return true;
 }
 
-static inline bool ports_serve(const struct here *h, struct plain *q)
+static inline bool source_serves(const struct here *h, struct plain *q)
 {
-	uint32_t vrf = q->segment->domain / 2;
-	uint32_t from = port_find_hashed(h->a, q->src_hash, vrf, q->key.src), to = port_find_hashed(h->a, q->dst_hash, vrf, q->key.dst);
+	const struct port *from = &h->a->ports[q->src_port];
 
-	if (UNLIKELY(from == NONE || to == NONE || !source_fits(&h->a->ports[from], q->outer_src, q->vni, q->segment->transit)))
+	if (UNLIKELY(from->rec.vrf != q->segment->domain / 2 || from->rec.address_be != q->key.src))
 		return false;
-	find_adjacency(h, q, port_slot(to));
+	if (UNLIKELY(!source_fits(from, q->outer_src, q->vni, q->segment->transit)))
+		return false;
+	find_adjacency(h, q, q->dst_slot); // which says whose it is, so the other port's record is not read
 	return true;
 }
 
@@ -197,7 +207,7 @@ static inline bool forward_east(const struct here *h, const struct plain *q)
 	struct ip_hdr *ip = (void *)q->ip;
 	uint32_t ip_len = ntohs(ip->len);
 
-	if (UNLIKELY(!adjacency_serves(h, q, ip_len)))
+	if (UNLIKELY(q->adj->address != q->key.dst || q->adj->vrf != q->segment->domain / 2 || !adjacency_serves(h, q, ip_len)))
 		return false;
 	decrement_ttl(ip);
 	leave(h->w, q, ip_len);
@@ -260,21 +270,21 @@ uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames
 		}
 		j -= STEP;
 		if (GOES(j)) {
-			if (EAST(j))
-				find_ports(&h, &plain[j]);
-			else
-				odd |= (uint64_t)!entry_serves(&h, &plain[j]) << j;
+			ok = EAST(j) ? find_ports(&h, &plain[j]) : entry_serves(&h, &plain[j]);
+			odd |= (uint64_t)!ok << j;
 		}
 		j -= STEP;
 		if (GOES(j)) {
 			if (EAST(j))
-				odd |= (uint64_t)!ports_serve(&h, &plain[j]) << j;
+				odd |= (uint64_t)!source_serves(&h, &plain[j]) << j;
 			else
 				find_adjacency(&h, &plain[j], plain[j].entry->slot);
 		}
 		j -= STEP;
-		if (GOES(j))
-			odd |= (uint64_t) !(EAST(j) ? forward_east(&h, &plain[j]) : forward(&h, &plain[j])) << j;
+		if (GOES(j)) {
+			ok = EAST(j) ? forward_east(&h, &plain[j]) : forward(&h, &plain[j]);
+			odd |= (uint64_t)!ok << j;
+		}
 	}
 #undef GOES
 #undef EAST

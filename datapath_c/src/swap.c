@@ -46,7 +46,7 @@ void port_adjacency(struct pcgdp *dp, uint32_t i, struct swaps *s)
 	const struct pcgdp_local *local = &dp->cfg->local;
 	static const uint8_t zero[6];
 	struct adj_tunnel at = {.our_mac = dp->nics[PCGDP_DOWNLINK].mac, .next_mac = tep ? tep->mac : zero,
-		.inner_src = seg ? seg->rec.gateway_mac : zero, .inner_dst = r->mac, .our_tep = local->tep_be, .tep = r->tep_be,
+		.inner_src = seg ? seg->rec.gateway_mac : zero, .inner_dst = r->mac, .our_tep = local->tep_be, .tep = r->tep_be, .address = r->address_be,
 		.vni = r->vni, .vrf = r->vrf, .label = local->label, .counter = seg ? seg->counter : 0,
 		.inner_mtu = seg ? seg->rec.mtu : 1500, .underlay_mtu = tep && tep->mtu ? tep->mtu : local->downlink_mtu,
 		.option = tep && tep->option, .udp_checksum = local->udp_checksum, .resolved = tep && tep->resolved && seg};
