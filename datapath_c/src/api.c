@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "dp.h"
+#include "mail.h"
 #include "events.h"
 #include "fair.h"
 #include "tap.h"
@@ -45,7 +46,8 @@ static int make_parts(struct pcgdp *dp)
 	dp->n_counters = 1;
 	for (uint32_t i = 0; i < dp->params.workers; i++) {
 		dp->workers[i] = worker_new(dp, i);
-		if (!dp->workers[i])
+		dp->boxes[i] = dp->params.workers > 1 ? mailbox_new(dp->params.workers) : NULL;
+		if (!dp->workers[i] || (dp->params.workers > 1 && !dp->boxes[i]))
 			return -ENOMEM;
 	}
 	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->fw_totals || !dp->tracer)
@@ -112,8 +114,10 @@ void pcgdp_close(struct pcgdp *dp)
 	for (uint32_t i = 0; i < 2; i++)
 		if (dp->nics[i].ops)
 			dp->nics[i].ops->close(&dp->nics[i]);
-	for (uint32_t i = 0; i < PCGDP_WORKERS_MAX; i++)
+	for (uint32_t i = 0; i < PCGDP_WORKERS_MAX; i++) {
 		worker_free(dp->workers[i]);
+		mailbox_free(dp->boxes[i]);
+	}
 	worker_free(dp->inject);
 	worker_free(dp->dry);
 	config_free(dp->cfg);

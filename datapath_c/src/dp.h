@@ -29,6 +29,7 @@ struct pcgdp {
 	uint32_t n_workers; // running; 0: none
 	bool stop;
 	uint64_t opened_ns, opened_tsc; // one instant by both clocks
+	struct mailbox *boxes[PCGDP_WORKERS_MAX + 2]; // by worker; NULL: there is only one
 	struct worker *inject; // the caller's own worker for frames without a NIC
 	struct worker *dry;    // for explain
 

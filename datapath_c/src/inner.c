@@ -111,6 +111,7 @@ static enum pcgdp_verdict fragment_of_packet(struct worker *w, struct pkt *p, ui
 {
 	uint32_t port;
 
+	p->flags |= PF_COUNTED; // also when another worker reads it again
 	if (p->flags & PF_UPLINK)
 		return reassemble(w, p, FRAGMENT_UPLINK, domain);
 	port = port_find(&w->dp->arena, p->vrf, p->key.src);
@@ -193,7 +194,7 @@ void parse_inner(struct worker *w, struct burst *b)
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
 
-		if (p->segment) {
+		if (p->segment && !(p->flags & PF_COUNTED)) {
 			struct seg_counter *c = &w->seg[p->segment->counter];
 
 			BUMP(&c->in_packets, 1);

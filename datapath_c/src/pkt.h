@@ -43,6 +43,7 @@ enum {
 	PF_HAS_UDP_SUM0 = 1024, // UDP without checksum, or a protocol whose sum we do not know
 	PF_DECIDED = 2048,    // a first packet, and what becomes of it is known
 	PF_WHOLE = 4096,      // put together from fragments
+	PF_COUNTED = 8192,    // its segment counted it, at the worker that it came from
 };
 
 struct entry;

@@ -23,6 +23,7 @@
 #include "csum.h"
 #include "datagram.h"
 #include "dp.h"
+#include "mail.h"
 
 enum {
 	PREFIX_MAX = 384, // before the IP header: outer Ethernet, IPv4, UDP, Geneve, their options, inner Ethernet
@@ -38,7 +39,7 @@ _Static_assert(ETH_HLEN_ + 60 + UDP_HLEN + GENEVE_HLEN + 63 * 4 + ETH_HLEN_ <= P
 enum { FREE, WAITING, ENDED, COMPLETE }; // ENDED: holds nothing, only that what still comes is dropped
 
 struct datagram {
-	union key key; // addresses, protocol, domain; sport: the identification
+	union key key; // addresses, protocol, domain; sport: the identification; dport: the kind
 	uint64_t first_ns;
 	uint8_t state, nic, ecn_seen; // ecn_seen: a bit for each codepoint
 	bool has_first;
@@ -130,7 +131,7 @@ static void give_up(struct worker *w, const struct datagram *d, uint32_t kind, e
 		.outer_src = d->outer_src, .vrf = d->key.domain_proto >> 9, .key = d->key, .segment = segment_of_vni(w->cfg, d->vni)};
 
 	p.len = d->l3 + IP_HLEN + (d->has_first ? 8u : 0);
-	p.key.sport = p.key.dport = 0;
+	p.key.sport = p.key.dport = 0; // there they tell datagrams apart
 	ledger_drops(w, &p, d->pieces);
 	BUMP(&w->c.drops[reason], d->pieces);
 	BUMP(&w->c.held, -(uint64_t)d->pieces);
@@ -240,11 +241,20 @@ static enum pcgdp_verdict complete(struct worker *w, struct pkt *p, struct datag
 	return congested ? drop(p, R_ECN_CONGESTED) : PCGDP_NEXT;
 }
 
+// All of a datagram meet at one worker, whichever queue each piece came by.
+static uint32_t owner_of(const struct worker *w, const union key *k)
+{
+	uint32_t n = w->dp->params.workers;
+
+	return w->id < n ? (uint32_t)(hash_key(&w->dp->arena.head->secret, k) >> 32) % n : w->id; // inject's are its own
+}
+
 enum pcgdp_verdict reassemble(struct worker *w, struct pkt *p, enum fragment_kind kind, uint32_t domain)
 {
 	const struct ip_hdr *ip = pkt_ip(p);
 	const uint8_t *data = (const uint8_t *)ip + (ip->ver_ihl & 15u) * 4;
-	union key k = {.src = ip->src, .dst = ip->dst, .sport = ip->id, .domain_proto = domain << 8 | ip->proto};
+	union key k = {.src = ip->src, .dst = ip->dst, .sport = ip->id, .dport = (be16)kind, .domain_proto = domain << 8 | ip->proto};
+	uint32_t owner = owner_of(w, &k);
 	struct datagram *d;
 	struct piece piece;
 	uint8_t *whole;
@@ -254,6 +264,8 @@ enum pcgdp_verdict reassemble(struct worker *w, struct pkt *p, enum fragment_kin
 		return drop(p, R_FRAGMENT_BAD);
 	if (w->dry)
 		return PCGDP_HELD;
+	if (owner != w->id)
+		return mail_send(w, owner, p) ? PCGDP_HELD : drop(p, R_FRAGMENTS_FULL);
 	d = find(w, &w->reassembly->pool[kind], &k);
 	if (!d)
 		d = begin(w, p, kind, &k);

@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "dp.h"
+#include "mail.h"
 #include "reassemble.h"
 
 // How a worker waits. Idle, it sleeps in poll and the first frame wakes it at once. Under way, it
@@ -44,8 +46,10 @@ static void nap(void)
 
 static void wait_for_frames(struct worker *w)
 {
-	struct pollfd fds[2];
+	struct mailbox *box = w->dp->boxes[w->id];
+	struct pollfd fds[3];
 	nfds_t n = 0;
+	uint64_t woken;
 
 	for (uint32_t role = 0; role < 2; role++) {
 		struct nic *nic = &w->dp->nics[role];
@@ -54,7 +58,17 @@ static void wait_for_frames(struct worker *w)
 		if (fd >= 0)
 			fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
-	poll(fds, n, SLEEP_MS);
+	if (!box) {
+		poll(fds, n, SLEEP_MS);
+		return;
+	}
+	fds[n++] = (struct pollfd){.fd = box->fd, .events = POLLIN};
+	__atomic_store_n(&box->asleep, 1, __ATOMIC_SEQ_CST);
+	if (!mail_waits(box))
+		poll(fds, n, SLEEP_MS);
+	STORE(&box->asleep, 0);
+	while (read(box->fd, &woken, sizeof(woken)) > 0)
+		;
 }
 
 // What passed since the last look was spent on frames, or it was not.
@@ -64,17 +78,33 @@ static void spent_until(struct worker *w, uint64_t *then_ns, uint64_t now_ns)
 	*then_ns = now_ns;
 }
 
+// What other workers sent. What has waited too long ends by the clock alone.
+static uint32_t serve_fragments(struct worker *w, uint64_t now_ns)
+{
+	bool mail = mail_waits(w->dp->boxes[w->id]);
+	uint32_t n = 0;
+
+	if (LIKELY(!mail && reassembly_idle(w)))
+		return 0;
+	worker_begin(w, now_ns);
+	if (mail)
+		n = mail_serve(w);
+	worker_end(w);
+	return n;
+}
+
 // One look at each port. Returns the frames of the larger burst.
 static uint32_t serve(struct worker *w, uint64_t *now_ns)
 {
 	struct frame frames[RX_MAX];
-	uint32_t most = 0;
+	uint32_t most = 0, n;
 
 	spent_until(w, now_ns, clock_ns());
 	for (uint32_t role = 0; role < 2; role++) {
 		struct nic *nic = &w->dp->nics[role];
 		uint64_t begun = perf_begin(&w->perf);
-		uint32_t n = nic->ops ? nic->ops->rx_burst(nic, w->id, frames, RX_MAX) : 0;
+
+		n = nic->ops ? nic->ops->rx_burst(nic, w->id, frames, RX_MAX) : 0;
 
 		if (!n)
 			continue;
@@ -85,10 +115,8 @@ static uint32_t serve(struct worker *w, uint64_t *now_ns)
 		perf_round(&w->perf, n);
 		most = n > most ? n : most;
 	}
-	if (UNLIKELY(!most && !reassembly_idle(w))) { // the clock alone may end what waits
-		worker_begin(w, *now_ns);
-		worker_end(w);
-	}
+	n = serve_fragments(w, *now_ns);
+	most = n > most ? n : most;
 	w->busy = most;
 	return most;
 }

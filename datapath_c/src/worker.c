@@ -158,7 +158,7 @@ static void count_rx(struct worker *w, uint32_t role, const struct frame *frames
 {
 	uint64_t bytes = 0;
 
-	if (w->dry)
+	if (w->dry || w->by_mail)
 		return;
 	for (uint32_t i = 0; i < n; i++)
 		bytes += frames[i].len;

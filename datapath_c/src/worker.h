@@ -82,6 +82,7 @@ struct worker {
 	uint64_t random;
 	bool busy;               // its last look at the ports brought frames
 	bool dry;                // explain: nothing is counted, made, installed
+	bool by_mail;            // its frames came from another worker, who counted them
 	struct capture *capture;
 	struct tracer *tracer;   // NULL: not traced
 

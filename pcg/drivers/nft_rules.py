@@ -61,7 +61,7 @@ COUNTERS = {
     "downlink_fragment": Counter(
         "netdev",
         False,
-        "fragments of tunnel packets, which the datapath takes (and drops)",
+        "fragments of tunnel packets, which the datapath takes",
         "raise the underlay's MTU, or lower the sender's",
     ),
     "input_uplink": Counter("inet", True, "to this host itself, by the uplink", _HOST),
