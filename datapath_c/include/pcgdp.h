@@ -141,6 +141,12 @@ struct pcgdp_match {        // all must hold; host order ports; 0..65535 is any
 };
 
 enum pcgdp_nat_action { PCGDP_DNAT = 0, PCGDP_SNAT = 1, PCGDP_REFLEXIVE = 2, PCGDP_NO_SNAT = 3, PCGDP_NO_DNAT = 4 };
+// RFC 4787 section 5: who may answer to an outside endpoint, once it is open.
+enum pcgdp_filtering { PCGDP_ADDRESS_DEPENDENT = 0, PCGDP_ENDPOINT_INDEPENDENT = 1 };
+enum pcgdp_timer {
+	PCGDP_TIMER_TCP_OPENING, PCGDP_TIMER_TCP_ESTABLISHED, PCGDP_TIMER_TCP_CLOSING, PCGDP_TIMER_UDP, PCGDP_TIMER_ICMP,
+	PCGDP_TIMER_OTHER, PCGDP_TIMERS,
+};
 enum pcgdp_fw_match { PCGDP_FW_EXTERNAL = 0, PCGDP_FW_INTERNAL = 1, PCGDP_FW_BYPASS = 2 };
 
 // In order of put: the first that matches decides. Several records may share an id: one rule
@@ -162,6 +168,9 @@ struct pcgdp_nat {          // key: id and place
 	char name[48];
 	uint32_t sessions_each; // held against all sessions of the address when this rule is to make one; 0: as local says
 	uint32_t ports_each;    // SNAT: likewise
+	uint32_t timeouts[6];   // seconds, by enum pcgdp_timer; 0: as the RFCs have it
+	uint8_t filtering;      // SNAT: enum pcgdp_filtering
+	uint8_t reserved[3];
 };
 
 enum pcgdp_fw_action { PCGDP_ALLOW = 0, PCGDP_DROP = 1, PCGDP_REJECT = 2 };

@@ -41,6 +41,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->dry = worker_new(dp, PCGDP_WORKERS_MAX + 1);
 	dp->counter_vni = calloc(COUNTERS_MAX, sizeof(*dp->counter_vni));
 	dp->nat_totals = calloc(65536, sizeof(*dp->nat_totals));
+	dp->timeouts = calloc(65536, sizeof(*dp->timeouts));
 	dp->fw_totals = calloc(FW_COUNTED, sizeof(*dp->fw_totals));
 	dp->tracer = calloc(1, sizeof(*dp->tracer));
 	dp->n_counters = 1;
@@ -50,7 +51,7 @@ static int make_parts(struct pcgdp *dp)
 		if (!dp->workers[i] || (dp->params.workers > 1 && !dp->boxes[i]))
 			return -ENOMEM;
 	}
-	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->fw_totals || !dp->tracer)
+	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->timeouts || !dp->fw_totals || !dp->tracer)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
@@ -125,6 +126,7 @@ void pcgdp_close(struct pcgdp *dp)
 	natports_close(&dp->natports);
 	free(dp->counter_vni);
 	free(dp->nat_totals);
+	free(dp->timeouts);
 	free(dp->fw_totals);
 	if (dp->tracer)
 		tap_free(dp->tracer->tap);

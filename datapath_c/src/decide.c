@@ -220,29 +220,33 @@ bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struc
 }
 
 // Whose rule is gone, or whose VRF has lost the address, is open to nobody.
-static bool mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
+static const struct pcgdp_nat *mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
 {
 	if (m->domain_proto >> 8 != domain_of(v->rec.index, false))
-		return false;
+		return NULL;
 	for (uint32_t i = 0; i < v->snat.n; i++) {
 		const struct pcgdp_nat *r = &c->nat[v->snat.rules[i].rule];
 
 		if (in_prefix(m->src, r->match.src_be, r->match.src_len) && mapping_fits(c, r, m))
-			return true;
+			return r;
 	}
-	return false;
+	return NULL;
 }
 
-// To a mapping's outside endpoint; whether its owner has contacted the sender is asked last.
+// To a mapping's outside endpoint; whether its owner has contacted the sender is asked last, if at
+// all (RFC 4787 REQ-8: the rule says how strangers are dealt with).
 static void to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
 {
+	const struct pcgdp_nat *r;
 	const struct mapping *m;
 
 	d->mapping = mapping_find_out(&a->mappings, k->dst, k->dport, (uint8_t)k->domain_proto);
-	if (d->mapping == NONE || !mapping_allowed(c, v, &a->mappings.m[d->mapping])) {
+	r = d->mapping == NONE ? NULL : mapping_allowed(c, v, &a->mappings.m[d->mapping]);
+	if (!r) {
 		d->reason = R_NO_DNAT;
 		return;
 	}
+	d->open = r->filtering == PCGDP_ENDPOINT_INDEPENDENT;
 	m = &a->mappings.m[d->mapping];
 	d->kind = PCGDP_SNAT;
 	d->nat_id = m->nat_id;
@@ -281,11 +285,13 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 		f.dport = match_port(proto, d->new_port);
 	}
 	firewall(c, v, PCGDP_IN, &f, d);
+	if (d->mapping != NONE) // RFC 5382 REQ-4: its owner may be about to send a SYN itself
+		d->reject = false;
 	if (d->reason != R_OK)
 		return;
 	if (!d->back_slot)
 		d->reason = R_NEIGHBOUR_UNRESOLVED;
-	if (d->mapping != NONE && !mapping_contacted(&a->mappings.m[d->mapping], k->src)) // RFC 4787 REQ-8
+	if (d->mapping != NONE && !d->open && !mapping_contacted(&a->mappings.m[d->mapping], k->src))
 		d->reason = R_NAT_FILTERED;
 }
 

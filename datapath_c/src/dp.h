@@ -46,6 +46,7 @@ struct pcgdp {
 	uint32_t n_counters;
 	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
 	uint32_t next_id[NEXT_IDS]; // IPv4 identifications of what we cut, by hash of its addresses
+	uint32_t (*timeouts)[PCGDP_TIMERS]; // by NAT rule id, 65,536; housekeeping holds no policy
 	struct tracer *tracer;
 	struct events *events; // NULL: nobody wants them
 

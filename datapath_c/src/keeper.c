@@ -122,7 +122,7 @@ static bool ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
 
 	if (slot_dead(&dp->arena, fwd->slot) || slot_dead(&dp->arena, rev->slot))
 		return true; // its workload is gone
-	return now_s > last && now_s - last > session_timeout_s(t, s);
+	return now_s > last && now_s - last > session_timeout_s(t, s, dp->timeouts[t->cold[s].nat_id]);
 }
 
 static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *r)

@@ -170,7 +170,7 @@ static void session_out(const struct pcgdp *dp, uint32_t s, uint32_t now_s, stru
 		.fwd_sport = ntohs(fwd->key.sport), .fwd_dport = ntohs(fwd->key.dport), .rev_sport = ntohs(rev->key.sport),
 		.rev_dport = ntohs(rev->key.dport), .nat_id = c->nat_id, .fw_id = c->fw_id, .public_index = public_of_session(dp, s),
 		.age_s = now_s > c->made_s ? now_s - c->made_s : 0, .idle_s = now_s > last ? now_s - last : 0,
-		.timeout_s = session_timeout_s(t, s), .fwd_from_uplink = session_from_uplink(t, s), .fwd_packets = PEEK(&fwd->packets),
+		.timeout_s = session_timeout_s(t, s, dp->timeouts[c->nat_id]), .fwd_from_uplink = session_from_uplink(t, s), .fwd_packets = PEEK(&fwd->packets),
 		.fwd_bytes = PEEK(&fwd->bytes), .rev_packets = PEEK(&rev->packets), .rev_bytes = PEEK(&rev->bytes)};
 }
 

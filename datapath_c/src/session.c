@@ -98,24 +98,39 @@ enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s
 	return PCGDP_TCP_OPENING;
 }
 
-uint32_t session_timeout_s(const struct session_table *t, uint32_t s)
-{
-	static const uint32_t tcp[] = {
-		[PCGDP_TCP_OPENING] = TIMEOUT_TCP_OPENING,
-		[PCGDP_TCP_ESTABLISHED] = TIMEOUT_TCP_ESTABLISHED,
-		[PCGDP_TCP_CLOSING] = TIMEOUT_TCP_CLOSING,
-	};
+// Seconds, by what was seen (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 7857 section 2.1
+// for what follows a RST).
+static const uint32_t timeouts[PCGDP_TIMERS] = {
+	[PCGDP_TIMER_TCP_OPENING] = 240,
+	[PCGDP_TIMER_TCP_ESTABLISHED] = 7440,
+	[PCGDP_TIMER_TCP_CLOSING] = 240,
+	[PCGDP_TIMER_UDP] = 300,
+	[PCGDP_TIMER_ICMP] = 60,
+	[PCGDP_TIMER_OTHER] = 300,
+};
 
+static enum pcgdp_timer timer_of(const struct session_table *t, uint32_t s)
+{
 	switch (proto_of(&t->e[2 * s].key)) {
 	case IPP_TCP:
-		return tcp[session_tcp_state(t, s)];
+		return PCGDP_TIMER_TCP_OPENING + session_tcp_state(t, s) - PCGDP_TCP_OPENING;
 	case IPP_UDP:
-		return TIMEOUT_UDP;
+		return PCGDP_TIMER_UDP;
 	case IPP_ICMP:
-		return TIMEOUT_ICMP;
+		return PCGDP_TIMER_ICMP;
 	default:
-		return TIMEOUT_OTHER;
+		return PCGDP_TIMER_OTHER;
 	}
+}
+
+_Static_assert(PCGDP_TCP_CLOSING - PCGDP_TCP_OPENING == PCGDP_TIMER_TCP_CLOSING - PCGDP_TIMER_TCP_OPENING, "in the same order");
+
+uint32_t session_timeout_s(const struct session_table *t, uint32_t s, const uint32_t *of_rule)
+{
+	enum pcgdp_timer timer = timer_of(t, s);
+	uint32_t own_s = PEEK(&of_rule[timer]);
+
+	return own_s ? own_s : timeouts[timer];
 }
 
 // A new process: nobody else touches the table yet. Sessions that were being made or ended when

@@ -75,17 +75,6 @@ struct session_table {
 	uint32_t *free_head, *lock, *high, *live;
 };
 
-// Timeouts in seconds, by what was seen (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-1,
-// RFC 7857 section 2.1 for what follows a RST).
-enum {
-	TIMEOUT_TCP_OPENING = 240,
-	TIMEOUT_TCP_ESTABLISHED = 7440,
-	TIMEOUT_TCP_CLOSING = 240,
-	TIMEOUT_UDP = 300,
-	TIMEOUT_ICMP = 60,
-	TIMEOUT_OTHER = 300,
-};
-
 INLINE uint32_t proto_of(const union key *k)
 {
 	return k->domain_proto & 0xff;
@@ -126,7 +115,7 @@ void session_give(struct session_table *t, const uint32_t *numbers, uint32_t n);
 int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint32_t *there);
 bool session_unlink(struct session_table *t, uint32_t s); // LIVE -> DYING; false: somebody else did
 enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s);
-uint32_t session_timeout_s(const struct session_table *t, uint32_t s);
+uint32_t session_timeout_s(const struct session_table *t, uint32_t s, const uint32_t *of_rule); // PCGDP_TIMERS of them, 0: not said
 void session_attach(struct session_table *t);
 
 bool session_key_is(const void *table_and_key, uint32_t number);

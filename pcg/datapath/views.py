@@ -62,6 +62,7 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     "protocol": _protocol,
     "public_index": _or_none,
     ("nat", "action"): _enum("pcgdp_nat_action"),
+    ("nat", "filtering"): _enum("pcgdp_filtering"),
     ("nat", "fw_match"): _enum("pcgdp_fw_match", "PCGDP_FW_"),
     ("firewall", "action"): _enum("pcgdp_fw_action"),
     ("firewall", "direction"): lambda value: DIRECTIONS.get(value, str(value)),
@@ -105,7 +106,7 @@ def _reader(name: str, field: pack.Field) -> Callable[[Any], Any] | None:
         return lambda record: view("match", record)
     if field.name.endswith("_be"):
         return address
-    return list if field.code[-1] in "HQ" and field.build else None
+    return list if field.code[-1] in "HIQ" and field.build else None
 
 
 @functools.cache

@@ -23,7 +23,7 @@ from pcg.model.kinds import (
     Value,
     Vni,
 )
-from pcg.model.terms import ErrorRates, Quota
+from pcg.model.terms import ErrorRates, Filtering, Quota, Timers
 
 SCHEMA = 1  # of the document; a higher one is refused by name, never half understood
 
@@ -181,6 +181,8 @@ class Nat(Value):
     enabled: bool = True
     log: bool = False
     quota: Quota = Quota()
+    timers: Timers = Timers()
+    filtering: Filtering = Filtering.ADDRESS_DEPENDENT  # SNAT
 
 
 class Direction(enum.Enum):

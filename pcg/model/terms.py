@@ -1,5 +1,6 @@
 """What gateway and NAT rules may say beside what they are and translate: amounts and rates."""
 
+import enum
 from typing import Annotated
 
 import msgspec
@@ -29,3 +30,37 @@ class Quota(Value):
 
     sessions: Amount | None = None
     ports: Amount | None = None  # outside ports of SNAT, of all protocols together
+
+
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=7 * 86400)]
+
+
+class Timers(Value):
+    """How long a session of a rule may be silent. Absent: as the RFCs have it.
+
+    The order is that of enum pcgdp_timer.
+    """
+
+    tcp_opening_s: Seconds | None = None  # 240: no handshake yet
+    tcp_established_s: Seconds | None = None  # 7440
+    tcp_closing_s: Seconds | None = None  # 240: both sides have ended it, or one by RST
+    udp_s: Seconds | None = None  # 300
+    icmp_s: Seconds | None = None  # 60: echo
+    other_s: Seconds | None = None  # 300
+
+
+# The least that the RFCs allow: 5382 REQ-5, 4787 REQ-5, 5508 REQ-2.
+TIMERS_LEAST = {
+    "tcp_opening_s": 240,
+    "tcp_established_s": 7440,
+    "tcp_closing_s": 240,
+    "udp_s": 120,
+    "icmp_s": 60,
+}
+
+
+class Filtering(enum.Enum):
+    """Whom an outside endpoint of SNAT is open to, once it is there (RFC 4787 REQ-8)."""
+
+    ADDRESS_DEPENDENT = "ADDRESS_DEPENDENT"  # to those whom the workload sent something
+    ENDPOINT_INDEPENDENT = "ENDPOINT_INDEPENDENT"  # to all whom the firewall lets in

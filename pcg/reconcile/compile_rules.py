@@ -22,6 +22,7 @@ from pcg.model.desired import (
     Service,
 )
 from pcg.model.sizes import POOL_MAX
+from pcg.model.terms import Filtering, Timers
 from pcg.reconcile import records as r
 from pcg.reconcile.addresses import ANY, address, prefix
 from pcg.reconcile.numbers import Numbers
@@ -51,6 +52,7 @@ FW_MATCHES = {
 }
 FW_ACTIONS = {FirewallAction.ALLOW: 0, FirewallAction.DROP: 1, FirewallAction.REJECT: 2}
 DIRECTIONS = {Direction.IN: 1, Direction.OUT: 2, Direction.IN_OUT: 3}
+FILTERINGS = {Filtering.ADDRESS_DEPENDENT: 0, Filtering.ENDPOINT_INDEPENDENT: 1}
 ANY_PORTS = (PortRange(0, 65535),)
 
 # By which of its two addresses a rule finds a public address. What comes from the uplink has the
@@ -119,6 +121,8 @@ def _nat_rule(rule: Nat, numbers: Numbers, publics: Publics) -> Iterator[r.Nat]:
             name=rule.id,
             sessions_each=rule.quota.sessions or 0,
             ports_each=rule.quota.ports or 0,
+            timeouts=tuple(getattr(rule.timers, f) or 0 for f in Timers.__struct_fields__),
+            filtering=FILTERINGS[rule.filtering],
         )
 
 

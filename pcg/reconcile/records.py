@@ -112,6 +112,8 @@ class Nat(NamedTuple):
     name: str
     sessions_each: int = 0
     ports_each: int = 0
+    timeouts: tuple[int, ...] = (0,) * 6  # seconds; 0: as the RFCs have it
+    filtering: int = 0
 
 
 class Firewall(NamedTuple):

@@ -64,6 +64,52 @@ def test_either_direction_refreshes(world, packet):
     assert lives(world) == 1
 
 
+class TestByRule:
+    """RFC 4787 REQ-5b: "The value of the NAT UDP mapping timer MAY be configurable." RFC 5382
+    REQ-5a: "The value of the NAT idle-timeouts MAY be configurable."
+    """
+
+    TIMERS = (250, 8000, 260, 125, 65, 305)  # as enum pcgdp_timer has them
+
+    @pytest.fixture(autouse=True)
+    def timers(self, world):
+        for rule in ("snat", "reflexive"):
+            world.policy.nat[rule] = world.policy.nat[rule]._replace(timeouts=self.TIMERS)
+        world.commit()
+
+    @pytest.mark.parametrize(
+        "packet, idle_s",
+        [(udp(), 125), (ping(), 65), (tcp("S"), 250)],
+        ids=["udp", "icmp", "tcp opening"],
+    )
+    def test_by_protocol(self, world, packet, idle_s):
+        world.down(A, packet)
+        assert world.dp.sessions()[0]["timeout_s"] == idle_s
+        assert_ends_after(world, idle_s)
+
+    def test_other_protocols(self, world):
+        world.down(R, gre(R.address))
+        assert_ends_after(world, 305)
+
+    def test_established_and_closing(self, world):
+        out = handshake(world)
+        world.sweep(after_s=8000)
+        assert lives(world) == 1
+        world.down(A, tcp("FA"))
+        world.up(answer(out, "FA", b""))
+        assert_ends_after(world, 260)
+
+    def test_of_other_rules_they_are_not(self, world):
+        world.up(udp(NET, SERVER.secondary, dport=7000))
+        assert_ends_after(world, UDP_S)
+
+    def test_a_change_is_for_sessions_that_live(self, world):
+        world.down(A, udp())
+        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(timeouts=(0,) * 6)
+        world.commit()
+        assert_ends_after(world, UDP_S)
+
+
 class TestTcp:
     def test_established(self, world):
         handshake(world)

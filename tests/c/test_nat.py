@@ -136,6 +136,41 @@ class TestSnat:
         again = one(world.down(A, answer(back)))
         assert flow(again) == (out.ip.src, NET, out.ip.sport, 999)
 
+    @pytest.mark.parametrize("packet", [udp, tcp], ids=["udp", "tcp"])
+    def test_filtering_may_be_endpoint_independent(self, world, packet):
+        """RFC 4787 REQ-8, RFC 5382 REQ-3: "If application transparency is most important, it is
+        RECOMMENDED that a NAT have an "Endpoint-Independent Filtering" behavior."
+        """
+        flags = {"flags": "S"} if packet is tcp else {}
+        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(filtering=1)
+        world.commit()
+        out = one(world.down(A, packet(dst=NET, dport=53, **flags)))
+        inwards = packet(src=OTHER_NET, dst=out.ip.src, sport=999, dport=out.ip.sport, **flags)
+        seen = one(world.up(inwards))
+        assert flow(seen) == (OTHER_NET, A.address, 999, 1000)
+        back = one(world.down(A, answer(seen)))
+        assert flow(back) == (out.ip.src, OTHER_NET, out.ip.sport, 999)
+
+    def test_the_firewall_is_asked_about_strangers(self, world):
+        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(filtering=1)
+        world.commit()
+        out = one(world.down(A, udp()))
+        assert not world.up(udp("198.51.100.68", out.ip.src, dport=out.ip.sport))
+        assert world.drops() == {"FIREWALL_DENIED": 1}
+
+    def test_filtering_that_becomes_strict_again_keeps_whom_it_let_in(self, world):
+        """RFC 4787 REQ-11 speaks against changing it under a session; strangers find it shut."""
+        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(filtering=1)
+        world.commit()
+        out = one(world.down(A, udp()))
+        guest = udp(OTHER_NET, out.ip.src, dport=out.ip.sport)
+        assert world.up(guest)
+        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(filtering=0)
+        world.commit()
+        assert world.up(guest)
+        assert not world.up(udp("8.8.8.8", out.ip.src, dport=out.ip.sport))
+        assert world.drops() == {"NAT_FILTERED": 1}
+
     def test_udp_without_checksum_stays_without(self, world):
         packet = udp()
         packet[UDP].chksum = 0
@@ -265,7 +300,7 @@ def test_bytes_and_packets_are_counted_by_rule(world):
 
 
 def test_tcp_options_and_data_pass_untouched(world):
-    options = [("MSS", 8903), ("SAckOK", b""), ("WScale", 7), ("EOL", None)]
+    options = [("MSS", 1400), ("SAckOK", b""), ("WScale", 7), ("EOL", None)]
     packet = tcp("S", options=options) / b"early data"
     out = one(world.down(A, packet))
     assert out.ip[TCP].options == packet[TCP].options

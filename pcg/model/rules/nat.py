@@ -7,6 +7,7 @@ from pcg.model.desired import Nat, NatAction, PortRange, Protocol
 from pcg.model.rules.context import Context, overlaps
 from pcg.model.rules.match import check_items, check_ports, check_product, check_range
 from pcg.model.sizes import NAT_RULES_MAX, POOL_MAX
+from pcg.model.terms import TIMERS_LEAST, Filtering
 
 # Carried by address alone: their ports, if any, are kept, so they need a 1:1 rule.
 PORTLESS = (Protocol.GRE, Protocol.ESP, Protocol.AH, Protocol.SCTP)
@@ -25,7 +26,7 @@ def check(ctx: Context) -> None:
         ctx.refer(f"{path}.vrf", "vrfs", rule.vrf)
         check_match(ctx, path, rule)
         CHECKS[rule.action](ctx, path, rule)
-        check_quota(ctx, path, rule)
+        check_terms(ctx, path, rule)
     check_shared(ctx)
     check_present(ctx)
 
@@ -197,13 +198,32 @@ def check_exemption(ctx: Context, path: str, rule: Nat) -> None:
         ctx.add(f"{path}.translated_ports", None, mend)
 
 
-def check_quota(ctx: Context, path: str, rule: Nat) -> None:
+def check_terms(ctx: Context, path: str, rule: Nat) -> None:
+    check_timers(ctx, path, rule)
+    if rule.filtering is not Filtering.ADDRESS_DEPENDENT and rule.action is not NatAction.SNAT:
+        mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
+        ctx.add(f"{path}.filtering", rule.filtering.value, mend)
     if rule.quota.ports is not None and rule.action is not NatAction.SNAT:
         mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
         ctx.add(f"{path}.quota.ports", rule.quota.ports, mend)
     if rule.quota.sessions is not None and rule.action is NatAction.NO_DNAT:
         mend = "is for rules that let sessions begin; NO_DNAT lets none, remove it"
         ctx.add(f"{path}.quota.sessions", rule.quota.sessions, mend)
+
+
+def check_timers(ctx: Context, path: str, rule: Nat) -> None:
+    """Shorter than the RFCs allow, a session may end that both sides believe in.
+
+    RFC 4787 REQ-5a: where all destination ports are well-known ones, UDP's may be shorter.
+    """
+    dports = rule.match.destination_ports
+    known = rule.match.protocol is Protocol.UDP and dports and all(r.last < 1024 for r in dports)
+    for name, least in TIMERS_LEAST.items():
+        value = getattr(rule.timers, name)
+        if value is not None and value < least and not (name == "udp_s" and known):
+            ctx.add(
+                f"{path}.timers.{name}", value, f"is shorter than RFCs allow; use {least} or more"
+            )
 
 
 CHECKS = {

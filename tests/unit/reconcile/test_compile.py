@@ -2,8 +2,9 @@
 
 import msgspec
 
+from pcg.datapath import border
 from pcg.model import desired as d
-from pcg.model.terms import Quota
+from pcg.model.terms import Filtering, Quota, Timers
 from pcg.reconcile import compile as c
 from pcg.reconcile.addresses import address, text
 from pcg.reconcile.numbers import Numbers, numbers_for
@@ -110,6 +111,17 @@ def test_quotas_of_the_gateway_and_of_a_rule():
         ("out", 0, 5),
         ("web-in", 0, 0),
     }
+
+
+def test_terms_of_a_rule():
+    terms = {"timers": Timers(udp_s=130, other_s=9), "filtering": Filtering.ENDPOINT_INDEPENDENT}
+    rules = compiled(nat=(changed(SNAT, **terms), DNAT))["nat"]
+    assert {(r.name, r.timeouts, r.filtering) for r in rules} == {
+        ("out", (0, 0, 0, 130, 0, 9), 1),
+        ("web-in", (0,) * 6, 0),
+    }
+    order = [name.lower() + "_s" for name in border.words("pcgdp_timer", "PCGDP_TIMER_").values()]
+    assert tuple(order[:6]) == Timers.__struct_fields__
 
 
 def test_snat_names_the_elastic_ip_in_its_match():
