@@ -79,6 +79,6 @@ static inline enum pcgdp_verdict decap_one(struct worker *w, struct pkt *p)
 void geneve_decap(struct worker *w, struct burst *b)
 {
 	for (uint32_t i = 0; i < b->n; i++)
-		settle_one(b, &b->pkt[i], decap_one(w, &b->pkt[i]));
+		settle_one(b, &b->pkt[i], b->pkt[i].flags & PF_PARSED ? PCGDP_NEXT : decap_one(w, &b->pkt[i]));
 	burst_settle(w, b, STAGE_geneve_decap);
 }

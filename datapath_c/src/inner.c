@@ -201,7 +201,7 @@ void parse_inner(struct worker *w, struct burst *b)
 			BUMP(&c->in_bytes, p->len - p->off);
 		}
 		// an ARP answer has its verdict NEXT and PF_ANSWER; the rest of the path lets it pass
-		settle_one(b, p, p->flags & PF_ANSWER ? PCGDP_NEXT : parse_one(w, p));
+		settle_one(b, p, p->flags & (PF_ANSWER | PF_PARSED) ? PCGDP_NEXT : parse_one(w, p));
 	}
 	burst_settle(w, b, STAGE_parse_inner);
 }

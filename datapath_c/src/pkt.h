@@ -44,6 +44,7 @@ enum {
 	PF_DECIDED = 2048,    // a first packet, and what becomes of it is known
 	PF_WHOLE = 4096,      // put together from fragments
 	PF_COUNTED = 8192,    // its segment counted it, at the worker that it came from
+	PF_PARSED = 16384,    // by plain.c: the parsing stages count it, no more
 };
 
 struct entry;

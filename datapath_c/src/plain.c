@@ -20,26 +20,7 @@
 #include "rewrite.h"
 #include "seen.h"
 
-struct plain {
-	uint8_t *ip;
-	uint64_t hash;
-	union key key;
-	union {
-		struct entry *entry;
-		uint64_t src_hash; // overlay to overlay: its own port, until that has been looked at
-		uint32_t src_port;
-	};
-	union {
-		const struct adj *adj;
-		uint64_t dst_hash;
-		uint32_t dst_slot;
-	};
-	const struct vni_seen *segment; // it came from; NULL by the uplink
-	be32 outer_src;
-	uint32_t vni;
-};
-
-_Static_assert(sizeof(struct plain) == LINE, "one line of L1");
+enum odd { NOT_ODD, NEWS, UNPARSED }; // NEWS: to a session, but well formed
 
 // What of the worker and the policy each packet needs.
 struct here {
@@ -60,38 +41,50 @@ static inline void know(const struct here *h, struct plain *q, uint8_t *ip, uint
 	PREFETCH(bucket_of(&h->a->sessions.index, q->hash));
 }
 
-static inline bool from_tunnel(const struct here *h, const struct frame *f, struct plain *q)
+// What may open a session is not judged by its headers alone.
+static bool outer_sum_right(const struct frame *f)
+{
+	const struct ip_hdr *ip = (const void *)(f->data + OUTER_IP);
+	uint32_t udp_len = ntohs(ip->len) - IP_HLEN;
+
+	return f->flags & PF_CSUM_OK || !rd16(f->data + OUTER_UDP + 6) ||
+		csum_fold(csum_add_bytes(csum_pseudo(ip->src, ip->dst, IPP_UDP, (uint16_t)udp_len), f->data + OUTER_UDP, udp_len)) == 0xffff;
+}
+
+static inline enum odd from_tunnel(const struct here *h, const struct frame *f, struct plain *q)
 {
 	uint8_t *d = f->data;
 	const struct vni_seen *v;
 
 	if (UNLIKELY(f->len < INNER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK))
-		return false;
+		return UNPARSED;
 	if (UNLIKELY(tunnel_wrong(h->shape, d, f->len, f->flags & PF_CSUM_OK)))
-		return false;
+		return UNPARSED;
 	q->outer_src = rd32(d + OUTER_IP + 12);
 	q->vni = ntohl(rd32(d + GENEVE + 4)) >> 8;
 	v = vni_known(h->w, q->vni);
 	if (UNLIKELY(!v || !tep_known(h->w, q->outer_src) || (rd64(d + INNER_ETH) ^ v->gateway_mac) & MAC_MASK))
-		return false;
+		return UNPARSED;
 	q->segment = v;
 	know(h, q, d + INNER_IP, v->domain);
-	return true;
+	if (UNLIKELY(tcp_news(q->ip)))
+		return outer_sum_right(f) ? NEWS : UNPARSED;
+	return NOT_ODD;
 }
 
-static inline bool from_uplink(const struct here *h, const struct frame *f, struct plain *q)
+static inline enum odd from_uplink(const struct here *h, const struct frame *f, struct plain *q)
 {
 	uint8_t *d = f->data;
 	const struct owned_seen *o;
 
 	if (UNLIKELY(f->len < OUTER_IP + LEAST || f->flags & ~(uint32_t)PF_CSUM_OK || uplink_wrong(h->shape, d, f->len)))
-		return false;
+		return UNPARSED;
 	o = owner_known(h->w, rd32(d + OUTER_IP + 16));
 	if (UNLIKELY(!o))
-		return false;
+		return UNPARSED;
 	q->segment = NULL;
 	know(h, q, d + OUTER_IP, o->domain);
-	return true;
+	return UNLIKELY(tcp_news(q->ip)) ? NEWS : NOT_ODD;
 }
 
 static inline void find_entry(const struct here *h, struct plain *q)
@@ -238,11 +231,11 @@ static void count_stages(struct worker *w, uint32_t role, uint32_t n)
 }
 
 // Every packet takes five steps, each STEP packets behind the one before.
-uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n, uint32_t more)
+void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n, uint32_t more, struct plain_left *left)
 {
 	const struct here h = {w, &w->dp->arena, &w->seen.shape[role], role == PCGDP_DOWNLINK, {w->dp->nics[0].ops, w->dp->nics[1].ops}};
-	struct plain plain[PLAIN_BURST];
-	uint64_t odd = 0, east = 0; // a bit for each packet
+	struct plain *plain = left->plain;
+	uint64_t odd = 0, unparsed = 0, east = 0; // a bit for each packet
 
 #define GOES(i) ((i) < n && !(odd >> (i) & 1))
 #define EAST(i) (UNLIKELY(east >> (i) & 1))
@@ -256,8 +249,10 @@ uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames
 		if (j < n) {
 			if (j + AHEAD < n + more)
 				ask_for(&frames[j + AHEAD], h.tunnel);
-			ok = h.tunnel ? from_tunnel(&h, &frames[j], &plain[j]) : from_uplink(&h, &frames[j], &plain[j]);
-			odd |= (uint64_t)!ok << j;
+			enum odd why = h.tunnel ? from_tunnel(&h, &frames[j], &plain[j]) : from_uplink(&h, &frames[j], &plain[j]);
+
+			odd |= (uint64_t)(why != NOT_ODD) << j;
+			unparsed |= (uint64_t)(why == UNPARSED) << j;
 		}
 		j -= STEP;
 		if (GOES(j)) {
@@ -289,7 +284,33 @@ uint64_t plain_burst(struct worker *w, uint32_t role, const struct frame *frames
 #undef GOES
 #undef EAST
 	count_stages(w, role, n - (uint32_t)__builtin_popcountll(odd));
-	return odd;
+	left->odd = odd;
+	left->parsed = odd & ~unparsed;
+}
+
+void plain_hand_over(const struct plain *q, struct pkt *p)
+{
+	const struct ip_hdr *ip = (const void *)q->ip;
+	bool to_dhcp = ip->proto == IPP_UDP && q->key.dport == htons(67);
+
+	if (UNLIKELY(martian(ip->src, ip->dst) || to_dhcp))
+		return;
+	p->l3 = (uint16_t)(q->ip - p->data);
+	p->off = p->l3;
+	p->flags |= q->segment ? PF_PARSED : PF_PARSED | PF_UPLINK;
+	if (q->segment) {
+		p->off -= ETH_HLEN_; // parse_inner counts from here
+		p->segment = q->segment->segment;
+		p->outer_src = q->outer_src;
+		p->vni = q->vni;
+	}
+	p->ip_len = ntohs(ip->len);
+	p->len = (uint32_t)p->l3 + p->ip_len;
+	p->proto = ip->proto;
+	p->tcp_flags = ip->proto == IPP_TCP ? q->ip[IP_HLEN + 13] : 0;
+	p->vrf = q->key.domain_proto >> 9;
+	p->key = q->key;
+	p->hash = q->hash;
 }
 
 bool plain_tunnel(const struct worker *w, const uint8_t *frame, uint32_t len)
@@ -297,5 +318,5 @@ bool plain_tunnel(const struct worker *w, const uint8_t *frame, uint32_t len)
 	struct shape shape;
 
 	shape_tunnel(&shape, w->dp->nics[PCGDP_DOWNLINK].mac, w->cfg->local.tep_be);
-	return len >= INNER_IP + LEAST && !tunnel_wrong(&shape, frame, len, false);
+	return len >= INNER_IP + LEAST && !tunnel_wrong(&shape, frame, len, false) && !tcp_news(frame + INNER_IP);
 }

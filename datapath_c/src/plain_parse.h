@@ -18,13 +18,19 @@ static inline uint64_t ip_sum(const uint8_t *ip)
 	return (uint64_t)rd32(ip) + rd32(ip + 4) + rd32(ip + 8) + rd32(ip + 12) + rd32(ip + 16);
 }
 
+// Flags that are news to a session: the stages see to them.
+INLINE uint8_t tcp_news(const uint8_t *ip)
+{
+	return ip[9] == IPP_TCP ? ip[IP_HLEN + 13] & (TCP_FIN | TCP_SYN | TCP_RST) : 0;
+}
+
 // Of the packet to be forwarded, whose bytes from `ip` on are all there: as inner.c asks, but for
 // what no session's key holds either (martians), and rewrite.c (TTL).
 static inline uint64_t packet_wrong(const uint8_t *ip, uint32_t ip_len)
 {
 	const uint8_t *l4 = ip + IP_HLEN;
 	uint32_t l4_len = ip_len - IP_HLEN, tcp_len = (l4[12] >> 4) * 4u;
-	uint64_t tcp = (tcp_len - sizeof(struct tcp_hdr) > l4_len - sizeof(struct tcp_hdr)) | (l4[13] & (TCP_FIN | TCP_SYN | TCP_RST));
+	uint64_t tcp = (tcp_len - sizeof(struct tcp_hdr) > l4_len - sizeof(struct tcp_hdr));
 	uint64_t udp = (rd16(l4 + 4) ^ htons((uint16_t)l4_len)) | !rd16(l4 + 6) | (ip[9] ^ IPP_UDP);
 
 	return sum_wrong(ip_sum(ip)) | (ip[8] <= 1) | (ip[9] == IPP_TCP ? tcp : udp);

@@ -47,7 +47,7 @@ static __attribute__((noinline)) bool vni_look_up(struct worker *w, uint32_t vni
 
 	if (!s)
 		return false;
-	*seen = (struct vni_seen){.vni = vni, .domain = domain_of(s->rec.vrf, false), .gateway_mac = mac_word(s->rec.gateway_mac), .counter = &w->seg[s->counter], .transit = s->rec.kind == PCGDP_TRANSIT};
+	*seen = (struct vni_seen){.vni = vni, .domain = domain_of(s->rec.vrf, false), .gateway_mac = mac_word(s->rec.gateway_mac), .counter = &w->seg[s->counter], .segment = s, .transit = s->rec.kind == PCGDP_TRANSIT};
 	return true;
 }
 

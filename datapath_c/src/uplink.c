@@ -42,6 +42,6 @@ static inline enum pcgdp_verdict parse_one(const struct worker *w, struct pkt *p
 void parse_uplink(struct worker *w, struct burst *b)
 {
 	for (uint32_t i = 0; i < b->n; i++)
-		settle_one(b, &b->pkt[i], parse_one(w, &b->pkt[i]));
+		settle_one(b, &b->pkt[i], b->pkt[i].flags & PF_PARSED ? PCGDP_NEXT : parse_one(w, &b->pkt[i]));
 	burst_settle(w, b, STAGE_parse_uplink);
 }

@@ -168,11 +168,12 @@ static void count_rx(struct worker *w, uint32_t role, const struct frame *frames
 }
 
 // `which`: a bit for each frame that takes the stages. Returns those for which there was no room.
-static uint64_t fill_burst(struct worker *w, uint32_t role, const struct frame *frames, uint64_t which)
+static uint64_t fill_burst(struct worker *w, uint32_t role, const struct frame *frames, uint64_t which, const struct plain_left *left)
 {
 	w->burst.n = w->burst.ended = 0;
 	for (; which && w->burst.n < BURST; which &= which - 1) {
-		const struct frame *f = &frames[__builtin_ctzll(which)];
+		unsigned at = (unsigned)__builtin_ctzll(which);
+		const struct frame *f = &frames[at];
 		struct pkt *p = &w->burst.pkt[w->burst.n];
 
 		memset(p, 0, sizeof(*p));
@@ -181,6 +182,8 @@ static uint64_t fill_burst(struct worker *w, uint32_t role, const struct frame *
 		p->flags = (uint16_t)f->flags;
 		p->nic = (uint8_t)role;
 		p->number = NONE;
+		if (left->parsed >> at & 1)
+			plain_hand_over(&left->plain[at], p);
 		if (UNLIKELY(w->tracer != NULL))
 			trace_begin(w, p, w->burst.n);
 		w->burst.n++;
@@ -192,19 +195,23 @@ void run_frames(struct worker *w, uint32_t role, const struct frame *frames, uin
 {
 	bool plain = PLAIN && !w->tracer && !w->dry;
 	uint32_t step = plain ? PLAIN_BURST : BURST;
+	struct plain_left left;
 
 	for (uint32_t at = 0; at < n; at += step) {
 		uint32_t k = MIN(n - at, step);
-		uint64_t odd = ~0ull >> (64 - k), begun = perf_begin(&w->perf);
+		uint64_t begun = perf_begin(&w->perf);
 
 		count_rx(w, role, frames + at, k);
 		if (LIKELY(plain)) {
-			odd = plain_burst(w, role, frames + at, k, n - at - k);
+			plain_burst(w, role, frames + at, k, n - at - k, &left);
 			perf_end(&w->perf, PERF_PLAIN, k, begun);
-			BUMP(&w->perf.plain, k - (uint32_t)__builtin_popcountll(odd));
+			BUMP(&w->perf.plain, k - (uint32_t)__builtin_popcountll(left.odd));
+		} else {
+			left.odd = ~0ull >> (64 - k);
+			left.parsed = 0;
 		}
-		while (UNLIKELY(odd)) {
-			odd = fill_burst(w, role, frames + at, odd);
+		while (UNLIKELY(left.odd)) {
+			left.odd = fill_burst(w, role, frames + at, left.odd, &left);
 			run_path(w, &w->burst, role);
 			if (UNLIKELY(w->made.n || w->loop.n))
 				run_aftermath(w);

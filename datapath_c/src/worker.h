@@ -57,6 +57,7 @@ struct vni_seen {
 	uint32_t vni, domain;
 	uint64_t gateway_mac; // its six bytes, then two of zero
 	struct seg_counter *counter;
+	const struct segment *segment;
 	bool transit;
 };
 
