@@ -294,6 +294,9 @@ struct pcgdp_session {
 };
 
 enum pcgdp_event_kind { PCGDP_SESSION_BEGAN = 1, PCGDP_SESSION_ENDED = 2 };
+// Why one ended: silent for too long; TCP said that it is over, then silent; its workload's port is
+// gone; rules or routes say something else of it now.
+enum pcgdp_end { PCGDP_END_NONE = 0, PCGDP_END_IDLE = 1, PCGDP_END_CLOSED = 2, PCGDP_END_PORT_GONE = 3, PCGDP_END_DECIDED_AGAIN = 4 };
 
 struct pcgdp_event {        // of a session, seen from its workload: inside, what stands for it outside, the peer
 	uint64_t at_ns;         // monotonic; an end is noted when housekeeping comes by
@@ -307,7 +310,7 @@ struct pcgdp_event {        // of a session, seen from its workload: inside, wha
 	uint8_t kind, protocol; // kind: enum pcgdp_event_kind
 	uint8_t from_uplink;    // 1: the peer opened it
 	uint8_t continued;      // 1: it takes over from one that goes another way, or by another rule, now
-	uint8_t log, reserved;  // log: a rule of it says so
+	uint8_t log, end;       // log: a rule of it says so; end: enum pcgdp_end
 };
 
 struct pcgdp_trace_filter { // zero fields are any; addresses match inner source or destination

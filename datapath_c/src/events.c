@@ -64,7 +64,7 @@ void event_began(struct worker *w, uint32_t session, bool continued)
 	STORE(&e->ring[w->id].head, e->ring[w->id].head + 1);
 }
 
-void event_ended(struct pcgdp *dp, uint32_t session, uint64_t now_ns)
+void event_ended(struct pcgdp *dp, uint32_t session, enum pcgdp_end end, uint64_t now_ns)
 {
 	const struct session_table *t = &dp->arena.sessions;
 	const struct entry *fwd = &t->e[2 * session], *rev = fwd + 1, *out = fwd, *in = rev;
@@ -79,6 +79,7 @@ void event_ended(struct pcgdp *dp, uint32_t session, uint64_t now_ns)
 		in = fwd;
 	}
 	ev->kind = PCGDP_SESSION_ENDED;
+	ev->end = (uint8_t)end;
 	ev->at_ns = now_ns;
 	ev->age_s = seconds_of(dp, now_ns) - t->cold[session].made_s;
 	ev->out_packets = PEEK(&out->packets);

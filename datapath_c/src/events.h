@@ -11,5 +11,5 @@
 struct events;
 
 void event_began(struct worker *w, uint32_t session, bool continued); // just published, by this worker
-void event_ended(struct pcgdp *dp, uint32_t session, uint64_t now_ns); // nobody looks at it any more; under `sweeping`
+void event_ended(struct pcgdp *dp, uint32_t session, enum pcgdp_end end, uint64_t now_ns); // nobody looks at it any more; under `sweeping`
 void events_free(struct events *e);

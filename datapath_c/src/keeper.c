@@ -47,6 +47,7 @@ void quiesce(struct pcgdp *dp)
 struct reclaim {
 	uint64_t now_ns;
 	uint32_t session[RECLAIM], n;
+	uint8_t end[RECLAIM]; // enum pcgdp_end
 	uint32_t mapping[RECLAIM], n_mappings;
 };
 
@@ -91,7 +92,7 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 
 		if (t->cold[s].published) {
 			add_totals(dp, s);
-			event_ended(dp, s, r->now_ns);
+			event_ended(dp, s, r->end[i], r->now_ns);
 			fair_ended(&dp->arena, s);
 			dp->sessions_ended++;
 		}
@@ -114,26 +115,30 @@ static bool slot_dead(const struct arena *a, uint32_t slot)
 	return slot && slot < nexthop_slot(a, 0) && !slot_get(&a->adjs, slot).adj;
 }
 
-static bool ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
+static enum pcgdp_end ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
 {
 	const struct session_table *t = &dp->arena.sessions;
 	const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
 	uint32_t a = PEEK(&fwd->last_s), b = PEEK(&rev->last_s), last = a > b ? a : b;
 
 	if (slot_dead(&dp->arena, fwd->slot) || slot_dead(&dp->arena, rev->slot))
-		return true; // its workload is gone
-	return now_s > last && now_s - last > session_timeout_s(t, s, dp->timeouts[t->cold[s].nat_id]);
+		return PCGDP_END_PORT_GONE;
+	if (now_s <= last || now_s - last <= session_timeout_s(t, s, dp->timeouts[t->cold[s].nat_id]))
+		return PCGDP_END_NONE;
+	return session_tcp_state(t, s) == PCGDP_TCP_CLOSING ? PCGDP_END_CLOSED : PCGDP_END_IDLE;
 }
 
 static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *r)
 {
 	struct session_table *t = &dp->arena.sessions;
 	uint32_t state = LOAD(&t->cold[s].state);
+	enum pcgdp_end end = state == S_LIVE ? ended(dp, s, now_s) : PCGDP_END_DECIDED_AGAIN; // by a worker
 
-	if (state == S_LIVE && ended(dp, s, now_s) && session_unlink(t, s))
+	if (end && state == S_LIVE && session_unlink(t, s))
 		state = S_DYING;
 	if (state != S_DYING)
 		return;
+	r->end[r->n] = (uint8_t)end;
 	r->session[r->n++] = s;
 	if (r->n == RECLAIM)
 		reclaim(dp, r);

@@ -82,6 +82,7 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     ("session", "fwd_from_uplink"): bool,
     ("drop", "reason"): _reason,
     ("event", "kind"): _enum("pcgdp_event_kind", "PCGDP_SESSION_", lower=True),
+    ("event", "end"): _enum("pcgdp_end", "PCGDP_END_", lower=True),
     ("event", "from_uplink"): bool,
     ("event", "continued"): bool,
     ("event", "log"): bool,

@@ -42,6 +42,7 @@ def test_one_that_begins_and_ends(world, events):
     (ended,) = events()
     assert of(ended, "kind", *ENDS) == ("ended", *of(began, *ENDS))
     assert of(ended, "out_packets", "in_packets", "age_s") == (1, 1, 400)
+    assert (began["end"], ended["end"]) == ("none", "idle")
     counted = (session["fwd_bytes"], session["rev_bytes"])
     assert of(ended, "out_bytes", "in_bytes") == counted
     assert min(counted) > 20
@@ -89,7 +90,22 @@ def test_one_that_goes_another_way_continues(world, events):
     began, ended = events()
     assert of(began, "kind", "continued") == ("began", True)
     assert of(ended, "kind", "session") != of(began, "kind", "session")
+    assert ended["end"] == "decided_again"
     assert of(ended, *ENDS) == of(began, *ENDS)
+
+
+def test_one_that_tcp_said_is_over(world, events):
+    (out,) = world.down(A, tcp("S"))
+    world.up(answer(out, flags="R"))
+    world.sweep(300)
+    assert [e["end"] for e in events()] == ["none", "closed"]
+
+
+def test_one_whose_workload_is_gone(world, events):
+    world.down(A, udp())
+    world.dp.delete("ports", [A.record])
+    world.sweep()
+    assert [e["end"] for e in events()] == ["none", "port_gone"]
 
 
 def test_a_rules_log_is_in_it(world, events):
