@@ -277,6 +277,16 @@ struct pcgdp_usage {
 	uint32_t reason;        // index in reasons.def
 };
 
+// Path MTUs that the underlay told of (RFC 1191), of TEPs whose packets it could not pass. To be read
+// as a table.
+enum { PCGDP_PATH_MTU = 101 };
+
+struct pcgdp_path_mtu {
+	uint32_t address_be;    // of the TEP
+	uint32_t mtu;           // of the underlay towards it
+	uint32_t age_s;         // since it was last told
+};
+
 enum pcgdp_tcp_state { PCGDP_TCP_NONE = 0, PCGDP_TCP_OPENING = 1, PCGDP_TCP_ESTABLISHED = 2, PCGDP_TCP_CLOSING = 3 };
 
 struct pcgdp_session {

@@ -7,6 +7,7 @@
 
 #include "dp.h"
 #include "mail.h"
+#include "path_mtu.h"
 #include "events.h"
 #include "fair.h"
 #include "tap.h"
@@ -40,6 +41,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->inject = worker_new(dp, PCGDP_WORKERS_MAX);
 	dp->dry = worker_new(dp, PCGDP_WORKERS_MAX + 1);
 	dp->counter_vni = calloc(COUNTERS_MAX, sizeof(*dp->counter_vni));
+	dp->paths = calloc(TEPS_MAX, sizeof(*dp->paths));
 	dp->nat_totals = calloc(65536, sizeof(*dp->nat_totals));
 	dp->timeouts = calloc(65536, sizeof(*dp->timeouts));
 	dp->fw_totals = calloc(FW_COUNTED, sizeof(*dp->fw_totals));
@@ -51,7 +53,9 @@ static int make_parts(struct pcgdp *dp)
 		if (!dp->workers[i] || (dp->params.workers > 1 && !dp->boxes[i]))
 			return -ENOMEM;
 	}
-	if (!dp->cfg || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->timeouts || !dp->fw_totals || !dp->tracer)
+	if (!dp->cfg || !dp->paths || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->timeouts || !dp->fw_totals)
+		return -ENOMEM;
+	if (!dp->tracer)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
@@ -125,6 +129,7 @@ void pcgdp_close(struct pcgdp *dp)
 	config_free(dp->building);
 	natports_close(&dp->natports);
 	free(dp->counter_vni);
+	free(dp->paths);
 	free(dp->nat_totals);
 	free(dp->timeouts);
 	free(dp->fw_totals);
@@ -263,11 +268,13 @@ int pcgdp_read(struct pcgdp *dp, uint32_t table, uint32_t from, void *records, u
 	size_t size = record_size(table);
 	uint32_t got = 0;
 
-	if (!size && table != PCGDP_USAGE)
+	if (!size && table != PCGDP_USAGE && table != PCGDP_PATH_MTU)
 		return -EINVAL;
 	pthread_mutex_lock(&dp->control);
 	if (table == PCGDP_USAGE) {
 		got = fair_read(a, from, records, n);
+	} else if (table == PCGDP_PATH_MTU) {
+		got = path_mtu_read(dp, from, records, n);
 	} else if (table <= PCGDP_T_NEXTHOPS) {
 		struct view v = single_view(a, table);
 

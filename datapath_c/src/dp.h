@@ -13,7 +13,7 @@ struct rule_totals { // of sessions that have ended; living ones carry their own
 	uint64_t hits; // of a sum made to be read: decisions
 };
 
-enum { NEXT_IDS = 1024 };
+enum { NEXT_IDS = 1024, TEPS_EACH = 16 };
 
 struct pcgdp {
 	struct pcgdp_params params;
@@ -44,6 +44,10 @@ struct pcgdp {
 
 	uint32_t *counter_vni; // COUNTERS_MAX: VNI of each counter; [0] collects the overflow
 	uint32_t n_counters;
+	struct path_mtu *paths;  // TEPS_MAX: what the underlay told, by place of the TEP
+	bool paths_told;         // since housekeeping looked
+	uint32_t paths_known;
+	uint64_t paths_next_ns;
 	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
 	uint32_t next_id[NEXT_IDS]; // IPv4 identifications of what we cut, by hash of its addresses
 	uint32_t (*timeouts)[PCGDP_TIMERS]; // by NAT rule id, 65,536; housekeeping holds no policy
@@ -65,6 +69,7 @@ int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, char *e
 int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n);
 int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n, char *error, uint32_t error_len);
 int teps_del(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n);
+void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n); // more than TEPS_EACH: as if all had
 int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, char *error, uint32_t error_len);
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
 void adjacencies_rebuild(struct pcgdp *dp); // after a commit changed what templates are made of

@@ -11,6 +11,7 @@
 #include "dp.h"
 #include "events.h"
 #include "install.h"
+#include "path_mtu.h"
 #include "fair.h"
 
 enum { RECLAIM = 256, EACH_MS = 50, ROUNDS_PER_S = 1000 / EACH_MS };
@@ -259,6 +260,7 @@ static void turn(struct pcgdp *dp, struct keeper *k)
 		k->rest--;
 	else if (mark_touched(dp))
 		k->rest = MARK_REST;
+	path_mtu_turn(dp, clock_ns(), false);
 	sweep(dp, clock_ns(), k->cursor, slice);
 	k->cursor = k->cursor + slice >= LOAD(dp->arena.sessions.high) ? 0 : k->cursor + slice;
 }

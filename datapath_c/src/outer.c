@@ -8,6 +8,7 @@
 
 #include "csum.h"
 #include "dp.h"
+#include "path_mtu.h"
 #include "plain.h"
 #include "reassemble.h"
 
@@ -47,6 +48,7 @@ static enum pcgdp_verdict fragment_of_tunnel(struct worker *w, struct pkt *p, co
 
 // Before   p->off at the Ethernet header
 // After    p->off at the Geneve header, p->len cut to the IP length, p->outer_src set
+// Punts    ICMP that tells of a path MTU
 // Drops    FRAME_*, MAC_NOT_OURS, ETHERTYPE, OUTER_*, TEP_UNKNOWN (a fragment), FRAGMENT*
 static enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
@@ -76,6 +78,8 @@ static enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		return drop(p, R_OUTER_IP_CHECKSUM);
 	p->len = ETH_HLEN_ + ip_len; // what follows is Ethernet padding
 	r.end = p->data + p->len;
+	if (UNLIKELY(ip->proto == IPP_ICMP) && ip->dst == w->cfg->local.tep_be && !(ntohs(ip->frag) & (IP_MF | IP_OFFSET)))
+		return path_mtu_told(w, p, ip, ihl);
 	if (ip->dst != w->cfg->local.tep_be || ip->proto != IPP_UDP)
 		return drop(p, R_OUTER_NOT_TUNNEL);
 	if (UNLIKELY(ntohs(ip->frag) & (IP_MF | IP_OFFSET)))

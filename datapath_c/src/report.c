@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "dp.h"
+#include "path_mtu.h"
 #include "trace.h"
 
 uint32_t all_workers(const struct pcgdp *dp, const struct worker **w)
@@ -193,6 +194,7 @@ int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 {
 	now_ns = now_ns ? now_ns : clock_ns();
 	mark_touched(dp);
+	path_mtu_turn(dp, now_ns, true);
 	sweep(dp, now_ns, 0, NONE / 2);
 	pthread_mutex_lock(&dp->injecting);
 	worker_begin(dp->inject, now_ns); // gives up what waits for its other pieces

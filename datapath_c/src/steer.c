@@ -55,21 +55,32 @@ int steer_uplink(struct sock_filter *f, const struct owned *o)
 	return n;
 }
 
-// UDP 6081 to our TEP, and fragments of UDP to it (their ports are in the first one).
+// UDP 6081 to our TEP; fragments of UDP to it (their ports are in the first one); and ICMP that says
+// that a tunnel packet of ours was too big. The latter quotes our own header, which has no options.
 int steer_downlink(struct sock_filter *f, const struct owned *o)
 {
+	enum { QUOTED = ETH_HLEN_ + 8, TOO_BIG = ICMP_UNREACH << 8 | UNREACH_FRAG };
 	int n = untagged(f);
 
 	f[n++] = OP(BPF_LD | BPF_H | BPF_ABS, 12);
-	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETYPE_IPV4, 0, 10);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETYPE_IPV4, 0, 19);
 	f[n++] = OP(BPF_LD | BPF_W | BPF_ABS, ETH_HLEN_ + 16);
-	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(o->tep), 0, 8);
-	f[n++] = OP(BPF_LD | BPF_B | BPF_ABS, ETH_HLEN_ + 9);
-	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPP_UDP, 0, 6);
-	f[n++] = OP(BPF_LD | BPF_H | BPF_ABS, ETH_HLEN_ + 6);
-	f[n++] = JUMP(BPF_JMP | BPF_JSET | BPF_K, IP_OFFSET, 3, 0);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(o->tep), 0, 17);
 	f[n++] = OP(BPF_LDX | BPF_B | BPF_MSH, ETH_HLEN_);
+	f[n++] = OP(BPF_LD | BPF_B | BPF_ABS, ETH_HLEN_ + 9);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPP_UDP, 0, 4);
+	f[n++] = OP(BPF_LD | BPF_H | BPF_ABS, ETH_HLEN_ + 6);
+	f[n++] = JUMP(BPF_JMP | BPF_JSET | BPF_K, IP_OFFSET, 11, 0);
 	f[n++] = OP(BPF_LD | BPF_H | BPF_IND, ETH_HLEN_ + 2);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, GENEVE_PORT, 9, 10);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPP_ICMP, 0, 9);
+	f[n++] = OP(BPF_LD | BPF_H | BPF_ABS, ETH_HLEN_ + 6);
+	f[n++] = JUMP(BPF_JMP | BPF_JSET | BPF_K, IP_OFFSET, 7, 0);
+	f[n++] = OP(BPF_LD | BPF_H | BPF_IND, ETH_HLEN_);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, TOO_BIG, 0, 5);
+	f[n++] = OP(BPF_LD | BPF_B | BPF_IND, QUOTED + 9);
+	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPP_UDP, 0, 3);
+	f[n++] = OP(BPF_LD | BPF_H | BPF_IND, QUOTED + IP_HLEN + 2);
 	f[n++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, GENEVE_PORT, 0, 1);
 	f[n++] = TAKE;
 	f[n++] = LEAVE;

@@ -3,6 +3,8 @@
 
 #include "swap.h"
 
+#include "path_mtu.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,7 +50,7 @@ void port_adjacency(struct pcgdp *dp, uint32_t i, struct swaps *s)
 	struct adj_tunnel at = {.our_mac = dp->nics[PCGDP_DOWNLINK].mac, .next_mac = tep ? tep->mac : zero,
 		.inner_src = seg ? seg->rec.gateway_mac : zero, .inner_dst = r->mac, .our_tep = local->tep_be, .tep = r->tep_be, .address = r->address_be,
 		.vni = r->vni, .vrf = r->vrf, .label = local->label, .counter = seg ? seg->counter : 0,
-		.inner_mtu = seg ? seg->rec.mtu : 1500, .underlay_mtu = tep && tep->mtu ? tep->mtu : local->downlink_mtu,
+		.inner_mtu = seg ? seg->rec.mtu : 1500, .underlay_mtu = path_mtu(dp, t, tep && tep->mtu ? tep->mtu : local->downlink_mtu),
 		.option = tep && tep->option, .udp_checksum = local->udp_checksum, .resolved = tep && tep->resolved && seg};
 
 	if (!n) { // cannot be: the pool has room for every slot and all swaps that wait

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "path_mtu.h"
 #include "swap.h"
 
 #define FEWER_TEPS "use fewer tunnel endpoints"
@@ -28,6 +29,7 @@ static int tep_put(struct pcgdp *dp, const struct pcgdp_teps *r, bool *changed)
 			a->head->teps_high++;
 		a->teps[i].rec = *r;
 		a->teps[i].live = 1;
+		path_mtu_forget(dp, i);
 		if (sigtab_insert(&a->tep_index, hash_pair(a, NONE, r->address_be), i, tep_is, &q, &there))
 			return -ENOSPC;
 		a->head->teps_live++;
@@ -38,14 +40,14 @@ static int tep_put(struct pcgdp *dp, const struct pcgdp_teps *r, bool *changed)
 }
 
 // Ports behind a TEP that changed get new adjacencies: one pass over the ports for all of them.
-static void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
+void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 {
 	struct swaps *s = calloc(1, sizeof(*s));
 
 	for (uint32_t i = 0; s && i < dp->arena.head->ports_high; i++) {
 		if (!dp->arena.ports[i].live)
 			continue;
-		bool touched = n > 16; // many changed: cheaper to make all anew than to compare with each
+		bool touched = n > TEPS_EACH; // many changed: cheaper to make all anew than to compare with each
 
 		for (uint32_t k = 0; !touched && k < n; k++)
 			touched = dp->arena.ports[i].rec.tep_be == r[k].address_be;

@@ -38,6 +38,8 @@ uint64_t clock_ns(void)
 
 static void settle_ended(struct worker *w, const struct pkt *p)
 {
+	if (p->verdict == PCGDP_PUNTED)
+		BUMP(&w->c.punt, 1);
 	if (p->verdict != PCGDP_DROPPED)
 		return;
 	BUMP(&w->c.drops[p->reason], 1);

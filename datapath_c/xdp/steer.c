@@ -18,7 +18,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-enum { GENEVE_PORT = 6081, IP_OFFSET = 0x1fff, ARP_REQUEST = 1 };
+enum { GENEVE_PORT = 6081, IP_OFFSET = 0x1fff, ARP_REQUEST = 1, FRAG_NEEDED = 0x0304 };
 
 // The sizes are the loader's: the interface's queues, and what may be owned.
 struct {
@@ -88,7 +88,21 @@ int steer_uplink(struct xdp_md *ctx)
 	return owned(target) ? take(ctx) : XDP_PASS;
 }
 
-// UDP 6081 to our TEP, and fragments of UDP to it (their ports are in the first one).
+struct too_big { // behind the IP header
+	__u8 type, code;
+	__u8 rest[6];
+	struct iphdr ip; // of a packet of ours: without options
+	struct udphdr udp;
+};
+
+static __always_inline bool tunnel_too_big(const struct too_big *icmp, const void *end)
+{
+	return (const void *)(icmp + 1) <= end && icmp->type == FRAG_NEEDED >> 8 && icmp->code == (FRAG_NEEDED & 255) &&
+		icmp->ip.protocol == IPPROTO_UDP && icmp->udp.dest == bpf_htons(GENEVE_PORT);
+}
+
+// UDP 6081 to our TEP; fragments of UDP to it (their ports are in the first one); and ICMP that says
+// that a tunnel packet of ours was too big.
 SEC("xdp.frags")
 int steer_downlink(struct xdp_md *ctx)
 {
@@ -97,10 +111,15 @@ int steer_downlink(struct xdp_md *ctx)
 	struct iphdr *ip = (void *)(eth + 1);
 	struct udphdr *udp;
 
-	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_UDP)
+	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
 		return XDP_PASS;
 	udp = (void *)ip + ip->ihl * 4;
-	if (!(ip->frag_off & bpf_htons(IP_OFFSET)) && ((void *)(udp + 1) > end || udp->dest != bpf_htons(GENEVE_PORT)))
+	if (ip->protocol == IPPROTO_ICMP) {
+		if (ip->frag_off & bpf_htons(IP_OFFSET) || !tunnel_too_big((void *)udp, end))
+			return XDP_PASS;
+	} else if (ip->protocol != IPPROTO_UDP) {
+		return XDP_PASS;
+	} else if (!(ip->frag_off & bpf_htons(IP_OFFSET)) && ((void *)(udp + 1) > end || udp->dest != bpf_htons(GENEVE_PORT)))
 		return XDP_PASS;
 	return bpf_map_lookup_elem(&addresses, &ip->daddr) ? take(ctx) : XDP_PASS;
 }

@@ -44,7 +44,7 @@ REPORTS = {
         show_rows.teps,
         "Tunnel endpoints that may speak to us; without a MAC: not resolved.",
         columns("address", "MAC of next hop=mac", "resolved", "Our option=option")
-        + columns("MTU=mtu", "ports"),
+        + columns("MTU=mtu", "Path MTU told=path_mtu", "Seconds ago=told_s_ago", "ports"),
     ),
     "nexthops": Report(
         show_rows.nexthops,

@@ -59,8 +59,16 @@ def segments(look: Look) -> Rows:
 def teps(look: Look) -> Rows:
     used = Counter(port["tep"] for port in look.table("ports"))
     rows = sorted(look.table("teps"), key=lambda t: address_key(t["address"]))
+    paths = {p["address"]: p for p in look.table("path_mtu")}
     return [
-        {**t, "mac": t["mac"] if t["resolved"] else "", "ports": used[t["address"]]} for t in rows
+        {
+            **t,
+            "mac": t["mac"] if t["resolved"] else "",
+            "ports": used[t["address"]],
+            "path_mtu": paths[t["address"]]["mtu"] if t["address"] in paths else "",
+            "told_s_ago": paths[t["address"]]["age_s"] if t["address"] in paths else "",
+        }
+        for t in rows
     ]
 
 

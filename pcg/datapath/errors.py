@@ -48,5 +48,6 @@ def driver_number(driver: str) -> int:
 
 def table_number(table: str) -> int:
     """Of a table, or of what can only be read as one."""
-    known = border.tables() | {"usage": border.lib().PCGDP_USAGE}
+    read_only = {"usage": border.lib().PCGDP_USAGE, "path_mtu": border.lib().PCGDP_PATH_MTU}
+    known = border.tables() | read_only
     return number("table", {value: name for name, value in known.items()}, table)

@@ -23,6 +23,7 @@ from tests.c.places import (
     POOL_A,
     RED,
     SERVER,
+    TEP,
     TEP2,
     TINY,
     WEB,
@@ -37,6 +38,7 @@ from tests.oracle.fragments import cut
 GATEWAY_OF_WEB = GATEWAY[WEB][0]
 STRANGER = "10.99.3.99"
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
+OUTER_ERROR = wire.plain(IP(src="10.99.3.1", dst=TEP) / ICMP(type=3, code=4), dst=DOWN_MAC)
 V6_DOWN = wire.plain(IPv6(), dst=DOWN_MAC)
 
 
@@ -211,6 +213,7 @@ ROWS = [
     Row("OUTER_NOT_TUNNEL", "another port", down(udp(), udp={"dport": 6082})),
     Row("OUTER_NOT_TUNNEL", "another address", down(udp(), outer={"dst": "10.99.3.9"})),
     Row("OUTER_NOT_TUNNEL", "not UDP", down(udp(), outer={"proto": 6})),
+    Row("OUTER_ICMP", "about nothing of ours", raw("downlink", OUTER_ERROR)),
     Row("OUTER_UDP_LENGTH", "too long", down(udp(), udp={"len": 500})),
     Row("OUTER_UDP_LENGTH", "too short", down(udp(), udp={"len": 8})),
     Row("OUTER_UDP_CHECKSUM", "wrong", down(udp(), udp={"chksum": 1})),

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.packet import Raw
 
 from pcg.datapath.lib import Datapath
 from pcg.model.errors import BackendError
 from tests.c import wire
 from tests.c.packets import udp
-from tests.c.places import HOP_MAC, NET, SERVER, A, B, mac
+from tests.c.places import HOP_MAC, NET, SERVER, TEP, A, B, mac
 from tests.c.world import over
 from tests.netns.ports import Bench, at_work, first, prepare
 from tests.waiting import wait_until
@@ -65,6 +67,21 @@ def test_only_owned_frames_are_taken(bench):
     bench.up.send(bench.from_net(udp(NET, SERVER.secondary, dport=7000)))
     first(bench.down)
     assert bench.dp.totals()["rx"] == 1
+
+
+def test_icmp_about_a_tunnel_packet_is_ours_and_no_other(bench):
+    """What says that a tunnel packet was too big; the kernel keeps all other ICMP."""
+    bench.up.send(bench.from_net(udp(NET, SERVER.secondary, dport=7000, data=bytes(1200))))
+    about = first(bench.down)[14:]
+    to_us = {"dst": bench.macs["downlink"]}
+    other = about[:22] + b"\x17\xc2" + about[24:]
+    for kind, code, quoted in ((8, 0, about), (3, 1, about), (3, 4, other), (3, 4, about)):
+        error = IP(src="10.99.3.1", dst=TEP) / ICMP(type=kind, code=code, nexthopmtu=1000)
+        bench.down.send(wire.plain(error / Raw(quoted[:28]), **to_us))
+    wait_until(lambda: bench.dp.read("path_mtu"), "it is learnt")
+    assert [p.mtu for p in bench.dp.read("path_mtu")] == [1000]
+    totals = bench.dp.totals()
+    assert (totals["rx"], totals["punt"]) == (2, 1)
 
 
 @only_af_packet

@@ -25,6 +25,7 @@ TABLES = {
         r.Segments(1002, 1, 0, ip("10.1.0.0"), ip("10.1.0.1"), 8943, 24, 0, MAC, "web-red"),
     ],
     "teps": [r.Teps(ip("10.99.0.2"), MAC, 1, 1, 9001), r.Teps(ip("10.99.0.3"), MAC, 0, 0, 9001)],
+    "path_mtu": [pack.layout("path_mtu").record(ip("10.99.0.3"), 1500, 7)],
     "nexthops": [r.Nexthops(ip("10.99.1.1"), MAC, 1)],
     "ports": [
         r.Ports(0, ip("10.1.0.10"), 1001, ip("10.99.0.2"), MAC),

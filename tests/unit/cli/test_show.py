@@ -11,7 +11,7 @@ from pcg.model.errors import BackendError
 ROWS = {
     "ports": {"vrf", "address", "segment", "vni", "mac", "tep"},
     "segments": {"vni", "name", "vrf", "kind", "subnet", "gateway", "gateway_mac", "mtu"},
-    "teps": {"address", "mac", "resolved", "option", "mtu", "ports"},
+    "teps": {"address", "mac", "resolved", "option", "mtu", "ports", "path_mtu", "told_s_ago"},
     "nexthops": {"address", "mac", "resolved"},
     "routes": {"vrf", "prefix", "kind", "next_hop", "segment"},
     "nat": {"id", "name", "vrf", "action", "source", "destination", "protocol", "translated"},
@@ -61,6 +61,7 @@ def test_nat_reads_as_the_operator_wrote_it(pcgctl):
 
 def test_an_unresolved_tep_has_no_mac(pcgctl):
     resolved, unresolved = pcgctl("show", "teps", as_json=True)
+    assert (resolved["path_mtu"], unresolved["path_mtu"], unresolved["told_s_ago"]) == ("", 1500, 7)
     assert resolved["mac"] == "02:00:00:00:00:05"
     assert (unresolved["mac"], unresolved["ports"]) == ("", 2)
 
