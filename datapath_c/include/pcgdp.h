@@ -34,6 +34,7 @@ enum pcgdp_table {
 	PCGDP_T_TEPS, PCGDP_T_PORTS, PCGDP_T_NEXTHOPS, // single
 	PCGDP_T_LOCAL, PCGDP_T_VRFS, PCGDP_T_SEGMENTS, PCGDP_T_PUBLICS, // policy
 	PCGDP_T_ROUTES, PCGDP_T_NAT, PCGDP_T_FIREWALL,
+	PCGDP_T_GROUPS, PCGDP_T_MEMBERS,
 	PCGDP_N_TABLES,
 };
 
@@ -173,6 +174,19 @@ struct pcgdp_nat {          // key: id and place
 	uint8_t reserved[3];
 };
 
+struct pcgdp_groups {       // key: id; groups of addresses that have a name
+	uint32_t id;            // 1 to 2^31 - 1; higher ones are lists of single rules, which have none
+	uint32_t vrf;
+	char name[48];
+};
+
+struct pcgdp_members {      // key: group, prefix_be, prefix_len
+	uint32_t vrf;           // of the group
+	uint32_t group;
+	uint32_t prefix_be;
+	uint32_t prefix_len;
+};
+
 enum pcgdp_fw_action { PCGDP_ALLOW = 0, PCGDP_DROP = 1, PCGDP_REJECT = 2 };
 enum pcgdp_direction { PCGDP_IN = 1, PCGDP_OUT = 2 };
 
@@ -185,6 +199,7 @@ struct pcgdp_firewall {     // key: id and place; order of put, first match deci
 	uint8_t reserved;
 	struct pcgdp_match match;
 	char name[48];
+	uint32_t src_group, dst_group; // not 0: in place of the match's prefix; one without members fits nothing
 	uint32_t stateless;     // 1, ALLOW: what is not translated gets no session; each packet is asked about
 };
 

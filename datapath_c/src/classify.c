@@ -7,7 +7,7 @@
 
 enum { CHAIN_MAX = 4 };
 
-int classifier_add(struct classifier *c, const struct pcgdp_match *match, uint32_t rule, uint32_t at)
+static int add(struct classifier *c, const struct class_rule *rule)
 {
 	if (c->n == c->room) {
 		uint32_t room = c->room ? 2 * c->room : 16;
@@ -18,8 +18,18 @@ int classifier_add(struct classifier *c, const struct pcgdp_match *match, uint32
 		c->rules = more;
 		c->room = room;
 	}
-	c->rules[c->n++] = (struct class_rule){.match = *match, .rule = rule, .at = at};
+	c->rules[c->n++] = *rule;
 	return 0;
+}
+
+int classifier_add(struct classifier *c, const struct pcgdp_match *match, uint32_t rule, uint32_t at)
+{
+	return add(c, &(struct class_rule){.match = *match, .rule = rule, .at = at});
+}
+
+int classifier_add_grouped(struct classifier *c, const struct pcgdp_match *match, uint32_t src_group, uint32_t dst_group, uint32_t rule)
+{
+	return add(c, &(struct class_rule){.match = *match, .src_group = src_group, .dst_group = dst_group, .rule = rule});
 }
 
 void classifier_free(struct classifier *c)
@@ -28,33 +38,37 @@ void classifier_free(struct classifier *c)
 	free(c->tuples);
 	free(c->places);
 	free(c->spans);
+	columns_free(&c->columns);
 	memset(c, 0, sizeof(*c));
 }
 
-static struct class_tuple *tuple_of(struct classifier *c, const struct pcgdp_match *m)
+static struct class_tuple *tuple_of(struct classifier *c, const struct class_rule *r)
 {
+	const struct pcgdp_match *m = &r->match;
+	bool grouped = class_rule_grouped(r);
+
 	for (uint32_t i = 0; i < c->n_tuples; i++) {
 		struct class_tuple *t = &c->tuples[i];
 
-		if (t->src_len == m->src_len && t->dst_len == m->dst_len && t->proto == !!m->protocol)
+		if (t->grouped ? grouped : !grouped && t->src_len == m->src_len && t->dst_len == m->dst_len && t->proto == !!m->protocol)
 			return t;
 	}
 	return NULL;
 }
 
-// At most 33 x 33 x 2 tuples, however many rules.
+// At most 33 x 33 x 2 tuples and the grouped one, however many rules.
 static int find_tuples(struct classifier *c)
 {
-	c->tuples = calloc(MIN(c->n, 33u * 33 * 2) + 1, sizeof(*c->tuples));
+	c->tuples = calloc(MIN(c->n, 33u * 33 * 2 + 1) + 1, sizeof(*c->tuples));
 	if (!c->tuples)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct pcgdp_match *m = &c->rules[i].match;
-		struct class_tuple *t = tuple_of(c, m);
+		struct class_tuple *t = tuple_of(c, &c->rules[i]);
 
 		if (!t) {
 			t = &c->tuples[c->n_tuples++];
-			*t = (struct class_tuple){.src_len = m->src_len, .dst_len = m->dst_len, .proto = !!m->protocol, .src_mask = mask_be(m->src_len), .dst_mask = mask_be(m->dst_len), .first = i};
+			*t = (struct class_tuple){.src_len = m->src_len, .dst_len = m->dst_len, .proto = !!m->protocol, .grouped = class_rule_grouped(&c->rules[i]), .src_mask = mask_be(m->src_len), .dst_mask = mask_be(m->dst_len), .first = i};
 		}
 		t->n++;
 	}
@@ -98,8 +112,8 @@ static void chain_rules(struct classifier *c)
 {
 	for (uint32_t i = c->n; i-- > 0;) {
 		const struct pcgdp_match *m = &c->rules[i].match;
-		const struct class_tuple *t = tuple_of(c, m);
-		be32 src = m->src_be & t->src_mask, dst = m->dst_be & t->dst_mask;
+		const struct class_tuple *t = tuple_of(c, &c->rules[i]);
+		be32 src = t->grouped ? c->rules[i].column : m->src_be & t->src_mask, dst = t->grouped ? 0 : m->dst_be & t->dst_mask;
 		struct class_place *p = place_of(c, t, src, dst, m->protocol);
 
 		if (!p->used)
@@ -215,10 +229,12 @@ static int lay_spans(struct classifier *c)
 	return edge && skip && c->spans ? 0 : -ENOMEM;
 }
 
-int classifier_build(struct classifier *c)
+int classifier_build(struct classifier *c, const struct members *m)
 {
-	int rc = find_tuples(c);
+	int rc = columns_build(&c->columns, c->rules, c->n, m);
 
+	if (!rc)
+		rc = find_tuples(c);
 	if (!rc)
 		rc = lay_places(c);
 	if (rc)
@@ -232,23 +248,57 @@ static inline bool ports_fit(const struct pcgdp_match *m, uint16_t sport, uint16
 	return sport >= m->sport_first && sport <= m->sport_last && dport >= m->dport_first && dport <= m->dport_last;
 }
 
+// The first of a place's rules, if it stands before `best`.
+static inline uint32_t ask_place(const struct classifier *c, const struct class_place *p, uint16_t sport, uint16_t dport, uint32_t best)
+{
+	if (p->n_spans) {
+		uint32_t rule = c->spans[p->spans + span_of(&c->spans[p->spans], p->n_spans, dport)].rule;
+
+		best = rule && rule - 1 < best ? rule - 1 : best;
+	}
+	for (uint32_t i = p->first; i && i - 1 < best; i = c->rules[i - 1].next)
+		if (ports_fit(&c->rules[i - 1].match, sport, dport))
+			best = i - 1; // and none behind it is below
+	return best;
+}
+
+struct asked {
+	be32 src, dst;
+	uint8_t proto;
+	uint16_t sport, dport;
+};
+
+// Of grouped rules: the columns in whose groups both addresses are, in order of their first rule.
+static uint32_t ask_columns(const struct classifier *c, const struct class_tuple *t, const struct asked *f, uint32_t best)
+{
+	const struct columns *x = &c->columns;
+	const uint64_t *src = columns_row(&x->src, f->src), *dst = columns_row(&x->dst, f->dst);
+
+	for (uint32_t k = 0; k < x->src.words; k++)
+		for (uint64_t left = src[k] & dst[k]; left; left &= left - 1) {
+			uint32_t column = 64 * k + (uint32_t)__builtin_ctzll(left);
+
+			if (x->first[column] >= best)
+				return best;
+			best = ask_place(c, place_of(c, t, column, 0, 0), f->sport, f->dport, best);
+			if (f->proto)
+				best = ask_place(c, place_of(c, t, column, 0, f->proto), f->sport, f->dport, best);
+		}
+	return best;
+}
+
 const struct class_rule *classifier_find(const struct classifier *c, be32 src, be32 dst, uint8_t proto, be16 sport, be16 dport)
 {
-	uint16_t sp = ntohs(sport), dp = ntohs(dport);
+	const struct asked f = {src, dst, proto, ntohs(sport), ntohs(dport)};
 	uint32_t best = c->n;
 
 	for (uint32_t k = 0; k < c->n_tuples && c->tuples[k].first < best; k++) {
 		const struct class_tuple *t = &c->tuples[k];
-		const struct class_place *p = place_of(c, t, src & t->src_mask, dst & t->dst_mask, t->proto ? proto : 0);
 
-		if (p->n_spans) {
-			uint32_t rule = c->spans[p->spans + span_of(&c->spans[p->spans], p->n_spans, dp)].rule;
-
-			best = rule && rule - 1 < best ? rule - 1 : best;
-		}
-		for (uint32_t i = p->first; i && i - 1 < best; i = c->rules[i - 1].next)
-			if (ports_fit(&c->rules[i - 1].match, sp, dp))
-				best = i - 1; // and none behind it is below
+		if (UNLIKELY(t->grouped))
+			best = ask_columns(c, t, &f, best);
+		else
+			best = ask_place(c, place_of(c, t, src & t->src_mask, dst & t->dst_mask, t->proto ? proto : 0), f.sport, f.dport, best);
 	}
 	return best < c->n ? &c->rules[best] : NULL;
 }

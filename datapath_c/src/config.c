@@ -39,6 +39,8 @@ void config_free(struct config *c)
 	free(c->routes);
 	free(c->nat);
 	free(c->fw);
+	free(c->groups);
+	free(c->members);
 	free(c->by_vni.at);
 	free(c->by_secondary.at);
 	free(c->by_elastic.at);
@@ -60,6 +62,8 @@ size_t record_size(uint32_t table)
 		[PCGDP_T_ROUTES] = sizeof(struct pcgdp_routes),
 		[PCGDP_T_NAT] = sizeof(struct pcgdp_nat),
 		[PCGDP_T_FIREWALL] = sizeof(struct pcgdp_firewall),
+		[PCGDP_T_GROUPS] = sizeof(struct pcgdp_groups),
+		[PCGDP_T_MEMBERS] = sizeof(struct pcgdp_members),
 	};
 
 	return table < PCGDP_N_TABLES ? sizes[table] : 0;
@@ -129,6 +133,10 @@ int config_put(struct config *c, uint32_t table, const void *records, uint32_t n
 		return append((void **)&c->nat, &c->n_nat, sizeof(*c->nat), records, n, record_size(table));
 	case PCGDP_T_FIREWALL:
 		return append((void **)&c->fw, &c->n_fw, sizeof(*c->fw), records, n, record_size(table));
+	case PCGDP_T_GROUPS:
+		return append((void **)&c->groups, &c->n_groups, sizeof(*c->groups), records, n, record_size(table));
+	case PCGDP_T_MEMBERS:
+		return append((void **)&c->members, &c->n_members, sizeof(*c->members), records, n, record_size(table));
 	default:
 		snprintf(error, error_len, "table %u is not a policy table", table);
 		return -EINVAL;
@@ -150,6 +158,10 @@ static uint32_t config_count(const struct config *c, uint32_t table)
 		return c->n_nat;
 	case PCGDP_T_FIREWALL:
 		return c->n_fw;
+	case PCGDP_T_GROUPS:
+		return c->n_groups;
+	case PCGDP_T_MEMBERS:
+		return c->n_members;
 	default:
 		return 0;
 	}
@@ -168,6 +180,10 @@ static const void *config_at(const struct config *c, uint32_t table, uint32_t i)
 		return &c->nat[i];
 	case PCGDP_T_FIREWALL:
 		return &c->fw[i];
+	case PCGDP_T_GROUPS:
+		return &c->groups[i];
+	case PCGDP_T_MEMBERS:
+		return &c->members[i];
 	default:
 		return &c->local;
 	}

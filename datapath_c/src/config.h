@@ -53,6 +53,10 @@ struct config {
 	uint32_t n_nat;
 	struct pcgdp_firewall *fw;
 	uint32_t n_fw;
+	struct pcgdp_groups *groups;
+	uint32_t n_groups;
+	struct pcgdp_members *members; // built: in order of their groups
+	uint32_t n_members;
 
 	struct wordmap by_vni;       // -> segments
 	struct wordmap by_secondary; // -> publics

@@ -162,6 +162,23 @@ static int build_nat(struct config *c, char *error, uint32_t error_len)
 	return 0;
 }
 
+static int by_group(const void *a, const void *b)
+{
+	const struct pcgdp_members *x = a, *y = b;
+
+	return (x->group > y->group) - (x->group < y->group);
+}
+
+static int build_members(struct config *c, char *error, uint32_t error_len)
+{
+	for (uint32_t i = 0; i < c->n_members; i++)
+		if (!vrf_of(c, c->members[i].vrf) || c->members[i].prefix_len > 32)
+			return FAIL(-EINVAL, "members[%u]: VRF %u or prefix length %u is out of range", i, c->members[i].vrf, c->members[i].prefix_len);
+	if (c->n_members)
+		qsort(c->members, c->n_members, sizeof(*c->members), by_group);
+	return 0;
+}
+
 static int build_firewall(struct config *c, char *error, uint32_t error_len)
 {
 	for (uint32_t i = 0; i < c->n_fw; i++) {
@@ -173,9 +190,9 @@ static int build_firewall(struct config *c, char *error, uint32_t error_len)
 			return FAIL(-EINVAL, "firewall[%.48s]: VRF %u or action %u is out of range", r->name, r->vrf, r->action);
 		v = &c->vrfs[r->vrf];
 		if (r->direction & PCGDP_IN)
-			rc = classifier_add(&v->fw_in, &r->match, i, 0);
+			rc = classifier_add_grouped(&v->fw_in, &r->match, r->src_group, r->dst_group, i);
 		if (!rc && r->direction & PCGDP_OUT)
-			rc = classifier_add(&v->fw_out, &r->match, i, 0);
+			rc = classifier_add_grouped(&v->fw_out, &r->match, r->src_group, r->dst_group, i);
 		if (rc)
 			return FAIL(-ENOMEM, "no memory for %u firewall rules", c->n_fw);
 	}
@@ -184,10 +201,12 @@ static int build_firewall(struct config *c, char *error, uint32_t error_len)
 
 static int build_classifiers(struct config *c, char *error, uint32_t error_len)
 {
+	const struct members m = {c->members, c->n_members};
+
 	for (uint32_t i = 0; i < c->n_vrfs; i++) {
 		struct vrf *v = &c->vrfs[i];
 
-		if (v->used && (classifier_build(&v->dnat) || classifier_build(&v->snat) || classifier_build(&v->fw_in) || classifier_build(&v->fw_out)))
+		if (v->used && (classifier_build(&v->dnat, &m) || classifier_build(&v->snat, &m) || classifier_build(&v->fw_in, &m) || classifier_build(&v->fw_out, &m)))
 			return FAIL(-ENOMEM, "no memory for %u rules", c->n_nat + c->n_fw);
 	}
 	return 0;
@@ -208,6 +227,8 @@ int config_build(struct config *c, char *error, uint32_t error_len)
 		rc = build_routes(c, error, error_len);
 	if (!rc)
 		rc = build_nat(c, error, error_len);
+	if (!rc)
+		rc = build_members(c, error, error_len);
 	if (!rc)
 		rc = build_firewall(c, error, error_len);
 	return rc ? rc : build_classifiers(c, error, error_len);

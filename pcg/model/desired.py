@@ -198,7 +198,10 @@ class Service(Value):
 
 
 class FirewallRule(Value):
-    """Not `stateful`, ALLOW: what is not translated makes no session; replies need a rule too."""
+    """Items of `source` and `destination` may be groups, too.
+
+    Not `stateful`, ALLOW: what is not translated makes no session; replies need a rule too.
+    """
 
     id: Id
     action: FirewallAction
@@ -215,6 +218,17 @@ class FirewallSection(Value):
     id: Id
     vrf: Id
     rules: tuple[FirewallRule, ...] = ()
+
+
+class Group(Value):
+    """Addresses that firewall rules name as one: prefixes, addresses, ids of public addresses.
+
+    One without members is nobody, and a rule about it matches nothing.
+    """
+
+    id: Id  # none that a public address has
+    vrf: Id
+    members: tuple[Span, ...] = ()
 
 
 class Firewall(Value):
@@ -248,6 +262,7 @@ class Desired(Value, kw_only=True):
     routes: tuple[Route, ...] = ()
     public_addresses: tuple[PublicAddress, ...] = ()
     nat: tuple[Nat, ...] = ()
+    groups: tuple[Group, ...] = ()
     firewall: Firewall = Firewall()
     dhcp: tuple[DhcpScope, ...] = ()
     ha: Ha | None = None
@@ -266,5 +281,6 @@ KEYS = {
     "routes": route_key,
     "public_addresses": lambda o: o.id,
     "nat": lambda o: o.id,
+    "groups": lambda o: o.id,
     "dhcp": lambda o: o.id,
 }

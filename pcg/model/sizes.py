@@ -14,7 +14,8 @@ NAT_RULES_MAX = 65_535
 VRFS_MAX = 1_048_576
 NICS_MAX = 4  # ports of one datapath
 PATH_MAX = 255  # bytes of the arena's path
-RULE_RECORDS_MAX = 4096  # sources x destinations x services that one rule may multiply out to
+RULE_RECORDS_MAX = 4096  # that one rule may multiply out to: of NAT, all its lists; else, ports
+GROUP_MEMBERS_MAX = 65_536  # of one group, or of one list of a firewall rule
 INTERFACE_NAME_MAX = 15  # bytes; IFNAMSIZ with the final zero is 16
 IPC_PATH_MAX = 107  # bytes; sockaddr_un.sun_path with the final zero is 108
 

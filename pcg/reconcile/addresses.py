@@ -23,7 +23,7 @@ def address(text: str) -> bytes:
     return socket.inet_aton(text.partition("/")[0])
 
 
-@functools.lru_cache(maxsize=1 << 16)
+@functools.lru_cache(maxsize=1 << 18)
 def prefix(text: str) -> Prefix:
     """A prefix or an address, which is a prefix of 32 bits.
 

@@ -11,7 +11,8 @@ from pcg.model import sizes
 from pcg.model.desired import Desired, Route
 from pcg.reconcile import records as r
 from pcg.reconcile.addresses import address, mac, prefix
-from pcg.reconcile.compile_rules import FW_ACTIONS, Publics, firewall_records, nat_records
+from pcg.reconcile.compile_firewall import FW_ACTIONS, firewall
+from pcg.reconcile.compile_rules import Publics, nat_records
 from pcg.reconcile.numbers import Numbers
 from pcg.reconcile.ports import Home
 
@@ -49,7 +50,7 @@ def compile_policy(desired: Desired, numbers: Numbers) -> Policy:
         "publics": sorted(publics.records),
         "routes": routes(desired, numbers),
         "nat": nat_records(desired, numbers, publics),
-        "firewall": firewall_records(desired, numbers, publics),
+        **firewall(desired, numbers, publics)._asdict(),
     }
 
 

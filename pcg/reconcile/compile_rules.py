@@ -1,25 +1,21 @@
-"""NAT and firewall rules, multiplied out into records that match one thing each.
+"""NAT rules, multiplied out into records that match one thing each.
 
 A rule lists sources, destinations, protocols and port ranges; a record has one of each. All
 records of a rule carry its number, so that counters and sessions speak of the rule.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pcg.model.desired import (
     Desired,
-    Direction,
-    FirewallAction,
     FirewallMatch,
-    FirewallRule,
     Match,
     Nat,
     NatAction,
     PortRange,
     Protocol,
-    Service,
 )
 from pcg.model.sizes import POOL_MAX
 from pcg.model.terms import Filtering, Timers
@@ -50,8 +46,6 @@ FW_MATCHES = {
     FirewallMatch.INTERNAL_ADDRESS: 1,
     FirewallMatch.BYPASS: 2,
 }
-FW_ACTIONS = {FirewallAction.ALLOW: 0, FirewallAction.DROP: 1, FirewallAction.REJECT: 2}
-DIRECTIONS = {Direction.IN: 1, Direction.OUT: 2, Direction.IN_OUT: 3}
 FILTERINGS = {Filtering.ADDRESS_DEPENDENT: 0, Filtering.ENDPOINT_INDEPENDENT: 1}
 ANY_PORTS = (PortRange(0, 65535),)
 
@@ -142,48 +136,22 @@ def _matches_with_ports(
         yield match, ports
 
 
-def firewall_records(desired: Desired, numbers: Numbers, publics: Publics) -> list[r.Firewall]:
-    """In order of the document: sections, rules, services."""
-    made: list[r.Firewall] = []
-    for section in desired.firewall.sections:
-        vrf = numbers.vrfs[section.vrf]
-        for rule in section.rules:
-            if rule.enabled:
-                made.extend(_firewall_rule(rule, vrf, numbers.firewall[rule.id], publics))
-    return made
-
-
-def _firewall_rule(
-    rule: FirewallRule, vrf: int, number: int, publics: Publics
-) -> Iterator[r.Firewall]:
-    action, direction = FW_ACTIONS[rule.action], DIRECTIONS[rule.direction]
-    for service in rule.services or (Service(Protocol.ANY),):
-        match = Match(
-            source=rule.source,
-            destination=rule.destination,
-            protocol=service.protocol,
-            source_ports=service.source_ports,
-            destination_ports=service.destination_ports,
-        )
-        for m in matches(match, vrf, publics, FIREWALL_FACES):
-            yield r.Firewall(
-                id=number,
-                vrf=vrf,
-                action=action,
-                direction=direction,
-                log=int(rule.log),
-                match=m,
-                name=rule.id,
-                stateless=int(not rule.stateful),
-            )
-
-
 def matches(match: Match, vrf: int, publics: Publics, faces: Faces) -> Iterator[r.Match]:
     """One record match for each combination of what the lists name."""
+    sources, destinations = (
+        prefixes(items, vrf, publics, faces) for items in (match.source, match.destination)
+    )
+    return matches_of(match, sources, destinations)
+
+
+def matches_of(
+    match: Match, sources: Iterable[tuple[bytes, int]], destinations: Iterable[tuple[bytes, int]]
+) -> Iterator[r.Match]:
+    """The same, of prefixes in place of what `match` says."""
     protocol = PROTOCOLS[match.protocol]
     for source, destination, sports, dports in itertools.product(
-        prefixes(match.source, vrf, publics, faces),
-        prefixes(match.destination, vrf, publics, faces),
+        sources,
+        destinations,
         match.source_ports or ANY_PORTS,
         match.destination_ports or ANY_PORTS,
     ):

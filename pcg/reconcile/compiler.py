@@ -32,7 +32,7 @@ class Compiler:
     def tables(self, desired: Desired, hops: c.Hops, known: Numbers) -> Tables:
         """`known`: numbers of the names that the datapath holds."""
         d = desired
-        named = (d.vrfs, d.public_addresses, d.nat, d.firewall)
+        named = (d.vrfs, d.public_addresses, d.nat, d.firewall, d.groups)
         self._once("numbers", (*named, known), lambda: self._number(desired, known))
         inputs = (d.gateway, d.segments, d.routes, *named, self.numbers)
         policy = self._once("policy", inputs, lambda: c.compile_policy(desired, self.numbers))

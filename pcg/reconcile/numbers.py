@@ -1,4 +1,4 @@
-"""Numbers of named things: VRFs, public addresses, NAT rules, firewall rules.
+"""Numbers of named things: VRFs, public addresses, NAT rules, firewall rules, groups.
 
 The datapath knows them by number, in sessions and counters that outlive any restart of the
 control loop. So a name that the datapath knows keeps its number, and a number is given to a new
@@ -25,7 +25,8 @@ RANGES = {
     "vrfs": Range(0, sizes.VRFS_MAX - 1),
     "publics": Range(0, sizes.PUBLIC_ADDRESSES_MAX - 1),
     "nat": Range(1, sizes.NAT_RULES_MAX),
-    "firewall": Range(1, 0xFFFFFFFE),
+    "firewall": Range(1, (1 << 30) - 1),  # twice that many lists are numbered after them
+    "groups": Range(1, (1 << 31) - 1),
 }
 
 
@@ -35,6 +36,7 @@ class Numbers:
     publics: Mapping[str, int] = field(default_factory=dict)
     nat: Mapping[str, int] = field(default_factory=dict)
     firewall: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
 
 
 def assign(names: Iterable[str], known: Mapping[str, int], span: Range) -> dict[str, int]:
@@ -64,6 +66,7 @@ def numbers_for(desired: Desired, known: Numbers) -> Numbers:
         "publics": (p.id for p in desired.public_addresses),
         "nat": (n.id for n in desired.nat),
         "firewall": (r.id for s in desired.firewall.sections for r in s.rules),
+        "groups": (g.id for g in desired.groups),
     }
     return Numbers(**{k: assign(names[k], getattr(known, k), RANGES[k]) for k in names})
 
@@ -85,4 +88,5 @@ def numbers_of(policy: Mapping[str, list]) -> Numbers:
         publics={r.name: r.index for r in policy.get("publics", ())},
         nat={r.name: r.id for r in policy.get("nat", ())},
         firewall={r.name: r.id for r in policy.get("firewall", ())},
+        groups={r.name: r.id for r in policy.get("groups", ())},
     )

@@ -116,6 +116,19 @@ class Nat(NamedTuple):
     filtering: int = 0
 
 
+class Groups(NamedTuple):
+    id: int
+    vrf: int
+    name: str
+
+
+class Members(NamedTuple):
+    vrf: int
+    group: int
+    prefix_be: bytes
+    prefix_len: int
+
+
 class Firewall(NamedTuple):
     id: int
     vrf: int
@@ -124,6 +137,8 @@ class Firewall(NamedTuple):
     log: int
     match: Match
     name: str
+    src_group: int = 0
+    dst_group: int = 0
     stateless: int = 0
 
 
@@ -144,4 +159,6 @@ POLICY = {
     "routes": Routes,
     "nat": Nat,
     "firewall": Firewall,
+    "groups": Groups,
+    "members": Members,
 }

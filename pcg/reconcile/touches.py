@@ -18,7 +18,7 @@ from pcg.model.desired import NatAction
 from pcg.reconcile.addresses import ANY, covers
 from pcg.reconcile.compile import Policy
 from pcg.reconcile.compile_rules import NAT_ACTIONS
-from pcg.reconcile.records import Firewall, Nat, Publics, Routes, Segments, Touch, Vrfs
+from pcg.reconcile.records import Firewall, Members, Nat, Publics, Routes, Segments, Touch, Vrfs
 
 NOTHING = Touch(0xFFFFFFFF, b"\xff" * 4, b"\xff" * 4, 32, 32)  # an empty list means everything
 TOUCHES_MAX = 64  # the sweep holds each session against each touch: beyond, whole VRFs
@@ -91,11 +91,19 @@ def _of_match(rule: Nat | Firewall, policy: Policy) -> Iterator[Touch]:
             yield Touch(rule.vrf, *_order(src, dst))
 
 
+def _of_member(member: Members, policy: Policy) -> Iterator[Touch]:
+    # A rule that names the group may speak of either end.
+    prefix = (member.prefix_be, member.prefix_len)
+    for face in _faces(member.vrf, prefix, policy.get("publics", [])):
+        yield from _either_end(member.vrf, face)
+
+
 UNORDERED = {
     "vrfs": _of_vrf,
     "segments": _of_segment,
     "publics": _of_public,
     "routes": _of_route,
+    "members": _of_member,
 }
 ORDERED = {"nat": _of_nat, "firewall": _of_match}
 

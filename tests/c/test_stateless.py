@@ -16,7 +16,7 @@ FROM_NET = r.Match(src_be=ip(NET), src_len=32, dst_be=ip(PLAIN.address), dst_len
 
 
 def rule(id_, match, direction, action=ALLOW, stateless=1, log=0):
-    return r.Firewall(id_, 0, action, direction, log, match, f"r{id_}", stateless)
+    return r.Firewall(id_, 0, action, direction, log, match, f"r{id_}", 0, 0, stateless)
 
 
 @pytest.fixture

@@ -129,6 +129,8 @@ class Policy:
     firewall: list = dataclasses.field(default_factory=lambda: list(FIREWALL))
     segments: list = dataclasses.field(default_factory=lambda: list(SEGMENTS))
     publics: tuple = PUBLICS
+    groups: list = dataclasses.field(default_factory=list)
+    members: list = dataclasses.field(default_factory=list)
     mss_clamp: int = 1
     quota: dict = dataclasses.field(default_factory=dict)  # of each address: records.Local
 
@@ -144,6 +146,8 @@ class Policy:
             "routes": list(self.routes.values()),
             "nat": list(self.nat.values()),
             "firewall": self.firewall,
+            "groups": self.groups,
+            "members": self.members,
         }
 
 

@@ -54,6 +54,7 @@ class Context:
             "segments": _by_id(desired.segments),
             "public_addresses": _by_id(desired.public_addresses),
             "dhcp": _by_id(desired.dhcp),
+            "groups": _by_id(desired.groups),
             "teps": {t.address: t for t in reversed(desired.teps)},
         }
         self.links = _links(desired)
@@ -79,12 +80,12 @@ class Context:
             self.unknown(path, name, table)
         return found
 
-    def unknown(self, path: str, name: str, table: str) -> None:
-        mend = f"define it under {table}"
+    def unknown(self, path: str, name: str, *tables: str) -> None:
+        mend = f"define it under {tables[0]}"
         if self.suggested < SUGGESTIONS_MAX:
             self.suggested += 1
-            mend = did_you_mean(name, self.tables[table], mend)
-        self.add(path, name, f"is not in {table}; {mend}")
+            mend = did_you_mean(name, [n for t in tables for n in self.tables[t]], mend)
+        self.add(path, name, f"is not in {' or '.join(tables)}; {mend}")
 
     def refer_in_vrf(self, path: str, table: str, name: str, vrf: str) -> Any:
         """The same, of an object that must belong to that VRF; None when it does not."""
@@ -95,6 +96,14 @@ class Context:
             self.add(path, name, f"belongs to VRF {found.vrf}, not {vrf}; use one of the same VRF")
             return None
         return found
+
+    def refer_either(self, path: str, tables: Iterable[str], name: str, vrf: str) -> None:
+        """The same, of an object that may stand in any of these tables."""
+        for table in tables:
+            if name in self.tables[table] or self.missing.covers(table, name):
+                self.refer_in_vrf(path, table, name, vrf)
+                return
+        self.unknown(path, name, *tables)
 
     def unique(self, field: str, objects: Iterable[Any]) -> None:
         seen: set[str] = set()

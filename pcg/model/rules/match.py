@@ -13,16 +13,21 @@ NO_SPAN = "is neither a prefix nor an address; use a form like 10.0.0.0/24"
 
 
 def check_items(
-    ctx: Context, path: str, items: Sequence[str], vrf: str, ids: str | None = None
+    ctx: Context,
+    path: str,
+    items: Sequence[str],
+    vrf: str,
+    ids: str | None = None,
+    tables: Sequence[str] = ("public_addresses",),
 ) -> None:
-    """Each item a prefix, an address or, unless `ids` says why not, a public address's id."""
+    """Each item a prefix, an address or, unless `ids` says why not, an id of one of the tables."""
     ctx.no_repeats(path, items)
     for index, item in enumerate(items):
         where = f"{path}[{index}]"
         if not is_id(item):
             check_span(ctx, where, item)
         elif ids is None:
-            ctx.refer_in_vrf(where, "public_addresses", item, vrf)
+            ctx.refer_either(where, tables, item, vrf)
         elif item in ctx.tables["public_addresses"]:
             ctx.add(where, item, ids)
         else:

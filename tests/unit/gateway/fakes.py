@@ -16,6 +16,7 @@ KEYS = {
     "nexthops": lambda r: r.address_be,
 }
 POLICY = ("local", "vrfs", "segments", "publics", "routes", "nat", "firewall")
+POLICY += ("groups", "members")
 
 
 class Script:

@@ -59,6 +59,7 @@ STATES = st.builds(
             d.Nat, id=_id, vrf=_id, action=st.sampled_from(list(d.NatAction)), priority=_small
         ),
     ),
+    groups=_lists("groups", st.builds(d.Group, id=_id, vrf=_id, members=st.tuples(_id))),
     firewall=st.builds(d.Firewall, sections=_sections),
     ha=st.none() | st.builds(d.Ha, peer=_id, peer_tep=_id),
 )
