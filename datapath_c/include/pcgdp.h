@@ -171,7 +171,8 @@ struct pcgdp_nat {          // key: id and place
 	uint32_t ports_each;    // SNAT: likewise
 	uint32_t timeouts[6];   // seconds, by enum pcgdp_timer; 0: as the RFCs have it
 	uint8_t filtering;      // SNAT: enum pcgdp_filtering
-	uint8_t reserved[3];
+	uint8_t overflow;       // SNAT, 1: once its ports have run out, one port serves several destinations
+	uint8_t reserved[2];
 };
 
 struct pcgdp_groups {       // key: id; groups of addresses that have a name
@@ -243,6 +244,7 @@ struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rul
 	uint64_t hits;          // firewall rule: decisions it made, of those below 65,536
 	uint64_t ports_used;    // public address: ports drawn, of the protocol that has most of them
 	uint64_t ports;         // public address: ports there are to draw
+	uint64_t overflow;      // NAT rule: sessions, ended ones too, that had to share a port
 };
 
 // Packets that ended by one reason, came by one port, and had one segment and one rule in common,

@@ -43,6 +43,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->counter_vni = calloc(COUNTERS_MAX, sizeof(*dp->counter_vni));
 	dp->paths = calloc(TEPS_MAX, sizeof(*dp->paths));
 	dp->nat_totals = calloc(65536, sizeof(*dp->nat_totals));
+	dp->overflows = calloc(65536, sizeof(*dp->overflows));
 	dp->timeouts = calloc(65536, sizeof(*dp->timeouts));
 	dp->fw_totals = calloc(FW_COUNTED, sizeof(*dp->fw_totals));
 	dp->tracer = calloc(1, sizeof(*dp->tracer));
@@ -53,9 +54,9 @@ static int make_parts(struct pcgdp *dp)
 		if (!dp->workers[i] || (dp->params.workers > 1 && !dp->boxes[i]))
 			return -ENOMEM;
 	}
-	if (!dp->cfg || !dp->paths || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->timeouts || !dp->fw_totals)
+	if (!dp->cfg || !dp->paths || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->overflows)
 		return -ENOMEM;
-	if (!dp->tracer)
+	if (!dp->timeouts || !dp->fw_totals || !dp->tracer)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
@@ -131,6 +132,7 @@ void pcgdp_close(struct pcgdp *dp)
 	free(dp->counter_vni);
 	free(dp->paths);
 	free(dp->nat_totals);
+	free(dp->overflows);
 	free(dp->timeouts);
 	free(dp->fw_totals);
 	if (dp->tracer)

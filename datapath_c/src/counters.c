@@ -77,7 +77,8 @@ static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, 
 	for (uint32_t i = 1; i < FW_COUNTED && got < n; i++)
 		if (sum[i].sessions || sum[i].hits)
 			out[got++] = (struct pcgdp_counter){.id = i, .in_packets = sum[i].in_packets, .in_bytes = sum[i].in_bytes,
-				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions, .hits = sum[i].hits};
+				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions, .hits = sum[i].hits,
+				.overflow = nat ? PEEK(&dp->overflows[i]) : 0};
 	free(sum);
 	return (int)got;
 }

@@ -219,6 +219,14 @@ bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struc
 		pool_has(r, m->public_index) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
 }
 
+bool overflow_fits(const struct config *c, const struct pcgdp_nat *r, uint32_t nat_id, be32 addr, be16 port_be)
+{
+	const struct public_address *pub = public_of_secondary(c, addr);
+	uint16_t port = ntohs(port_be);
+
+	return r->overflow && r->id == nat_id && pub && pool_has(r, pub->rec.index) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
+}
+
 // Whose rule is gone, or whose VRF has lost the address, is open to nobody.
 static const struct pcgdp_nat *mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
 {

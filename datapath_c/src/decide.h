@@ -36,5 +36,7 @@ uint32_t slot_outwards(const struct config *c, const struct arena *a, const stru
 // Would this rule still give a mapping its outside endpoint? Not when its pool, a public address's
 // secondary address or its range of ports has changed since.
 bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struct mapping *m);
+// Likewise a session that shares a port, and so has no mapping.
+bool overflow_fits(const struct config *c, const struct pcgdp_nat *r, uint32_t nat_id, be32 addr, be16 port);
 uint16_t port_first_of(const struct config *c, const struct pcgdp_nat *r); // host order
 uint16_t port_last_of(const struct config *c, const struct pcgdp_nat *r);

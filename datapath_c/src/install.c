@@ -47,8 +47,7 @@ static void entry_fill(struct entry *e, const union key *k, const struct answer 
 		.csum_off = csum_off, .port_off = port_off};
 }
 
-// What the other side answers to: `addr` and `port` are what the session rewrites to.
-static union key reply_key(const union key *k, bool translated, be32 addr, be16 port)
+union key reply_key(const union key *k, bool translated, be32 addr, be16 port)
 {
 	bool uplink = k->domain_proto >> 8 & 1;
 	union key rk = {.src = k->dst, .dst = k->src, .sport = k->dport, .dport = k->sport};
@@ -207,7 +206,7 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 		return want(w, mk, R_SESSIONS_FULL);
 	s = st->session[--st->n_sessions];
 	STORE(&t->cold[s].state, S_MAKING);
-	rc = outside_take(w, mk, st, &out, &reason);
+	rc = outside_take(w, mk, st, old, &out, &reason);
 	cold_fill(&t->cold[s], d, out.mapping, w->now_s);
 	if (rc)
 		return refuse(w, mk, st, s, reason);
@@ -220,6 +219,8 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 		if (UNLIKELY(LOAD(&w->dp->events) != NULL))
 			event_began(w, s, old != NONE);
 		fair_began(&w->dp->arena, mk);
+		if (UNLIKELY(d->draw_port && out.mapping == NONE && old == NONE))
+			ADD(&w->dp->overflows[d->nat_id], 1);
 		mk->p->flags |= PF_NEW;
 		return use(mk->p, t, 2 * s + !key_equal(&mk->p->key, k));
 	}

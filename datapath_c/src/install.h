@@ -29,5 +29,7 @@ void install_ahead(struct worker *w, struct making *mk);
 // The entry that the packet uses, or NULL with p->reason set. `old`: a session whose translation
 // goes on (its route changed), NONE: none.
 struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old);
+// What the other side answers to: `addr` and `port` are what the session rewrites to.
+union key reply_key(const union key *k, bool translated, be32 addr, be16 port);
 // May the packet's source send from this TEP, on this VNI?
 bool source_ok(const struct arena *a, const struct pkt *p, uint32_t port);

@@ -33,7 +33,9 @@ static bool same_translation(const struct worker *w, uint32_t s, const struct de
 		return true;
 	if (!d->draw_port)
 		return d->new_addr == fwd->new_addr && (d->kind != PCGDP_DNAT || d->new_port == fwd->new_port);
-	return c->mapping != NONE && mapping_fits(w->cfg, d->rule, &w->dp->arena.mappings.m[c->mapping]);
+	if (c->mapping == NONE)
+		return overflow_fits(w->cfg, d->rule, c->nat_id, fwd->new_addr, fwd->new_port);
+	return mapping_fits(w->cfg, d->rule, &w->dp->arena.mappings.m[c->mapping]);
 }
 
 // Another answer: the session ends. Nor may its peer come back in by the mapping, which lives until

@@ -115,13 +115,95 @@ static int mapping_get(struct worker *w, const struct making *mk, struct stock *
 	return rc;
 }
 
-int outside_take(struct worker *w, const struct making *mk, struct stock *st, struct outside *out, enum reason *reason)
+// ---- overflow ----
+//
+// A rule may allow one outside port to serve several inside endpoints, as long as each talks to
+// another destination: by the whole tuple the answers are told apart. That is what RFC 4787 REQ-1
+// and REQ-3 forbid, so only once a pool's ports have run out, only where the rule says so, and
+// counted. Such a session has no mapping: nobody but its destination gets in by it.
+
+enum { TRIES_PAIRED = 64, TRIES_OTHER = 16 };
+
+static bool answer_is_ours(const struct worker *w, const struct making *mk, be32 addr, be16 port)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	union key rk = reply_key(&mk->k, true, addr, port);
+	struct session_query q = {t, &rk};
+
+	return sigtab_find(&t->index, hash_key(t->secret, &rk), session_key_is, &q) == NONE;
+}
+
+// A few neighbours from a random port on: the search is bounded, and complete where ports are few.
+static bool overflow_at(struct worker *w, const struct making *mk, const struct public_address *pub, uint32_t tries, struct outside *out)
+{
+	const struct pcgdp_nat *r = mk->d.rule;
+	uint32_t first = port_first_of(w->cfg, r), span = port_last_of(w->cfg, r) - first + 1u;
+	uint32_t start = (uint32_t)((worker_random(w) >> 32) * span >> 32);
+
+	for (uint32_t i = 0; i < MIN(tries, span); i++) {
+		uint32_t port = first + (start + i) % span;
+
+		if (pub->reserved && pub->reserved[port >> 6] >> (port & 63) & 1)
+			continue;
+		if (!answer_is_ours(w, mk, pub->rec.secondary_be, htons((uint16_t)port)))
+			continue;
+		out->addr = pub->rec.secondary_be;
+		out->port = htons((uint16_t)port);
+		return true;
+	}
+	return false;
+}
+
+static int overflow(struct worker *w, const struct making *mk, struct outside *out)
+{
+	const struct pcgdp_nat *r = mk->d.rule;
+
+	if (overflow_at(w, mk, mk->d.pub, TRIES_PAIRED, out)) // RFC 4787 REQ-2, as above
+		return 0;
+	for (uint32_t i = 1; i < r->n_pool; i++)
+		if (overflow_at(w, mk, public_of_index(w->cfg, r->pool[(mk->d.pool_at + i) % r->n_pool]), TRIES_OTHER, out))
+			return 0;
+	return -1;
+}
+
+// Its own port leads to this destination already, for somebody who shares it.
+static bool mapping_taken_there(const struct worker *w, const struct making *mk)
+{
+	const struct mapping_table *t = &w->dp->arena.mappings;
+	union key in = mapping_key(&mk->k, mk->d.nat_id);
+	uint32_t m = mapping_find_in(t, &in, mk->in_hash);
+
+	return m != NONE && mapping_fits(w->cfg, mk->d.rule, &t->m[m]) && !answer_is_ours(w, mk, t->m[m].out_addr, t->m[m].out_port);
+}
+
+static int draw_for(struct worker *w, const struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	bool may = mk->d.rule->overflow;
+
+	if (old != NONE && t->cold[old].mapping == NONE) {
+		out->addr = t->e[2 * old].new_addr;
+		out->port = t->e[2 * old].new_port;
+		return 0;
+	}
+	if (UNLIKELY(may && mapping_taken_there(w, mk))) {
+		*reason = R_NAT_PORTS_EXHAUSTED;
+		return overflow(w, mk, out);
+	}
+	if (!mapping_get(w, mk, st, &out->mapping, reason))
+		return 0;
+	return may && *reason == R_NAT_PORTS_EXHAUSTED ? overflow(w, mk, out) : -1;
+}
+
+// ---- for install.c ----
+
+int outside_take(struct worker *w, const struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
 	const struct decision *d = &mk->d;
 	struct mapping *m;
 
-	if (d->draw_port && mapping_get(w, mk, st, &out->mapping, reason))
+	if (d->draw_port && draw_for(w, mk, st, old, out, reason))
 		return -1;
 	if (!d->draw_port && d->mapping != NONE) {
 		if (!mapping_hold(t, d->mapping)) { // it has died since the decision

@@ -61,7 +61,7 @@ REPORTS = {
         "NAT rules in the order of evaluation.",
         columns("name", "VRF=vrf", "action", "source", "destination", "protocol")
         + columns("Source ports=source_ports", "Ports=destination_ports", "Becomes=translated")
-        + columns(*CARRIED, "sessions"),
+        + columns(*CARRIED, "sessions", "overflow"),
     ),
     "usage": Report(
         show_rows.usage,

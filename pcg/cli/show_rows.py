@@ -11,7 +11,10 @@ from pcg.cli.look import Look, address_key, ports_text
 Rows = list[dict[str, Any]]
 ROUTED, DHCP = 1, 2  # enum pcgdp_segment_flags
 CARRIED = ("in_packets", "in_bytes", "out_packets", "out_bytes")
-COUNTED = {"segments": CARRIED, "nat": (*CARRIED, "sessions")}  # a session is of no one segment
+COUNTED = {
+    "segments": CARRIED,
+    "nat": (*CARRIED, "sessions", "overflow"),
+}  # a session is of no one segment
 
 
 def ports(look: Look) -> Rows:

@@ -106,6 +106,8 @@ def _objects(client: Client, facts: Facts) -> Iterator[Metric]:
     yield _column(
         "pcg_nat_rule_sessions", "Sessions of a NAT rule, ended ones too.", rows, "sessions"
     )
+    text = "Sessions of a NAT rule that had to share a port, ended ones too."
+    yield _column("pcg_nat_rule_overflow_sessions", text, rows, "overflow")
     rules = {number: (name,) for name, number in facts.numbers.firewall.items()}
     rows = bounded(rules, client.counters("firewall"))
     yield from carried("firewall_rule", "sessions that a firewall rule allowed", ("rule",), rows)

@@ -183,6 +183,7 @@ class Nat(Value):
     quota: Quota = Quota()
     timers: Timers = Timers()
     filtering: Filtering = Filtering.ADDRESS_DEPENDENT  # SNAT
+    overflow: bool = False  # SNAT: once its ports have run out, share them between destinations
 
 
 class Direction(enum.Enum):

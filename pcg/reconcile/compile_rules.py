@@ -117,6 +117,7 @@ def _nat_rule(rule: Nat, numbers: Numbers, publics: Publics) -> Iterator[r.Nat]:
             ports_each=rule.quota.ports or 0,
             timeouts=tuple(getattr(rule.timers, f) or 0 for f in Timers.__struct_fields__),
             filtering=FILTERINGS[rule.filtering],
+            overflow=int(rule.overflow),
         )
 
 

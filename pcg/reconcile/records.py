@@ -114,6 +114,7 @@ class Nat(NamedTuple):
     ports_each: int = 0
     timeouts: tuple[int, ...] = (0,) * 6  # seconds; 0: as the RFCs have it
     filtering: int = 0
+    overflow: int = 0
 
 
 class Groups(NamedTuple):

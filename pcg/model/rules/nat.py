@@ -203,6 +203,9 @@ def check_terms(ctx: Context, path: str, rule: Nat) -> None:
     if rule.filtering is not Filtering.ADDRESS_DEPENDENT and rule.action is not NatAction.SNAT:
         mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
         ctx.add(f"{path}.filtering", rule.filtering.value, mend)
+    if rule.overflow and rule.action is not NatAction.SNAT:
+        mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
+        ctx.add(f"{path}.overflow", True, mend)
     if rule.quota.ports is not None and rule.action is not NatAction.SNAT:
         mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
         ctx.add(f"{path}.quota.ports", rule.quota.ports, mend)

@@ -89,7 +89,7 @@ class FakeClient:
     def counters(self, table):
         number = 1001 if table == "segments" else 1
         seen = {"in_packets": 5, "in_bytes": 700, "out_packets": 3, "out_bytes": 200, "sessions": 2}
-        return [{"id": number, **seen}]
+        return [{"id": number, **seen, "overflow": 0}]
 
     def drops(self):
         return {"NO_ROUTE": 7}

@@ -77,6 +77,7 @@ class FakeClient:
     def counters(self, table):
         carried = {"in_packets": 5, "in_bytes": 700, "out_packets": 3, "out_bytes": 200}
         row = {**carried, "sessions": 2, "hits": 4, "ports": 64_512, "ports_used": 100}
+        row["overflow"] = 1
         ids = {"segments": (7, 9), "nat": (1,), "firewall": (1, 2), "publics": (0,)}
         return [{"id": number, **row} for number in ids[table]]
 
