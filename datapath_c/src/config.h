@@ -64,6 +64,7 @@ struct config {
 	struct wordmap by_public;    // index of a public -> publics
 	struct lpm routed;           // prefixes of `routed` segments -> segments
 	uint32_t n_routed;
+	uint64_t no_snat[65536 / 64]; // ids of such rules
 	bool has_local;
 };
 
@@ -142,6 +143,16 @@ INLINE bool uplink_owner(const struct config *c, be32 dst, uint32_t *vrf)
 		return false;
 	*vrf = c->segments[seg].rec.vrf;
 	return true;
+}
+
+// May this source leave by the uplink as it is, in the name of NAT rule `nat_id` (0: none)?
+INLINE bool source_may_leave(const struct config *c, be32 src, uint32_t nat_id)
+{
+	if (public_of_secondary(c, src))
+		return true;
+	if (c->n_routed && lpm_find(&c->routed, src) != NONE)
+		return true;
+	return c->no_snat[nat_id >> 6] >> (nat_id & 63) & 1;
 }
 
 struct config *config_new(void);

@@ -6,6 +6,12 @@
 // The adjacency's template ends where the IPv4 header begins, so it is copied backwards from
 // there with constant length; what is older in front of it is overwritten. Only lengths, TOS,
 // source port and checksums differ from packet to packet.
+//
+// Whatever was decided before, no overlay source leaves by the uplink but by a NO_SNAT rule or from a
+// `routed` segment: it is asked here, of the policy itself. Packets that pass the stages by (plain.c)
+// need not ask again. What their session makes of a source never changes, and of each session the
+// first packet from its workload came through here: so does the first after every change that
+// concerns it, since a marked session, or one whose source is to be checked (in_vni), is not plain.
 
 #include "answer.h"
 #include "dp.h"
@@ -70,9 +76,15 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	return PCGDP_LOOPED;
 }
 
+// The rule that speaks for this packet; 0: none.
+static uint32_t nat_id_of(const struct worker *w, const struct pkt *p)
+{
+	return p->number == NONE ? p->nat_id : w->dp->arena.sessions.cold[p->number / 2].nat_id;
+}
+
 // Before   the packet at p->l3 is final, p->slot says where to
 // After    sent, or turned round inside
-// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_NO_PORT, HAIRPIN_LOOP, TOO_BIG (an answer of ours)
+// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_SOURCE, EGRESS_NO_PORT, HAIRPIN_LOOP, TOO_BIG (an answer of ours)
 static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 {
 	const struct adj_table *t = &w->dp->arena.adjs;
@@ -94,6 +106,8 @@ static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 		return drop(p, R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!w->dp->nics[a->role].ops))
 		return drop(p, R_EGRESS_NO_PORT);
+	if (a->kind == ADJ_PLAIN && UNLIKELY(!source_may_leave(w->cfg, ((struct ip_hdr *)ip)->src, nat_id_of(w, p))))
+		return drop(p, R_EGRESS_SOURCE);
 	if (UNLIKELY(p->ip_len > a->mtu) && !(p->flags & PF_ARP))
 		return fragment_out(w, p, a);
 	if (a->kind == ADJ_PLAIN) {

@@ -20,8 +20,10 @@ from tests.c.places import (
     LONE,
     LOST,
     NET,
+    PLAIN,
     POOL_A,
     RED,
+    ROUTED,
     SERVER,
     TEP,
     TEP2,
@@ -149,6 +151,24 @@ def elastic_gone_before_the_mark(w: World) -> None:
     w.policy.publics = tuple(p for p in w.policy.publics if p is not SERVER)
     w.commit([NOTHING])
     w.down(A, udp(dst=SERVER.elastic, dport=7000))
+
+
+def routed_no_more(w: World) -> None:
+    """A commit that names no sessions: the path has to see for itself."""
+    assert w.down(PLAIN, tcp("S", PLAIN))
+    for segment in w.policy.segments:
+        if segment.vni == ROUTED:
+            w.policy.segments = [s for s in w.policy.segments if s is not segment]
+            w.policy.segments.append(segment._replace(flags=0))
+    w.commit([NOTHING])
+    w.down(PLAIN, tcp("S", PLAIN))
+
+
+def exempt_no_more(w: World) -> None:
+    assert w.down(A, tcp("S", dst="172.16.5.5"))
+    w.policy.nat["no_snat"] = w.policy.nat["no_snat"]._replace(action=1, n_pool=1)
+    w.commit([NOTHING])
+    w.down(A, tcp("S", dst="172.16.5.5"))
 
 
 def learnt_by_nobody(w: World) -> None:
@@ -310,6 +330,8 @@ ROWS = [
     Row("NEIGHBOUR_UNRESOLVED", "next hop without MAC", down(udp(dst="100.64.1.1"))),
     Row("NEIGHBOUR_UNRESOLVED", "unknown next hop", down(udp(dst="100.127.1.1"))),
     Row("NEIGHBOUR_UNRESOLVED", "TEP without MAC", down(udp(dst=LOST.address))),
+    Row("EGRESS_SOURCE", "its segment is routed no more", routed_no_more),
+    Row("EGRESS_SOURCE", "its rule exempts it no more", exempt_no_more),
     Row("HAIRPIN_LOOP", "an Elastic IP that has gone", elastic_gone_before_the_mark),
 ]
 

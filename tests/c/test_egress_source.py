@@ -1,0 +1,91 @@
+"""egress.c: no overlay source leaves by the uplink but by a NO_SNAT rule or from a routed segment.
+
+Packets of known sessions pass the stages by and are not asked (plain.c); that each session's source
+was asked before, and is asked again after every change that concerns it, is what is shown here.
+"""
+
+import pytest
+
+from tests.c.packets import answer, gre, ping, tcp, udp
+from tests.c.places import NET, PLAIN, PUBLICS, ROUTED, SERVER, A, B, C, R
+from tests.c.world import over
+
+DATA = bytes(40)  # shorter ones are not plain
+OURS = {public.secondary for public in PUBLICS}
+
+
+def plain_packets(w) -> int:
+    return sum(one["plain"] for one in w.dp.performance())
+
+
+def entered(w) -> int:
+    return w.dp.stages()["egress"]
+
+
+def test_what_leaves_is_ours_or_allowed(world):
+    packets = [
+        *[(vm, udp(vm.address, dport=d)) for vm in (A, B, C, R) for d in (53, 99)],
+        *[(vm, ping(vm.address)) for vm in (A, B, C, R, PLAIN)],
+        *[(vm, tcp("S", vm.address)) for vm in (A, B, C, R, PLAIN)],
+        (R, gre(R.address)),
+        (A, udp(dst="172.16.5.5")),
+    ]
+    for _ in range(3):
+        for vm, packet in packets:
+            for seen in world.down(vm, packet):
+                allowed = OURS | ({PLAIN.address} if vm is PLAIN else set())
+                allowed |= {A.address} if packet.dst == "172.16.5.5" else set()
+                assert seen.ip.src in allowed
+    assert world.drops() == {}
+
+
+FLOWS = {
+    "translated": (A, udp(data=DATA)),
+    "routed": (PLAIN, udp(PLAIN.address, data=DATA)),
+    "exempt": (A, udp(dst="172.16.5.5", data=DATA)),
+}
+
+
+@pytest.mark.parametrize("vm, packet", FLOWS.values(), ids=FLOWS)
+def test_a_session_s_first_packet_is_asked_the_next_pass_by(world, vm, packet):
+    world.down(vm, packet)
+    asked, plain = entered(world), plain_packets(world)
+    assert asked == 1
+    assert world.down(vm, packet)
+    assert (entered(world) - asked, plain_packets(world) - plain) == (1, 1)  # counted, not run
+    world.commit()  # whatever it may have changed
+    world.down(vm, packet)
+    assert plain_packets(world) - plain == 1  # through the stages once more
+    world.down(vm, packet)
+    assert plain_packets(world) - plain == 2
+
+
+@pytest.mark.parametrize(
+    "vm, packet",
+    [
+        (PLAIN, udp(NET, PLAIN.address, dport=9)),
+        (B, udp(NET, SERVER.secondary, dport=7000)),
+    ],
+    ids=["routed", "door"],
+)
+def test_so_is_the_first_answer_of_what_began_outside(world, vm, packet):
+    (seen,) = world.up(packet)
+    frame = over(vm, answer(seen, data=DATA))
+    before = plain_packets(world)
+    world.inject("downlink", frame)
+    assert plain_packets(world) == before
+    world.inject("downlink", frame)
+    assert plain_packets(world) == before + 1
+
+
+def test_a_segment_that_is_routed_no_more(world):
+    """Its sessions pass the stages by until the commit, and not one packet leaves after it."""
+    packet = udp(PLAIN.address, data=DATA)
+    for _ in range(3):
+        assert world.down(PLAIN, packet)
+    world.policy.segments = [
+        s._replace(flags=0) if s.vni == ROUTED else s for s in world.policy.segments
+    ]
+    world.commit()
+    assert not world.down(PLAIN, packet)
+    assert world.drops() == {"NO_NAT": 1}
