@@ -25,26 +25,36 @@ struct answer { // of one direction
 	uint32_t slot, src_slot, in_vni;
 };
 
-static void entry_fill(struct entry *e, const union key *k, const struct answer *an, uint32_t now_s)
-{
-	be32 old_addr = an->op & OP_SRC ? k->src : k->dst;
-	be16 old_port = an->op & OP_SRC ? k->sport : k->dport;
-	uint16_t address = an->op ? delta32(old_addr, an->addr) : 0, port = delta16(old_port, an->port), l4 = 0;
-	uint8_t csum_off = 0xff, port_off = 0xff;
-	uint32_t proto = proto_of(k);
+// What a translation changes in the sums, and where in the L4 header; 0xff: nowhere.
+struct change {
+	uint16_t address, l4;
+	uint8_t csum_off, src_off, dst_off;
+};
 
-	if (an->op && (proto == IPP_TCP || proto == IPP_UDP)) {
-		csum_off = proto == IPP_TCP ? 16 : 6;
-		port_off = an->op & OP_SRC ? 0 : 2;
-		l4 = delta_add(address, port);
-	} else if (an->op && proto == IPP_ICMP) {
-		csum_off = 2;
-		port_off = 4;
-		l4 = port;
+static inline struct change change_of(uint32_t proto, be32 addr, be32 new_addr, be16 port, be16 new_port)
+{
+	struct change c = {.address = delta32(addr, new_addr), .csum_off = 0xff, .src_off = 0xff, .dst_off = 0xff};
+	uint16_t of_port = delta16(port, new_port);
+
+	if (LIKELY(proto == IPP_TCP || proto == IPP_UDP)) {
+		c.csum_off = proto == IPP_TCP ? 16 : 6;
+		c.src_off = 0;
+		c.dst_off = 2;
+		c.l4 = delta_add(c.address, of_port);
+	} else if (proto == IPP_ICMP) {
+		c.csum_off = 2;
+		c.src_off = c.dst_off = 4;
+		c.l4 = of_port;
 	}
-	*e = (struct entry){.key = *k, .new_addr = an->addr, .new_port = an->port, .l3_delta = delta_add(address, DELTA_TTL),
-		.l4_delta = l4, .op = an->op, .slot = an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
-		.csum_off = csum_off, .port_off = port_off};
+	return c;
+}
+
+// The other direction changes a sum by as much the other way: minus a word is its complement.
+static inline void entry_fill(struct entry *e, const union key *k, const struct answer *an, const struct change *c, uint16_t minus, uint32_t now_s)
+{
+	*e = (struct entry){.key = *k, .new_addr = an->addr, .new_port = an->port, .l3_delta = delta_add(c->address ^ minus, DELTA_TTL),
+		.l4_delta = c->l4 ^ minus, .op = an->op, .slot = an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
+		.csum_off = c->csum_off, .port_off = an->op & OP_SRC ? c->src_off : c->dst_off};
 }
 
 union key reply_key(const union key *k, bool translated, be32 addr, be16 port)
@@ -65,25 +75,27 @@ union key reply_key(const union key *k, bool translated, be32 addr, be16 port)
 	return rk;
 }
 
-static void session_fill(struct worker *w, struct entry *fwd, const union key *k, const struct pkt *p, const struct decision *d, be32 addr, be16 port)
+static void session_fill(struct worker *w, struct entry *fwd, const struct making *mk, be32 addr, be16 port)
 {
+	const struct decision *d = &mk->d;
+	const union key *k = &mk->k;
 	bool uplink = k->domain_proto >> 8 & 1, translated = d->kind != KIND_PLAIN;
-	struct answer f = {.op = translated ? (uplink ? OP_DST : OP_SRC) : 0, .addr = addr, .port = port, .slot = d->slot};
-	struct answer r = {.op = translated ? (uplink ? OP_SRC : OP_DST) : 0, .slot = d->back_slot};
-	union key rk = reply_key(k, translated, addr, port);
+	struct answer f = {.op = uplink ? OP_DST : OP_SRC, .addr = addr, .port = port, .slot = d->slot};
+	struct answer r = {.op = uplink ? OP_SRC : OP_DST, .addr = uplink ? k->dst : k->src, .port = uplink ? k->dport : k->sport, .slot = d->back_slot};
+	struct change c = {0, 0, 0xff, 0xff, 0xff};
 
+	if (translated)
+		c = change_of(proto_of(k), r.addr, addr, r.port, port);
+	else
+		f.op = r.op = 0;
 	if (uplink) {
-		r.addr = k->dst;
-		r.port = k->dport;
 		r.src_slot = port_slot(d->dst_port);
 	} else {
-		r.addr = k->src;
-		r.port = k->sport;
 		f.src_slot = port_slot(d->src_port);
-		f.in_vni = p->vni;
+		f.in_vni = mk->p->vni;
 	}
-	entry_fill(fwd, k, &f, w->now_s);
-	entry_fill(fwd + 1, &rk, &r, w->now_s);
+	entry_fill(fwd, k, &f, &c, 0, w->now_s);
+	entry_fill(fwd + 1, &mk->reply, &r, &c, translated ? 0xffff : 0, w->now_s);
 }
 
 // The port that the session rewrites to, where no mapping says it.
@@ -92,14 +104,25 @@ static be16 own_port(const union key *k, const struct decision *d)
 	return d->kind == PCGDP_DNAT || k->domain_proto >> 8 & 1 ? d->new_port : k->sport;
 }
 
-static struct entry *install_dry(struct worker *w, struct pkt *p, const union key *k, const struct decision *d)
+static void reply_fill(const struct session_table *t, struct making *mk, be32 addr, be16 port)
 {
-	be16 port = d->draw_port ? outside_port_dry(w, k, d) : own_port(k, d);
+	mk->reply = reply_key(&mk->k, mk->d.kind != KIND_PLAIN, addr, port);
+	mk->reply_hash = hash_key(t->secret, &mk->reply);
+	mk->addr = addr;
+	mk->port = port;
+}
 
-	session_fill(w, w->dry_entry, k, p, d, d->new_addr, port);
+static struct entry *install_dry(struct worker *w, struct making *mk)
+{
+	const struct decision *d = &mk->d;
+	be16 port = d->draw_port ? outside_port_dry(w, &mk->k, d) : own_port(&mk->k, d);
+	struct pkt *p = mk->p;
+
+	reply_fill(&w->dp->arena.sessions, mk, d->new_addr, port);
+	session_fill(w, w->dry_entry, mk, d->new_addr, port);
 	p->flags |= PF_NEW;
 	p->number = NONE;
-	return &w->dry_entry[!key_equal(&p->key, k)];
+	return &w->dry_entry[!key_equal(&p->key, &mk->k)];
 }
 
 static void inherit(struct session_table *t, uint32_t s, uint32_t old)
@@ -155,9 +178,9 @@ void install_ahead(struct worker *w, struct making *mk)
 {
 	const struct session_table *t = &w->dp->arena.sessions;
 	be16 port = mk->d.draw_port ? outside_ahead(w, mk) : own_port(&mk->k, &mk->d);
-	union key rk = reply_key(&mk->k, mk->d.kind != KIND_PLAIN, mk->d.new_addr, port);
 
-	PREFETCH_W(bucket_of(&t->index, hash_key(t->secret, &rk)));
+	reply_fill(t, mk, mk->d.new_addr, port);
+	PREFETCH_W(bucket_of(&t->index, mk->reply_hash));
 }
 
 // Something that all share is short, or too much of it is this workload's. A conflict of two tuples
@@ -201,7 +224,7 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	if (reason != (enum reason)R_OK)
 		return want(w, mk, reason);
 	if (w->dry)
-		return install_dry(w, mk->p, k, d);
+		return install_dry(w, mk);
 	if (!st->n_sessions)
 		return want(w, mk, R_SESSIONS_FULL);
 	s = st->session[--st->n_sessions];
@@ -210,10 +233,12 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	cold_fill(&t->cold[s], d, out.mapping, w->now_s);
 	if (rc)
 		return refuse(w, mk, st, s, reason);
-	session_fill(w, &t->e[2 * s], k, mk->p, d, out.addr, out.port);
+	if (UNLIKELY(out.addr != mk->addr || out.port != mk->port)) // another one than was foreseen
+		reply_fill(t, mk, out.addr, out.port);
+	session_fill(w, &t->e[2 * s], mk, out.addr, out.port);
 	if (old != NONE)
 		inherit(t, s, old);
-	rc = session_publish(t, s, mk->hash, &there);
+	rc = session_publish(t, s, mk->hash, mk->reply_hash, &there);
 	if (!rc) {
 		BUMP(&w->c.sessions_made, 1);
 		if (UNLIKELY(LOAD(&w->dp->events) != NULL))

@@ -44,17 +44,16 @@ void session_give(struct session_table *t, const uint32_t *numbers, uint32_t n)
 	spin_unlock(t->lock);
 }
 
-int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint32_t *there)
+int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint64_t reply_hash, uint32_t *there)
 {
 	struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
 	struct session_query qf = {t, &fwd->key}, qr = {t, &rev->key};
-	uint64_t hr = hash_key(t->secret, &rev->key);
 	uint32_t other;
 	int rc;
 
 	// The reply's key first: once the initiator's can be found, its packets go out and may be
 	// answered on another worker at once.
-	rc = sigtab_insert(&t->index, hr, 2 * s + 1, session_key_is, &qr, &other);
+	rc = sigtab_insert(&t->index, reply_hash, 2 * s + 1, session_key_is, &qr, &other);
 	if (rc == 1) {
 		// Two first packets of one flow on two workers share a mapping, hence the reply's key; the
 		// other's entries were filled before their keys could be found.
@@ -65,7 +64,7 @@ int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint32_t
 		return rc;
 	rc = sigtab_insert(&t->index, hash, 2 * s, session_key_is, &qf, there);
 	if (rc) {
-		sigtab_remove(&t->index, hr, 2 * s + 1);
+		sigtab_remove(&t->index, reply_hash, 2 * s + 1);
 		return rc == 1 ? -EEXIST : rc;
 	}
 	t->cold[s].published = 1;

@@ -109,10 +109,10 @@ INLINE struct entry *entry_other(struct entry *e, uint32_t number)
 uint32_t session_take(struct session_table *t, uint32_t *numbers, uint32_t n);
 // After quiescence, or never published.
 void session_give(struct session_table *t, const uint32_t *numbers, uint32_t n);
-// Publish a filled MAKING session; `hash` is of its fwd key. 0; -EEXIST: *there is the entry that
+// Publish a filled MAKING session; the hashes are of its two keys. 0; -EEXIST: *there is the entry that
 // has the fwd key (a race was lost); -EADDRINUSE: the rev key belongs to another session; -ENOSPC:
 // index full
-int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint32_t *there);
+int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint64_t reply_hash, uint32_t *there);
 bool session_unlink(struct session_table *t, uint32_t s); // LIVE -> DYING; false: somebody else did
 enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s);
 uint32_t session_timeout_s(const struct session_table *t, uint32_t s, const uint32_t *of_rule); // PCGDP_TIMERS of them, 0: not said

@@ -76,44 +76,37 @@ static void chain_trim(struct sigtab *t, struct bucket *first)
 	}
 }
 
-int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there)
+// Under the chain's lock.
+int sigtab_insert_slowly(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there)
 {
-	struct bucket *first = bucket_of(t, h), *b = first, *room = NULL;
+	struct bucket *b = bucket_of(t, h), *room = NULL;
 	unsigned place = 0; // in `room`
 	uint16_t sig = sig_of(h);
-	int rc = 0;
 
-	spin_lock(&first->lock);
 	for (;; b = &t->b[b->next]) {
 		for (unsigned m = sig_match(b, sig); m; m &= m - 1) {
 			uint32_t at = b->idx[__builtin_ctz(m)];
 
 			if (equal(ctx, at)) {
 				*there = at;
-				rc = 1;
-				goto out;
+				return 1;
 			}
 		}
-		if (LIKELY(!room)) {
+		if (!room) {
 			unsigned empty = sig_match(b, 0);
 
 			room = empty ? b : NULL;
 			place = empty ? (unsigned)__builtin_ctz(empty) : 0;
 		}
-		if (LIKELY(!b->next))
+		if (!b->next)
 			break;
 	}
-	if (UNLIKELY(!room))
+	if (!room)
 		room = chain_more(t, b);
-	if (UNLIKELY(!room)) {
-		rc = -ENOSPC;
-		goto out;
-	}
-	STORE(&room->idx[place], idx);
-	STORE(&room->sig[place], sig);
-out:
-	spin_unlock(&first->lock);
-	return rc;
+	if (!room)
+		return -ENOSPC;
+	bucket_set(room, place, sig, idx);
+	return 0;
 }
 
 bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx)

@@ -92,10 +92,31 @@ static inline uint32_t sigtab_find(const struct sigtab *t, uint64_t h, sigtab_eq
 	}
 }
 
+INLINE void bucket_set(struct bucket *b, unsigned place, uint16_t sig, uint32_t idx)
+{
+	STORE(&b->idx[place], idx);
+	STORE(&b->sig[place], sig);
+}
+
 size_t sigtab_bytes(uint32_t records);
 void sigtab_init(struct sigtab *t, void *memory, uint32_t records, bool fresh);
-// 0: inserted; 1: a record with that key is there, its number in *there; -ENOSPC
-int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there);
+int sigtab_insert_slowly(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there);
 bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx);
 void sigtab_clear(struct sigtab *t); // nobody reads
 void sigtab_attach(struct sigtab *t); // after a crash of the process that held the memory
+
+// 0: inserted; 1: a record with that key is there, its number in *there; -ENOSPC
+static inline int sigtab_insert(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there)
+{
+	struct bucket *b = bucket_of(t, h);
+	uint16_t sig = sig_of(h);
+	int rc = 0;
+
+	spin_lock(&b->lock);
+	if (LIKELY(!b->next && !sig_match(b, sig) && sig_match(b, 0))) // room, and nothing that may be it
+		bucket_set(b, (unsigned)__builtin_ctz(sig_match(b, 0)), sig, idx);
+	else
+		rc = sigtab_insert_slowly(t, h, idx, equal, ctx, there);
+	spin_unlock(&b->lock);
+	return rc;
+}
