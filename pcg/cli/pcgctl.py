@@ -7,6 +7,7 @@ from pcg.cli.capture import capture
 from pcg.cli.drops import drops
 from pcg.cli.explain import explain
 from pcg.cli.look import Look
+from pcg.cli.selftest import test
 from pcg.cli.show import show
 from pcg.cli.trace import trace
 from pcg.cli.why import why
@@ -49,6 +50,7 @@ cli.add_command(explain)
 cli.add_command(capture)
 cli.add_command(why)
 cli.add_command(drops)
+cli.add_command(test)
 
 
 def main() -> None:

@@ -22,11 +22,12 @@ def pcgctl(look):
     from pcg.cli.capture import capture
     from pcg.cli.drops import drops
     from pcg.cli.explain import explain
+    from pcg.cli.selftest import test
     from pcg.cli.show import show
     from pcg.cli.trace import trace
 
     commands = {"show": show, "trace": trace, "explain": explain, "capture": capture}
-    commands["drops"] = drops
+    commands |= {"drops": drops, "test": test}
 
     def call(name, *args, as_json=False, code=0):
         argv = [*args, "--json"] if as_json else list(args)

@@ -1,0 +1,148 @@
+"""Large packets through a real gateway: fragments, jumbo inside and 1500 outside, self-test.
+
+The workloads' interfaces have 8943 bytes, the Internet 1500; between them lie the gateway (9001 on
+both sides) and the Internet gateway, which alone sees both.
+"""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+from pcg.lab import ns
+from pcg.lab.clients import download, ping_once, upload
+from pcg.lab.lab import Lab
+from pcg.lab.layout import HTTP, INTERNET
+from pcg.lab.programs import until
+from pcg.model.desired import Gateway
+
+URL = f"http://{INTERNET}:{HTTP}"
+NO_ICMP = """
+table inet pcg_test {
+  chain in { type filter hook input priority 0; icmp type destination-unreachable drop; }
+}
+"""
+
+
+@contextlib.contextmanager
+def without_icmp_errors(*spaces: str) -> Iterator[None]:
+    for space in spaces:
+        ns.run("nft", "-f", "-", ns=space, stdin=NO_ICMP)
+    try:
+        yield
+    finally:
+        for space in spaces:
+            ns.run("nft", "delete", "table", "inet", "pcg_test", ns=space)
+
+
+@contextlib.contextmanager
+def narrow_uplink(lab: Lab, **given) -> Iterator[None]:
+    whole = lab.desired.gateway
+
+    def in_force(gateway: Gateway) -> None:
+        lab.publish(lambda desired: replace(desired, gateway=gateway))
+        until("the new MTU", lambda: uplink_mtu(lab) == gateway.interfaces.uplink.mtu)
+
+    uplink = replace(whole.interfaces.uplink, mtu=1500)
+    in_force(replace(whole, interfaces=replace(whole.interfaces, uplink=uplink), **given))
+    try:
+        yield
+    finally:
+        in_force(whole)
+
+
+def uplink_mtu(lab: Lab) -> int:
+    (nic,) = [nic for nic in lab.ask.show("nics") if nic["role"] == "uplink"]
+    return int(ns.run("cat", f"/sys/class/net/{nic['name']}/mtu", ns=lab.layout.ns("pcg")))
+
+
+@pytest.fixture
+def web(lab: Lab) -> str:
+    return lab.layout.workload_ns("web1")
+
+
+@pytest.mark.parametrize("size", [9000, 60_000])
+def test_ping_of_many_fragments_outwards_and_back(lab: Lab, web: str, size: int):
+    before = lab.ask.totals()["joined"]
+    ping_once(web, INTERNET, "-s", str(size))
+    assert lab.ask.totals()["joined"] > before
+
+
+def test_ping_of_many_fragments_between_hosts_of_the_overlay(lab: Lab):
+    """A bare host sends all through the gateway, and a distributed one answers directly."""
+    bare = next(p for p in lab.desired.ports if p.tep == lab.hosts["h4"].site.tep)
+    app = lab.layout.port("app1").addresses[0]
+    ping_once(lab.layout.workload_ns(bare.id), app, "-s", "30000")
+
+
+def transfers(lab: Lab, web: str) -> None:
+    assert download(web, f"{URL}/blob").digest == lab.services.digest()
+    assert upload(web, f"{URL}/upload", lab.services.blob).digest == lab.services.digest()
+
+
+def test_jumbo_inside_and_1500_outside_with_icmp(lab: Lab, web: str):
+    transfers(lab, web)
+
+
+def test_jumbo_inside_and_1500_outside_without_icmp(lab: Lab, web: str):
+    """Neither end hears of the path's MTU: only the clamped MSS lets a transfer through.
+
+    The uplink's MTU is the Internet's, as the operator says it where ICMP cannot be relied on.
+    """
+    with without_icmp_errors(web, lab.layout.ns("inet")), narrow_uplink(lab):
+        transfers(lab, web)
+
+
+def test_without_the_clamp_it_stands_still(lab: Lab, web: str):
+    """So the test before this one shows what it says."""
+    with without_icmp_errors(web, lab.layout.ns("inet")), narrow_uplink(lab, mss_clamp=False):
+        sent = ("-sS", "--max-time", "2", "-T", str(lab.services.blob), f"{URL}/upload")
+        with pytest.raises(ns.CommandError, match="timed out"):
+            ns.run("curl", *sent, ns=web)
+
+
+def selftest(lab: Lab) -> tuple[int, dict[str, dict]]:
+    """Its exit code, and a row for each tunnel endpoint."""
+    argv = ["ip", "netns", "exec", lab.layout.ns("pcg"), *lab.ask.argv("test", "mtu", "--json")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.stdout, done.stderr
+    return done.returncode, {row["address"]: row for row in json.loads(done.stdout)}
+
+
+def test_the_self_test_names_who_silently_loses_large_packets(lab: Lab):
+    h2 = lab.hosts["h2"].site
+    code, rows = selftest(lab)
+    real = {host.site.tep for host in lab.hosts.values()}
+    assert {rows[tep]["verdict"] for tep in real} == {"passes"}
+    assert code == 0
+    ns.ip(f"link set {h2.name} mtu 1500", lab.layout.ns("vpc"))
+    try:
+        code, rows = selftest(lab)
+    finally:
+        ns.ip(f"link set {h2.name} mtu 9001", lab.layout.ns("vpc"))
+    assert [tep for tep in real if rows[tep]["verdict"] == "loses"] == [h2.tep]
+    assert 1492 <= rows[h2.tep]["largest"] <= 1500
+    assert code == 1
+
+
+def test_a_path_mtu_that_the_underlay_tells(lab: Lab):
+    """h5 is behind the VPC's router; its link there narrows, and the router says so."""
+    h5, vpc = lab.hosts["h5"].site, lab.layout.ns("vpc")
+    workload = next(p for p in lab.desired.ports if p.tep == h5.tep)
+    space = lab.layout.workload_ns(workload.id)
+    ns.ip(f"link set br-{h5.zone} mtu 1500", vpc)
+    try:
+
+        def told() -> list[int]:
+            with contextlib.suppress(ns.CommandError):
+                ping_once(space, INTERNET, "-s", "4000", count=1)
+            rows = lab.ask.show("teps")
+            return [r["path_mtu"] for r in rows if r["address"] == h5.tep and r["path_mtu"]]
+
+        assert until("the path MTU", told) is not None
+        assert told() == [1500]
+    finally:
+        ns.ip(f"link set br-{h5.zone} mtu 9001", vpc)
