@@ -95,7 +95,7 @@ static int lay_places(struct classifier *c)
 }
 
 // The place of these masked addresses, or the empty one where they belong.
-static inline struct class_place *place_of(const struct classifier *c, const struct class_tuple *t, be32 src, be32 dst, uint32_t proto)
+INLINE struct class_place *place_of(const struct classifier *c, const struct class_tuple *t, be32 src, be32 dst, uint32_t proto)
 {
 	uint32_t i = (uint32_t)(mul_fold((uint64_t)src << 32 | dst, 0x9e3779b97f4a7c15ull + proto) >> 7);
 
@@ -249,7 +249,7 @@ static inline bool ports_fit(const struct pcgdp_match *m, uint16_t sport, uint16
 }
 
 // The first of a place's rules, if it stands before `best`.
-static inline uint32_t ask_place(const struct classifier *c, const struct class_place *p, uint16_t sport, uint16_t dport, uint32_t best)
+INLINE uint32_t ask_place(const struct classifier *c, const struct class_place *p, uint16_t sport, uint16_t dport, uint32_t best)
 {
 	if (p->n_spans) {
 		uint32_t rule = c->spans[p->spans + span_of(&c->spans[p->spans], p->n_spans, dport)].rule;
@@ -269,7 +269,7 @@ struct asked {
 };
 
 // Of grouped rules: the columns in whose groups both addresses are, in order of their first rule.
-static uint32_t ask_columns(const struct classifier *c, const struct class_tuple *t, const struct asked *f, uint32_t best)
+static __attribute__((noinline)) uint32_t ask_columns(const struct classifier *c, const struct class_tuple *t, const struct asked *f, uint32_t best)
 {
 	const struct columns *x = &c->columns;
 	const uint64_t *src = columns_row(&x->src, f->src), *dst = columns_row(&x->dst, f->dst);
