@@ -38,13 +38,14 @@ struct five {
 	be16 sport, dport;
 };
 
-static void firewall(const struct config *c, const struct vrf *v, uint8_t direction, const struct five *f, struct decision *d)
+// by: the NAT rule that translates, or says not to; NULL: none.
+static void firewall(const struct config *c, const struct vrf *v, uint8_t direction, const struct pcgdp_nat *by, const struct five *f, struct decision *d)
 {
 	const struct classifier *rules = direction == PCGDP_IN ? &v->fw_in : &v->fw_out;
 	uint8_t action = direction == PCGDP_IN ? v->rec.default_in : v->rec.default_out;
 	const struct class_rule *found;
 
-	if (d->rule && d->rule->fw_match == PCGDP_FW_BYPASS)
+	if (by && by->fw_match == PCGDP_FW_BYPASS)
 		return;
 	found = classifier_find(rules, f->src, f->dst, f->proto, f->sport, f->dport);
 	if (found) {
@@ -113,7 +114,7 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 		return;
 	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)
 		f.src = d->new_addr;
-	firewall(c, v, PCGDP_OUT, &f, d);
+	firewall(c, v, PCGDP_OUT, r, &f, d);
 	if (d->reason == R_OK && !d->slot)
 		d->reason = R_NEIGHBOUR_UNRESOLVED;
 }
@@ -243,7 +244,7 @@ static const struct pcgdp_nat *mapping_allowed(const struct config *c, const str
 
 // To a mapping's outside endpoint; whether its owner has contacted the sender is asked last, if at
 // all (RFC 4787 REQ-8: the rule says how strangers are dealt with).
-static void to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+static const struct pcgdp_nat *to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
 {
 	const struct pcgdp_nat *r;
 	const struct mapping *m;
@@ -252,7 +253,7 @@ static void to_mapping(const struct config *c, const struct arena *a, const stru
 	r = d->mapping == NONE ? NULL : mapping_allowed(c, v, &a->mappings.m[d->mapping]);
 	if (!r) {
 		d->reason = R_NO_DNAT;
-		return;
+		return NULL;
 	}
 	d->open = r->filtering == PCGDP_ENDPOINT_INDEPENDENT;
 	m = &a->mappings.m[d->mapping];
@@ -260,6 +261,7 @@ static void to_mapping(const struct config *c, const struct arena *a, const stru
 	d->nat_id = m->nat_id;
 	d->new_addr = m->src;
 	d->new_port = m->sport;
+	return r;
 }
 
 static void from_uplink(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
@@ -267,16 +269,16 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 	const struct public_address *pub = public_of_secondary(c, k->dst);
 	uint8_t proto = (uint8_t)k->domain_proto;
 	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
+	const struct pcgdp_nat *by;
 
 	d->new_addr = k->dst;
-	if (pub) {
-		if (!nat_in(c, v, &f, d))
-			to_mapping(c, a, v, k, d);
-		else if (d->kind == KIND_PLAIN)
-			d->reason = R_NO_DNAT;
-		else if (proto == IPP_ICMP)
-			d->new_port = k->dport;
-	}
+	by = pub && nat_in(c, v, &f, d) ? d->rule : NULL;
+	if (by && d->kind == KIND_PLAIN)
+		d->reason = R_NO_DNAT;
+	else if (by && proto == IPP_ICMP)
+		d->new_port = k->dport;
+	else if (pub && !by)
+		by = to_mapping(c, a, v, k, d);
 	if (d->reason == R_OK)
 		enter(c, a, v, d->new_addr, d);
 	if (d->reason == R_OK && d->to_gateway)
@@ -288,11 +290,11 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 		d->reason = R_NO_ROUTE;
 		return;
 	}
-	if (d->rule && d->rule->fw_match == PCGDP_FW_INTERNAL) {
+	if (by && by->fw_match == PCGDP_FW_INTERNAL) {
 		f.dst = d->new_addr;
 		f.dport = match_port(proto, d->new_port);
 	}
-	firewall(c, v, PCGDP_IN, &f, d);
+	firewall(c, v, PCGDP_IN, by, &f, d);
 	if (d->mapping != NONE) // RFC 5382 REQ-4: its owner may be about to send a SYN itself
 		d->reject = false;
 	if (d->reason != R_OK)

@@ -2,6 +2,7 @@
 
 import functools
 import ipaddress
+from collections import Counter
 from typing import Any
 
 from pcg.datapath import views
@@ -51,7 +52,8 @@ class Look:
     def forget(self) -> None:
         """Ask again for every table, when one is wanted next."""
         self._tables.clear()
-        for name in ("_vrfs", "_segments", "_nat", "_firewall", "_publics", "_public_ends"):
+        names = ("_vrfs", "_segments", "_nat", "_firewall", "_publics", "_public_ends")
+        for name in (*names, "_group_sizes"):
             self.__dict__.pop(name, None)
 
     def ask_gateway(self, op: str) -> Any:
@@ -109,6 +111,13 @@ class Look:
     @functools.cached_property
     def _firewall(self) -> dict[int, str]:
         return self._names("firewall", "id")
+
+    def group_size(self, number: int) -> int:
+        return self._group_sizes[number]
+
+    @functools.cached_property
+    def _group_sizes(self) -> Counter[int]:
+        return Counter(member["group"] for member in self.table("members"))
 
     @functools.cached_property
     def _publics(self) -> dict[int, dict]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from pcg.cli import show_gateway, show_rows
+from pcg.cli import show_firewall, show_gateway, show_rows
 from pcg.cli.kinds import Address
 from pcg.cli.look import Look
 from pcg.cli.performance import performance
@@ -68,6 +68,12 @@ REPORTS = {
         "Sessions and outside ports that each workload's address holds; what it was refused last.",
         columns("VRF=vrf", "address", "sessions", "Outside ports=ports", "refused", "reason")
         + columns("NAT rule=nat_rule", "Public=public"),
+    ),
+    "firewall": Report(
+        show_firewall.firewall,
+        "Firewall rules in the order of evaluation, and how often each decided.",
+        columns("name", "VRF=vrf", "action", "direction", "source", "destination", "services")
+        + columns("State=state", "log", "hits", "sessions", *CARRIED),
     ),
     "totals": Report(
         show_rows.totals,

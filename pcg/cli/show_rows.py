@@ -14,6 +14,7 @@ CARRIED = ("in_packets", "in_bytes", "out_packets", "out_bytes")
 COUNTED = {
     "segments": CARRIED,
     "nat": (*CARRIED, "sessions", "overflow"),
+    "firewall": (*CARRIED, "sessions", "hits"),
 }  # a session is of no one segment
 
 
@@ -32,7 +33,7 @@ def ports(look: Look) -> Rows:
     return sorted(rows, key=lambda row: (row["vrf"], address_key(row["address"])))
 
 
-def _counters(look: Look, table: str) -> dict[int, dict]:
+def counters_of(look: Look, table: str) -> dict[int, dict]:
     keys = COUNTED[table]
     zero = dict.fromkeys(keys, 0)
     found = {c["id"]: {key: c[key] for key in keys} for c in look.client.counters(table)}
@@ -40,7 +41,7 @@ def _counters(look: Look, table: str) -> dict[int, dict]:
 
 
 def segments(look: Look) -> Rows:
-    counters = _counters(look, "segments")
+    counters = counters_of(look, "segments")
     return [
         {
             "vni": s["vni"],
@@ -94,7 +95,7 @@ def routes(look: Look) -> Rows:
     return sorted(rows, key=lambda r: (r["vrf"], address_key(r["prefix"].split("/")[0])))
 
 
-def _side(look: Look, rule: dict[str, Any], side: str) -> str:
+def side_of(look: Look, rule: dict[str, Any], side: str) -> str:
     """`src` or `dst` of a rule's match, as the operator named it where it has a name."""
     text, length = rule["match"][side], rule["match"][f"{side}_len"]
     public = look.public_at(rule["vrf"], text) if length == 32 else None
@@ -121,15 +122,15 @@ def _translated(look: Look, rule: dict[str, Any]) -> str:
 
 def nat(look: Look) -> Rows:
     """In the order of evaluation; counters are of the rule, which may have several rows."""
-    counters = _counters(look, "nat")
+    counters = counters_of(look, "nat")
     return [
         {
             "id": rule["id"],
             "name": rule["name"],
             "vrf": look.vrf(rule["vrf"]),
             "action": rule["action"],
-            "source": _side(look, rule, "src"),
-            "destination": _side(look, rule, "dst"),
+            "source": side_of(look, rule, "src"),
+            "destination": side_of(look, rule, "dst"),
             "protocol": rule["match"]["protocol"],
             "source_ports": ports_text(rule["match"]["sport_first"], rule["match"]["sport_last"]),
             "destination_ports": ports_text(

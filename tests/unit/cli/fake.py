@@ -16,6 +16,7 @@ def ip(text: str) -> bytes:
 MAC = bytes.fromhex("020000000005")
 WEB = r.Match(bytes(4), ip("10.99.1.11"), 0, 32, 6, 0, 65535, 80, 80)
 
+FEW = range(1, 6)
 TABLES = {
     "local": [r.Local(ip("10.99.0.1"), 1, 1500, 9001, 1024, 65535, 1)],
     "vrfs": [r.Vrfs(0, 0, 0, "blue"), r.Vrfs(1, 0, 0, "red")],
@@ -41,7 +42,17 @@ TABLES = {
         r.Nat(1, 0, 0, 0, 0, 0, 8080, 8080, ip("10.1.0.10"), 1, WEB, (0,) * 16, "dnat-web"),
         r.Nat(2, 0, 1, 0, 0, 1, 0, 0, bytes(4), 0, r.Match(), (1, *(0,) * 15), "snat-all"),
     ],
-    "firewall": [r.Firewall(3, 0, 1, 3, 0, r.Match(), "no-telnet")],
+    "firewall": [
+        r.Firewall(3, 0, 1, 3, 0, r.Match(), "no-telnet"),
+        *(r.Firewall(4, 0, 0, 1, 0, WEB._replace(dport_first=n, dport_last=n), "few") for n in FEW),
+        r.Firewall(5, 0, 0, 1, 1, r.Match(), "group", 7, 1 << 31 | 10, 1),
+    ],
+    "groups": [r.Groups(7, 0, "partners")],
+    "members": [
+        r.Members(0, 7, ip("192.0.2.0"), 24),
+        r.Members(0, 7, ip("198.51.100.9"), 32),
+        r.Members(0, 1 << 31 | 10, ip("10.1.0.0"), 16),
+    ],
 }
 
 
@@ -87,9 +98,9 @@ class FakeClient:
         return TABLES[table]
 
     def counters(self, table):
-        number = 1001 if table == "segments" else 1
+        number = {"segments": 1001, "firewall": 5}.get(table, 1)
         seen = {"in_packets": 5, "in_bytes": 700, "out_packets": 3, "out_bytes": 200, "sessions": 2}
-        return [{"id": number, **seen, "overflow": 0}]
+        return [{"id": number, **seen, "hits": 12, "overflow": 0}]
 
     def drops(self):
         return {"NO_ROUTE": 7}

@@ -15,6 +15,7 @@ ROWS = {
     "nexthops": {"address", "mac", "resolved"},
     "routes": {"vrf", "prefix", "kind", "next_hop", "segment"},
     "nat": {"id", "name", "vrf", "action", "source", "destination", "protocol", "translated"},
+    "firewall": {"id", "name", "vrf", "action", "direction", "source", "services", "hits"},
     "totals": {"name", "value"},
     "stages": {"stage", "packets", "settles"},
     "sessions": {"vrf", "protocol", "fwd_src", "rev_dst", "nat_rule", "fwd_packets", "idle_s"},
@@ -57,6 +58,15 @@ def test_nat_reads_as_the_operator_wrote_it(pcgctl):
     assert (dnat["in_packets"], snat["in_packets"]) == (5, 0)
     assert snat["translated"] == "eip-1 (52.1.1.1)"
     assert snat["source"] == "any"
+
+
+def test_a_firewall_rule_is_one_row_whatever_it_lists(pcgctl):
+    telnet, few, group = pcgctl("show", "firewall", as_json=True)
+    assert (telnet["source"], telnet["services"], telnet["state"]) == ("any", "any", "stateful")
+    assert few["services"] == "tcp 1, tcp 2, tcp 3, and 2 more"
+    assert few["destination"] == "eip-1 (52.1.1.1)"
+    assert (group["source"], group["destination"]) == ("partners of 2", "a list of 1")
+    assert (group["state"], group["hits"], telnet["hits"]) == ("stateless", 12, 0)
 
 
 def test_an_unresolved_tep_has_no_mac(pcgctl):
