@@ -31,6 +31,7 @@ from tests.c.places import (
     mac,
 )
 from tests.c.world import over
+from tests.oracle.fragments import cut
 
 CAPTURES = Path(__file__).parents[1] / "c" / "captures"
 INTERESTING = bytes([0, 1, 2, 4, 5, 6, 8, 17, 20, 0x40, 0x45, 0x46, 0x7F, 0x80, 0xFE, 0xFF])
@@ -51,7 +52,22 @@ def of_the_overlay() -> list[bytes]:
     asked = ARP(op=1, psrc=A.address, hwsrc=A.mac, pdst=GATEWAY[WEB][0])
     frames += [over(A, asked, vni=WEB), over(A, ping(dst=GATEWAY[WEB][0]), vni=WEB)]
     frames += [over(A, udp(data=bytes(n))) for n in (1400, 8915)]
-    return frames
+    return frames + fragments_of_the_overlay() + [path_mtu_told()]
+
+
+def fragments_of_the_overlay() -> list[bytes]:
+    """Inside tunnels, and of one."""
+    whole = over(A, udp(dst=B.address, data=bytes(900)), outer={"flags": 0, "id": 9})
+    inner = cut(bytes(udp(dst=B.address, data=bytes(900))), 316)
+    frames = [over(A, piece, inner={"type": 0x0800}) for piece in inner]
+    return frames + [whole[:14] + piece for piece in cut(whole[14:], 316)]
+
+
+def path_mtu_told() -> bytes:
+    about = over(A, udp(), outer={"src": TEP, "dst": B.tep}, udp={"sport": 50000})[14:62]
+    error = IP(src="10.99.3.1", dst=TEP) / ICMP(type=3, code=4, nexthopmtu=1000)
+    about = about[:2] + struct.pack("!H", 8000) + about[4:]
+    return wire.plain(error / about, dst=DOWN_MAC)
 
 
 def of_the_uplink() -> list[bytes]:
@@ -62,7 +78,8 @@ def of_the_uplink() -> list[bytes]:
     packets += [error_about(tcp("S", dst, NET), NET, dst) for dst in to]
     packets += [IP(src=NET, dst=SERVER.secondary) / TCP(dport=80) / bytes(8800)]
     packets += [ARP(op=1, psrc="10.99.1.1", pdst=dst) for dst in to]
-    return [wire.plain(packet) for packet in packets]
+    pieces = cut(bytes(udp(NET, SERVER.secondary, dport=7000, data=bytes(900))), 316)
+    return [wire.plain(p) for p in packets] + [wire.plain(p, type=0x0800) for p in pieces]
 
 
 def captured() -> list[bytes]:
