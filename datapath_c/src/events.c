@@ -8,11 +8,15 @@
 
 #include "dp.h"
 
+#define PACKET_EACH_NS 1000000ull // 1,000 single packets a second,
+#define PACKET_BURST_NS 1000000000ull // and a second's worth at once
+
 enum { KEEPERS = PCGDP_WORKERS_MAX + 1, RINGS = KEEPERS + 1, KEEP_MAX = 1 << 24 };
 
 struct event_ring {
 	uint64_t head __attribute__((aligned(LINE)));
 	uint64_t lost;
+	uint64_t packets_ns; // up to when single packets have used their rate
 	uint64_t tail __attribute__((aligned(LINE)));
 };
 
@@ -61,6 +65,48 @@ void event_began(struct worker *w, uint32_t session, bool continued)
 	ev->kind = PCGDP_SESSION_BEGAN;
 	ev->continued = continued;
 	ev->at_ns = w->now_ns;
+	STORE(&e->ring[w->id].head, e->ring[w->id].head + 1);
+}
+
+static bool rate_passed(struct event_ring *r, uint64_t now_ns)
+{
+	uint64_t floor = now_ns > PACKET_BURST_NS ? now_ns - PACKET_BURST_NS : 0;
+
+	r->packets_ns = r->packets_ns > floor ? r->packets_ns : floor;
+	if (r->packets_ns + PACKET_EACH_NS > now_ns) {
+		BUMP(&r->lost, 1);
+		return false;
+	}
+	r->packets_ns += PACKET_EACH_NS;
+	return true;
+}
+
+void event_packet(struct worker *w, const union key *k, const struct decision *d)
+{
+	struct events *e = LOAD(&w->dp->events);
+	bool uplink = k->domain_proto >> 8 & 1, translated = d->kind != KIND_PLAIN;
+	struct pcgdp_event *ev = e && !w->dry && rate_passed(&e->ring[w->id], w->now_ns) ? room(e, w->id) : NULL;
+
+	if (!ev)
+		return;
+	*ev = (struct pcgdp_event){.kind = d->reason == R_OK ? PCGDP_SESSION_PASSED : PCGDP_SESSION_DENIED, .at_ns = w->now_ns,
+		.session = NONE, .vrf = k->domain_proto >> 9, .protocol = (uint8_t)proto_of(k), .from_uplink = uplink, .log = 1,
+		.nat_id = d->nat_id, .fw_id = d->fw_id};
+	if (uplink) {
+		ev->peer_be = k->src;
+		ev->peer_port = ntohs(k->sport);
+		ev->outside_be = k->dst;
+		ev->outside_port = ntohs(k->dport);
+		ev->inside_be = d->new_addr;
+		ev->inside_port = ntohs(translated ? d->new_port : k->dport);
+	} else {
+		ev->inside_be = k->src;
+		ev->inside_port = ntohs(k->sport);
+		ev->outside_be = translated ? d->new_addr : k->src;
+		ev->outside_port = d->draw_port ? 0 : ntohs(k->sport); // not drawn yet
+		ev->peer_be = k->dst;
+		ev->peer_port = ntohs(k->dport);
+	}
 	STORE(&e->ring[w->id].head, e->ring[w->id].head + 1);
 }
 

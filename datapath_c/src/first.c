@@ -14,6 +14,7 @@
 
 #include "answer.h"
 #include "dp.h"
+#include "events.h"
 
 static enum pcgdp_verdict refuse(struct worker *w, struct pkt *p, const struct decision *d)
 {
@@ -61,6 +62,8 @@ static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct m
 	p->fw_id = d->fw_id;
 	if (!(p->flags & PF_UPLINK) && d->src_port != NONE && !source_ok(a, p, d->src_port))
 		return drop(p, R_SOURCE_SPOOFED);
+	if (UNLIKELY(d->log) && (d->reason == R_FIREWALL_DENIED || (d->reason == R_OK && d->stateless)))
+		event_packet(w, &mk->k, d);
 	if (d->reason != R_OK)
 		return refuse(w, p, d);
 	if (d->to_gateway)

@@ -30,7 +30,8 @@ class Names:
         self._of, self._gathered_at = None, float("-inf")
         self.workloads: dict[tuple[int, str], str] = {}
         self.vrfs: dict[int, str] = {}
-        self.rules: dict[int, str] = {}
+        self.rules: dict[int, str] = {}  # NAT
+        self.firewall: dict[int, str] = {}
         self.publics: dict[str, str] = {}
 
     def follow(self, facts: Facts, now: float) -> None:
@@ -45,6 +46,7 @@ class Names:
         self.workloads = {(vrf, address): id_ for vrf, address, id_ in ports}
         self.vrfs = {index: name for name, index in numbers.vrfs.items()}
         self.rules = {number: name for name, number in numbers.nat.items()}
+        self.firewall = {number: name for name, number in numbers.firewall.items()}
         self.publics = {dotted(p.secondary_be): dotted(p.address_be) for p in _publics(facts)}
 
 
@@ -62,7 +64,11 @@ class FirstSeen:
 
     def begins(self, at_s: float) -> dict[str, Any]:
         """The first line of a life: nothing is known, so what follows may have been told before."""
-        return {"time": _time(at_s), "gateway": self.gateway, "event": "began"}
+        return {"time": time_text(at_s), "gateway": self.gateway, "event": "began"}
+
+    def wanted(self) -> bool:
+        """Whether it needs events at all."""
+        return True
 
     def lines(self, events: Iterable[Any], now: float, offset_s: float) -> list[dict[str, Any]]:
         """What is to be logged of these events, in their order."""
@@ -79,7 +85,7 @@ class FirstSeen:
     def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
         names, inside, outside = self._names, dotted(e.inside_be), dotted(e.outside_be)
         return {
-            "time": _time(e.at_ns / 1e9 + offset_s),
+            "time": time_text(e.at_ns / 1e9 + offset_s),
             "gateway": self.gateway,
             "event": "first seen",
             "vrf": names.vrfs.get(e.vrf, str(e.vrf)),
@@ -101,8 +107,8 @@ class FirstSeen:
         if not missing and not forgotten:
             return []
         counts = {"events_lost": missing, "forgotten": forgotten, "held": self.known.held}
-        return [{"time": _time(at_s), "gateway": self.gateway, "event": "shortfall", **counts}]
+        return [{"time": time_text(at_s), "gateway": self.gateway, "event": "shortfall", **counts}]
 
 
-def _time(at_s: float) -> str:
+def time_text(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")

@@ -6,7 +6,8 @@ from pcg.gateway.facts import Facts, interfaces, management_address
 from pcg.gateway.first_seen import FirstSeen
 from pcg.gateway.json_log import JsonLog
 from pcg.gateway.metrics import Metrics
-from pcg.gateway.session_log import SessionLog
+from pcg.gateway.rule_log import RuleLog
+from pcg.gateway.session_log import Part, SessionLog
 from pcg.gateway.usage_watch import UsageWatch
 from pcg.gateway.watcher import Watcher
 from pcg.model.settings import GatewaySettings
@@ -26,14 +27,20 @@ class Observer:
         self._usage = UsageWatch(self._client, lambda: self._facts)
         self.watcher.start()
         self._usage.start()
-        self._sessions = self._session_log(settings) if settings.first_seen else None
+        self._sessions = self._session_log(settings)
 
-    def _session_log(self, settings: GatewaySettings) -> SessionLog:
-        wanted = settings.first_seen
-        limits = wanted.destinations, wanted.per_workload
-        first_seen = FirstSeen(settings.id, *limits, lambda: self._facts)
-        out = JsonLog(wanted.log, wanted.log_mib << 20)
-        made = SessionLog(self._client, first_seen, out)
+    def _session_log(self, settings: GatewaySettings) -> SessionLog | None:
+        parts = []
+        if wanted := settings.first_seen:
+            limits = wanted.destinations, wanted.per_workload
+            first_seen = FirstSeen(settings.id, *limits, lambda: self._facts)
+            parts.append(Part(first_seen, JsonLog(wanted.log, wanted.log_mib << 20)))
+        if wanted := settings.rule_log:
+            rules = RuleLog(settings.id, wanted.per_second, lambda: self._facts)
+            parts.append(Part(rules, JsonLog(wanted.log, wanted.log_mib << 20)))
+        if not parts:
+            return None
+        made = SessionLog(self._client, *parts)
         made.start()
         return made
 

@@ -6,10 +6,13 @@ It has a client of its own, so that neither it nor the control loop waits for th
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from pcg.datapath.client import Client
 from pcg.gateway.first_seen import FirstSeen
 from pcg.gateway.json_log import JsonLog
+from pcg.gateway.rule_log import RuleLog
 from pcg.model.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -21,11 +24,34 @@ UNWRITTEN_MAX = 10_000  # lines that wait for a disk which takes nothing
 SHORTFALL_S = 60.0  # what was lost or forgotten is said at most that often
 
 
+class Part:
+    """One log: who makes its lines, and where they go."""
+
+    def __init__(self, maker: FirstSeen | RuleLog, out: JsonLog) -> None:
+        self.maker, self._out, self._dropped = maker, out, 0
+        self._unwritten = [maker.begins(time.time())]
+
+    def take(self, events: Sequence[Any], now: float, offset_s: float) -> None:
+        self._unwritten += self.maker.lines(events, now, offset_s)
+
+    def shortfall(self, lost: int) -> None:
+        self._unwritten += self.maker.shortfall(lost + self._dropped, time.time())
+
+    def write(self) -> None:
+        """Raises BackendError; lines that could not be written are tried again, the oldest
+        UNWRITTEN_MAX of them."""
+        try:
+            if self._unwritten:
+                self._out.write(self._unwritten)
+                self._unwritten.clear()
+        finally:
+            self._dropped += max(0, len(self._unwritten) - UNWRITTEN_MAX)
+            del self._unwritten[UNWRITTEN_MAX:]
+
+
 class SessionLog:
-    def __init__(self, client: Client, first_seen: FirstSeen, out: JsonLog) -> None:
-        self._client, self._first_seen, self._out = client, first_seen, out
-        self._error, self._dropped = "", 0
-        self._unwritten = [first_seen.begins(time.time())]
+    def __init__(self, client: Client, *parts: Part) -> None:
+        self._client, self._parts, self._error = client, parts, ""
         self._shortfall_at = time.monotonic() + SHORTFALL_S
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="session log", daemon=True)
@@ -57,22 +83,30 @@ class SessionLog:
         self._error = error
 
     def turn(self, now: float) -> None:
-        """Read what there is, write what is new. Raises BackendError; lines that could not be
-        written are tried again, the oldest UNWRITTEN_MAX of them."""
-        offset_s = time.time() - time.monotonic()
+        """Read what there is, write what is new. Raises BackendError, of the last log that failed;
+        one that fails keeps no other from being written."""
         try:
-            for _ in range(PAGES):
-                events, lost = self._client.events(KEEP)
-                self._unwritten += self._first_seen.lines(events, now, offset_s)
-                if not events:
-                    break
-            if now >= self._shortfall_at:
-                self._shortfall_at = now + SHORTFALL_S
-                missing = lost + self._dropped
-                self._unwritten += self._first_seen.shortfall(missing, time.time())
-            if self._unwritten:
-                self._out.write(self._unwritten)
-                self._unwritten.clear()
+            self._read(now)
         finally:
-            self._dropped += max(0, len(self._unwritten) - UNWRITTEN_MAX)
-            del self._unwritten[UNWRITTEN_MAX:]
+            failed = None
+            for part in self._parts:
+                try:
+                    part.write()
+                except BackendError as error:
+                    failed = error
+            if failed:
+                raise failed
+
+    def _read(self, now: float) -> None:
+        offset_s = time.time() - time.monotonic()
+        keep = KEEP if any(part.maker.wanted() for part in self._parts) else 0
+        for _ in range(PAGES):
+            events, lost = self._client.events(keep)
+            for part in self._parts:
+                part.take(events, now, offset_s)
+            if not events:
+                break
+        if now >= self._shortfall_at:
+            self._shortfall_at = now + SHORTFALL_S
+            for part in self._parts:
+                part.shortfall(lost)

@@ -65,6 +65,7 @@ class Programs:
             found |= {"datapath": self.socket("datapath"), "control": self.socket("gateway")}
             found |= {"state": "state"}
             found["first_seen"] |= {"log": "first-seen.jsonl"}
+            found["rule_log"] |= {"log": "rules.jsonl"}
         if program == "datapath":
             found |= {"control": self.socket("datapath"), "arena": str(self.layout.arena)}
             for port in found["ports"]:

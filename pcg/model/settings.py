@@ -48,6 +48,12 @@ class FirstSeen(Value):
     log_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 100  # then it becomes LOG.1
 
 
+class RuleLog(Value):
+    log: File  # JSON lines
+    per_second: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100  # of each rule; more is counted
+    log_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 100  # then it becomes LOG.1
+
+
 class GatewaySettings(Value):
     id: Id  # must be the desired state's gateway.id
     controller: ControllerLink
@@ -58,6 +64,7 @@ class GatewaySettings(Value):
     resync_s: Seconds = 30.0  # re-read what the backends hold
     metrics: TcpPort = 9464  # http://MANAGEMENT ADDRESS:PORT/metrics for Prometheus; 0: none
     first_seen: FirstSeen | None = None  # log of destinations new to a workload; none: no log
+    rule_log: RuleLog | None = None  # of what rules with `log` allow and deny; none: no log
     log_level: LogLevel = "info"
 
 

@@ -158,3 +158,65 @@ def test_off_is_off_and_another_size_begins_anew(world):
 def test_sizes_that_are_none(world, keep):
     with pytest.raises(BackendError):
         world.dp.events(keep)
+
+
+def logged(world, **given) -> r.Firewall:
+    rule = r.Firewall(7, 0, 1, 3, 1, r.Match(dport_first=53, dport_last=53), "told")
+    world.policy.firewall = [rule._replace(**given)]
+    world.commit()
+    return rule
+
+
+def test_a_denied_packet_is_told_where_its_rule_says_log(world, events):
+    logged(world, log=0)
+    world.down(A, udp())
+    assert events() == []
+    logged(world)
+    world.down(A, udp())
+    (told,) = events()
+    assert of(told, "kind", "log", "fw_id", "from_uplink") == ("denied", True, 7, False)
+    assert of(told, "inside", "inside_port", "peer", "peer_port") == (A.address, 1000, NET, 53)
+    assert told["outside"].startswith("10.99.1.1")
+    assert of(told, "outside_port", "session") == (0, 0xFFFFFFFF)
+
+
+def test_one_denied_on_its_way_in_is_told_from_the_workload(world, events):
+    logged(world, match=r.Match())
+    world.up(udp(NET, SERVER.secondary, dport=7000))
+    (told,) = events()
+    assert of(told, "kind", *ENDS) == (
+        *("denied", B.address, 9000),
+        *(SERVER.secondary, 7000, NET, 1000),
+    )
+    assert told["from_uplink"]
+
+
+def test_each_packet_by_a_stateless_rule_is_told(world, events):
+    logged(world, action=0, stateless=1)
+    for _ in range(2):
+        world.down(PLAIN, udp(PLAIN.address))
+    told = events()
+    assert [of(e, "kind", "fw_id") for e in told] == [("passed", 7)] * 2
+    assert of(told[0], *ENDS) == (PLAIN.address, 1000, PLAIN.address, 1000, NET, 53)
+
+
+def test_explain_tells_nobody(world, events):
+    logged(world)
+    world.dp.explain("downlink", over(A, udp()))
+    assert events() == []
+
+
+def test_single_packets_have_a_rate(world):
+    """1,000 at once, then one a millisecond; what is more counts as lost."""
+    world.dp.events(4096)
+    logged(world, match=r.Match())
+    frames = numbered((port, 53) for port in range(1, 1201))
+    for at in range(0, 1200, 100):
+        world.inject("downlink", *frames[at : at + 100])
+    data, lost = world.dp.events_raw(4096)
+    assert (len(views.views("event", data)), lost) == (1000, 200)
+    world.sweep(0.5)
+    world.inject("downlink", *frames[:600])
+    data, lost = world.dp.events_raw(4096)
+    assert (len(views.views("event", data)), lost) == (500, 300)
+    assert world.drops() == {"FIREWALL_DENIED": 1800}

@@ -198,7 +198,8 @@ class FakeClient:
 @pytest.fixture
 def made(first_seen, tmp_path):
     client, path = FakeClient(), tmp_path / "x.jsonl"
-    return SessionLog(client, first_seen, JsonLog(str(path), 1 << 20)), client, path
+    part = session_log.Part(first_seen, JsonLog(str(path), 1 << 20))
+    return SessionLog(client, part), client, path
 
 
 def test_a_turn_reads_all_there_is(made):

@@ -1,0 +1,89 @@
+"""A log of what rules that say `log` allowed and denied: first packets of sessions, and those that
+make none. A rule has so many lines a second; what is more is counted and said in a line of its own.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pcg.gateway.facts import Facts
+from pcg.gateway.first_seen import BEGAN, PROTOCOLS, WITH_PORTS, Names, dotted, time_text
+
+DENIED, PASSED = 3, 4  # enum pcgdp_event_kind
+SAID = {BEGAN: "allowed", PASSED: "allowed", DENIED: "denied"}
+Rule = tuple[int, int]  # its firewall rule, its NAT rule; 0: none
+
+
+class RuleLog:
+    """`now` is monotonic seconds; `offset_s` leads from the path's clock to the time since 1970."""
+
+    def __init__(self, gateway: str, per_second: int, facts: Callable[[], Facts]) -> None:
+        self.gateway, self.per_second, self._facts = gateway, per_second, facts
+        self._names = Names()
+        self._told: Counter[Rule] = Counter()  # this second
+        self._untold: Counter[Rule] = Counter()  # not said yet
+        self._second, self._lost = 0, 0
+
+    def begins(self, at_s: float) -> dict[str, Any]:
+        return {"time": time_text(at_s), "gateway": self.gateway, "event": "began"}
+
+    def wanted(self) -> bool:
+        policy = self._facts().policy
+        return any(rule.log for table in ("nat", "firewall") for rule in policy.get(table, ()))
+
+    def lines(self, events: Iterable[Any], now: float, offset_s: float) -> list[dict[str, Any]]:
+        """What is to be logged of these events, in their order."""
+        self._names.follow(self._facts(), now)
+        made = self._overdue(int(now), now + offset_s)
+        for e in events:
+            if not e.log or e.continued or e.kind not in SAID:
+                continue
+            rule = (e.fw_id, e.nat_id)
+            if self._told[rule] < self.per_second:
+                self._told[rule] += 1
+                made.append(self._line(e, offset_s))
+            else:
+                self._untold[rule] += 1
+        return made
+
+    def _overdue(self, second: int, at_s: float) -> list[dict[str, Any]]:
+        """In a new second: what was not told in the one before."""
+        if second == self._second:
+            return []
+        untold, self._second = self._untold, second
+        self._told, self._untold = Counter(), Counter()
+        head = {"time": time_text(at_s), "gateway": self.gateway, "event": "not told"}
+        return [{**head, **self._rules(*rule), "count": n} for rule, n in untold.items()]
+
+    def _rules(self, firewall: int, nat: int) -> dict[str, str]:
+        named = (firewall, self._names.firewall), (nat, self._names.rules)
+        pair = [names.get(n, str(n)) if n else "" for n, names in named]
+        return dict(zip(("firewall", "nat"), pair, strict=True))
+
+    def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
+        names, inside, outside = self._names, dotted(e.inside_be), dotted(e.outside_be)
+        line = {
+            "time": time_text(e.at_ns / 1e9 + offset_s),
+            "gateway": self.gateway,
+            "event": SAID[e.kind],
+            **self._rules(e.fw_id, e.nat_id),
+            "vrf": names.vrfs.get(e.vrf, str(e.vrf)),
+            "direction": "IN" if e.from_uplink else "OUT",
+            "protocol": PROTOCOLS.get(e.protocol, str(e.protocol)),
+            "workload": names.workloads.get((e.vrf, inside), ""),
+            "address": inside,
+            "peer": dotted(e.peer_be),
+            "as": names.publics.get(outside, outside),
+        }
+        if e.protocol in WITH_PORTS:
+            ports = (e.inside_port, e.peer_port, e.outside_port)
+            line |= dict(zip(("port", "peer_port", "as_port"), ports, strict=True))
+        return line
+
+    def shortfall(self, lost: int, at_s: float) -> list[dict[str, Any]]:
+        """A line when events were lost since the last call. `lost`: ever."""
+        before, self._lost = self._lost, lost
+        if lost <= before:  # a datapath that was started again counts from zero
+            return []
+        head = {"time": time_text(at_s), "gateway": self.gateway, "event": "shortfall"}
+        return [{**head, "events_lost": lost - before}]
