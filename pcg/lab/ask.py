@@ -32,6 +32,9 @@ class Ask:
         """Packets by reason; a reason without any may be absent."""
         return {row["reason"]: row["packets"] for row in self.show("drops")}
 
+    def nics(self) -> list[dict]:
+        return self.show("nics")
+
     def realised(self) -> dict:
         """What the gateway made of its desired state; empty when it does not answer."""
         try:

@@ -1,7 +1,9 @@
 """Frames that pass one device, taken in a thread while the `with` lasts."""
 
 import contextlib
+import ctypes
 import socket
+import struct
 import threading
 import time
 
@@ -9,15 +11,31 @@ from pcg.lab import ns
 from pcg.lab.frames import Overlay, read_overlay
 
 ETH_P_ALL = 3
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 FRAMES_MAX = 20000  # a capture is for looking at single packets, not for transfers
 
 
+def _only(sock: socket.socket, at: int, value: int) -> None:
+    """Frames whose byte `at` has that value, chosen by the kernel (classic BPF)."""
+    load, compare, whole, nothing = (0x30, 0, 0, at), (0x15, 0, 1, value), (6, 0, 0, 65536), (6,)
+    code = b"".join(
+        struct.pack("=HBBI", *(*one, 0, 0, 0)[:4]) for one in (load, compare, whole, nothing)
+    )
+    held = ctypes.create_string_buffer(code)
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
 class Capture:
-    def __init__(self, space: str, device: str) -> None:
+    """`only`: (offset, value) of a byte that a frame must have; others are not taken."""
+
+    def __init__(self, space: str, device: str, only: tuple[int, int] | None = None) -> None:
         self.frames: list[tuple[float, bytes]] = []
         self._stop = threading.Event()
         with ns.inside(space):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        if only:
+            _only(self.socket, *only)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.socket.bind((device, ETH_P_ALL))
         self.socket.settimeout(0.05)
