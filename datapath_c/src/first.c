@@ -16,6 +16,8 @@
 #include "dp.h"
 #include "events.h"
 
+enum { RECORDS_AHEAD = 4 };
+
 static enum pcgdp_verdict refuse(struct worker *w, struct pkt *p, const struct decision *d)
 {
 	if (d->reject && !(p->flags & PF_ICMP_ERROR))
@@ -174,9 +176,12 @@ void first_burst(struct worker *w, struct burst *b, struct pkt **list, uint32_t 
 	if (!k)
 		return;
 	stock_take(w, &st, k, draw);
+	for (uint32_t i = 0; i < RECORDS_AHEAD; i++)
+		stock_ask(w, &st, i);
 	for (uint32_t i = 0; i < k; i++) {
 		struct pkt *p = mk[i].p;
 
+		stock_ask(w, &st, RECORDS_AHEAD);
 		p->number = met_before(&met, p->hash) ? find(w, p) : NONE;
 		if (p->number != NONE) // the session of a packet before it
 			p->flags &= (uint16_t)~PF_DECIDED;

@@ -147,22 +147,29 @@ static void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping
 
 void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t mappings)
 {
-	const struct session_table *t = &w->dp->arena.sessions;
-	const struct mapping_table *mt = &w->dp->arena.mappings;
-
 	st->n_sessions = st->n_mappings = 0;
 	if (w->dry)
 		return;
 	st->n_sessions = session_take(&w->dp->arena.sessions, st->session, sessions);
 	st->n_mappings = mappings ? mapping_take(&w->dp->arena.mappings, st->mapping, mappings) : 0;
-	for (uint32_t i = 0; i < st->n_sessions; i++) {
-		PREFETCH_W(&t->cold[st->session[i]]);
-		PREFETCH_W(&t->e[2 * st->session[i]]);
-		PREFETCH_W(&t->e[2 * st->session[i] + 1]);
+}
+
+void stock_ask(const struct worker *w, const struct stock *st, uint32_t ahead)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+
+	if (ahead < st->n_sessions) {
+		uint32_t s = st->session[st->n_sessions - 1 - ahead];
+
+		PREFETCH_W(&t->cold[s]);
+		PREFETCH_W(&t->e[2 * s]);
+		PREFETCH_W(&t->e[2 * s + 1]);
 	}
-	for (uint32_t i = 0; i < st->n_mappings; i++) { // some lie across two lines
-		PREFETCH_W(&mt->m[st->mapping[i]]);
-		PREFETCH_W((const uint8_t *)(&mt->m[st->mapping[i]] + 1) - 1);
+	if (ahead < st->n_mappings) { // some lie across two lines
+		const struct mapping *m = &w->dp->arena.mappings.m[st->mapping[st->n_mappings - 1 - ahead]];
+
+		PREFETCH_W(m);
+		PREFETCH_W((const uint8_t *)(m + 1) - 1);
 	}
 }
 

@@ -28,6 +28,9 @@ struct stock { // free records taken for a burst; what is left goes back at its 
 };
 
 void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t mappings);
+// For the lines of the record that comes `ahead` after the next. A few at a time: of more lines than
+// the core can wait for some are lost.
+void stock_ask(const struct worker *w, const struct stock *st, uint32_t ahead);
 void stock_give(struct worker *w, const struct stock *st);
 void install_ahead(struct worker *w, struct making *mk);
 // The entry that the packet uses, or NULL with p->reason set. `old`: a session whose translation
