@@ -172,7 +172,8 @@ struct pcgdp_nat {          // key: id and place
 	uint32_t timeouts[6];   // seconds, by enum pcgdp_timer; 0: as the RFCs have it
 	uint8_t filtering;      // SNAT: enum pcgdp_filtering
 	uint8_t overflow;       // SNAT, 1: once its ports have run out, one port serves several destinations
-	uint8_t reserved[2];
+	uint8_t reset;          // 1: a TCP session that another policy ends is reset at both ends, once one of them speaks
+	uint8_t reserved;
 };
 
 struct pcgdp_groups {       // key: id; groups of addresses that have a name
@@ -235,6 +236,7 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joine
 	uint64_t revision;      // of the last commit, as its caller named it
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
 	uint64_t unmade;        // ICMP errors and RST not made, for their rate
+	uint64_t sessions_cut;  // sessions that rules or routes no longer yield, at the next packet of theirs
 };
 
 struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rule or public address

@@ -13,6 +13,9 @@ enum pcgdp_verdict gateway_addressed(const struct worker *w, struct pkt *p, uint
 // came. Nothing happens where RFC 1812 section 4.3.2.7 forbids an error, or over the rate limit.
 void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu);
 void tcp_reset(struct worker *w, const struct pkt *p);
+// The session of this packet ends under both ends: each is told in the other's name, with the numbers
+// that it waits for. `e`: the packet's direction, `back`: the other.
+void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struct entry *back);
 
 // An ICMP error that belongs to a session: rewrite it and the packet inside it.
 enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e);

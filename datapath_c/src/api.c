@@ -43,6 +43,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->counter_vni = calloc(COUNTERS_MAX, sizeof(*dp->counter_vni));
 	dp->paths = calloc(TEPS_MAX, sizeof(*dp->paths));
 	dp->nat_totals = calloc(65536, sizeof(*dp->nat_totals));
+	dp->resets = calloc(65536, sizeof(*dp->resets));
 	dp->overflows = calloc(65536, sizeof(*dp->overflows));
 	dp->timeouts = calloc(65536, sizeof(*dp->timeouts));
 	dp->fw_totals = calloc(FW_COUNTED, sizeof(*dp->fw_totals));
@@ -56,7 +57,7 @@ static int make_parts(struct pcgdp *dp)
 	}
 	if (!dp->cfg || !dp->paths || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->overflows)
 		return -ENOMEM;
-	if (!dp->timeouts || !dp->fw_totals || !dp->tracer)
+	if (!dp->timeouts || !dp->resets || !dp->fw_totals || !dp->tracer)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
@@ -132,6 +133,7 @@ void pcgdp_close(struct pcgdp *dp)
 	free(dp->counter_vni);
 	free(dp->paths);
 	free(dp->nat_totals);
+	free(dp->resets);
 	free(dp->overflows);
 	free(dp->timeouts);
 	free(dp->fw_totals);

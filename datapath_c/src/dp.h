@@ -50,6 +50,7 @@ struct pcgdp {
 	uint64_t paths_next_ns;
 	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
 	uint32_t next_id[NEXT_IDS]; // IPv4 identifications of what we cut, by hash of its addresses
+	uint8_t *resets;     // by NAT rule id, 65,536: as the rule says, or said while it was there
 	uint64_t *overflows; // by NAT rule id, 65,536: sessions that had to share a port
 	uint32_t (*timeouts)[PCGDP_TIMERS]; // by NAT rule id, 65,536; housekeeping holds no policy
 	struct tracer *tracer;

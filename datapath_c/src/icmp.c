@@ -119,6 +119,13 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	wr16(l4 + 2, (uint16_t)~csum_fold(csum_add_bytes(0, l4, 8 + quote)));
 }
 
+static void put_rst(struct pkt *m, be32 src, be32 dst, struct tcp_hdr rst)
+{
+	put_ip(m, src, dst, IPP_TCP, IP_HLEN + sizeof(rst));
+	rst.csum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(src, dst, IPP_TCP, sizeof(rst)), (uint8_t *)&rst, sizeof(rst)));
+	memcpy(m->data + IP_HLEN, &rst, sizeof(rst));
+}
+
 // RFC 9293 section 3.10.7.1: a segment to a closed connection. Only inwards; outwards a scan
 // would be answered.
 void tcp_reset(struct worker *w, const struct pkt *p)
@@ -130,7 +137,7 @@ void tcp_reset(struct worker *w, const struct pkt *p)
 	struct tcp_hdr rst = {.sport = th->dport, .dport = th->sport, .off = 5 << 4, .flags = TCP_RST};
 	struct pkt *m;
 
-	if (th->flags & TCP_RST || port == NONE)
+	if (th->flags & TCP_RST || p->flags & PF_TOLD || port == NONE)
 		return;
 	m = made_new(w, p, port_slot(port));
 	if (!m)
@@ -141,7 +148,26 @@ void tcp_reset(struct worker *w, const struct pkt *p)
 		rst.ack = htonl(ntohl(th->seq) + data + !!(th->flags & TCP_SYN) + !!(th->flags & TCP_FIN));
 		rst.flags |= TCP_ACK;
 	}
-	put_ip(m, ip->dst, ip->src, IPP_TCP, IP_HLEN + sizeof(rst));
-	rst.csum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(ip->dst, ip->src, IPP_TCP, sizeof(rst)), (uint8_t *)&rst, sizeof(rst)));
-	memcpy(m->data + IP_HLEN, &rst, sizeof(rst));
+	put_rst(m, ip->dst, ip->src, rst);
+}
+
+void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struct entry *back)
+{
+	const struct ip_hdr *ip = pkt_ip(p);
+	const struct tcp_hdr *th = (const void *)((const uint8_t *)ip + IP_HLEN);
+	bool src = e->op & OP_SRC, dst = e->op & OP_DST;
+	struct tcp_hdr rst = {.sport = th->dport, .dport = th->sport, .seq = th->ack, .off = 5 << 4, .flags = TCP_RST};
+	struct pkt *m;
+
+	if (p->flags & PF_ICMP_ERROR || p->proto != IPP_TCP || (th->flags & (TCP_RST | TCP_ACK)) != TCP_ACK)
+		return;
+	p->flags |= PF_TOLD; // as a packet without a session it is not answered once more
+	m = made_new(w, p, back->slot);
+	if (m)
+		put_rst(m, ip->dst, ip->src, rst);
+	m = made_new(w, p, e->slot);
+	rst = (struct tcp_hdr){.sport = src ? e->new_port : th->sport, .dport = dst ? e->new_port : th->dport, .seq = th->seq, .ack = th->ack,
+		.off = 5 << 4, .flags = TCP_RST | TCP_ACK};
+	if (m)
+		put_rst(m, src ? e->new_addr : ip->src, dst ? e->new_addr : ip->dst, rst);
 }

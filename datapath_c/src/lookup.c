@@ -107,7 +107,10 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 			return p->entry;
 		}
 	} else if (!w->dry) {
+		if (LOAD(&w->dp->resets[t->cold[s].nat_id]))
+			tcp_cut(w, p, e, entry_other(e, p->number));
 		end_session(w, s);
+		BUMP(&w->c.sessions_cut, 1);
 	}
 	return NULL;
 }

@@ -117,11 +117,13 @@ static bool templates_change(const struct config *a, const struct config *b)
 }
 
 // A rule that is gone keeps its own: its sessions are about to be decided again.
-static void timeouts_publish(struct pcgdp *dp, const struct config *c)
+static void terms_publish(struct pcgdp *dp, const struct config *c)
 {
-	for (uint32_t i = 0; i < c->n_nat; i++)
+	for (uint32_t i = 0; i < c->n_nat; i++) {
+		STORE(&dp->resets[c->nat[i].id], c->nat[i].reset);
 		for (uint32_t k = 0; k < PCGDP_TIMERS; k++)
 			STORE(&dp->timeouts[c->nat[i].id][k], c->nat[i].timeouts[k]);
+	}
 }
 
 static void publish(struct pcgdp *dp, struct config *c)
@@ -135,7 +137,7 @@ static void publish(struct pcgdp *dp, struct config *c)
 
 		c->segments[i].counter = was ? was->counter : counter_take(dp, c->segments[i].rec.vni, &from);
 	}
-	timeouts_publish(dp, c);
+	terms_publish(dp, c);
 	STORE(&dp->cfg, c);
 	quiesce(dp);
 	if (rebuild)

@@ -27,6 +27,7 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
 	for (uint32_t i = 0; i < n; i++) {
 		out->rx += PEEK(&w[i]->c.rx);
 		out->made += PEEK(&w[i]->c.made);
+		out->sessions_cut += PEEK(&w[i]->c.sessions_cut);
 		out->unmade += PEEK(&w[i]->c.unmade);
 		out->tx += PEEK(&w[i]->c.tx);
 		out->punt += PEEK(&w[i]->c.punt);

@@ -28,7 +28,7 @@ struct counters {
 	uint64_t held, joined; // held goes up and down; its sum over all workers counts
 	uint64_t drops[N_REASONS];
 	uint64_t stages[N_STAGES];
-	uint64_t sessions_made, decisions;
+	uint64_t sessions_made, sessions_cut, decisions;
 	struct {
 		uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	} nic[2];

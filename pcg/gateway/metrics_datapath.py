@@ -25,6 +25,7 @@ COUNTED = {
     "punt": ("pcg_datapath_punted_packets", "Packets handed to the slow path."),
     "sessions_made": ("pcg_sessions_opened", "Sessions opened."),
     "sessions_ended": ("pcg_sessions_ended", "Sessions that ended."),
+    "sessions_cut": ("pcg_sessions_cut", "Sessions that a change of rules or routes ended."),
     "decisions": ("pcg_datapath_decisions", "Times that rules and routes were asked."),
     "commits": ("pcg_datapath_commits", "Policies published to the datapath."),
 }

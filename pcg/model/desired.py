@@ -184,6 +184,7 @@ class Nat(Value):
     timers: Timers = Timers()
     filtering: Filtering = Filtering.ADDRESS_DEPENDENT  # SNAT
     overflow: bool = False  # SNAT: once its ports have run out, share them between destinations
+    reset: bool = False  # a TCP session that a change of policy ends is reset at both ends
 
 
 class Direction(enum.Enum):

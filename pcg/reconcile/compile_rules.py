@@ -118,6 +118,7 @@ def _nat_rule(rule: Nat, numbers: Numbers, publics: Publics) -> Iterator[r.Nat]:
             timeouts=tuple(getattr(rule.timers, f) or 0 for f in Timers.__struct_fields__),
             filtering=FILTERINGS[rule.filtering],
             overflow=int(rule.overflow),
+            reset=int(rule.reset),
         )
 
 

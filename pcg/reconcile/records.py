@@ -115,6 +115,7 @@ class Nat(NamedTuple):
     timeouts: tuple[int, ...] = (0,) * 6  # seconds; 0: as the RFCs have it
     filtering: int = 0
     overflow: int = 0
+    reset: int = 0
 
 
 class Groups(NamedTuple):

@@ -58,7 +58,7 @@ class FakeClient:
             "mappings",
         )
         names += ("mappings", "mappings_max", "ports", "ports_max", "teps", "revision", "commits")
-        names += ("sessions_made", "sessions_ended", "decisions")
+        names += ("sessions_made", "sessions_ended", "sessions_cut", "decisions")
         return dict.fromkeys(names, 3)
 
     def drops(self):

@@ -115,11 +115,11 @@ def test_quotas_of_the_gateway_and_of_a_rule():
 
 def test_terms_of_a_rule():
     terms = {"timers": Timers(udp_s=130, other_s=9), "filtering": Filtering.ENDPOINT_INDEPENDENT}
-    terms |= {"overflow": True}
+    terms |= {"overflow": True, "reset": True}
     rules = compiled(nat=(changed(SNAT, **terms), DNAT))["nat"]
-    assert {(r.name, r.timeouts, r.filtering, r.overflow) for r in rules} == {
-        ("out", (0, 0, 0, 130, 0, 9), 1, 1),
-        ("web-in", (0,) * 6, 0, 0),
+    assert {(r.name, r.timeouts, r.filtering, r.overflow, r.reset) for r in rules} == {
+        ("out", (0, 0, 0, 130, 0, 9), 1, 1, 1),
+        ("web-in", (0,) * 6, 0, 0, 0),
     }
     in_c = sorted(border.words("pcgdp_timer", "PCGDP_TIMER_").items())[:-1]  # the last: how many
     assert tuple(f"{name.lower()}_s" for _, name in in_c) == Timers.__struct_fields__
