@@ -10,11 +10,12 @@
 // counter for counter (tests/c/test_plain.py). Traced packets take the stages.
 //
 // Loops over the burst, as the stages: headers, bucket, entry, slot, adjacency; each asked for in
-// one loop, used in the next. Of one flow, order is kept: what sends a packet to the stages (no
-// session, a mark, another TEP) holds for the flow's next one too.
+// one loop, used in the next. The stages come after the whole burst, so that of one flow nothing
+// goes past them once one of its packets waits for them: order is kept.
 
 #include "plain.h"
 
+#include "behind.h"
 #include "dp.h"
 #include "plain_parse.h"
 #include "rewrite.h"
@@ -202,6 +203,7 @@ static inline bool forward_east(const struct here *h, const struct plain *q)
 
 	if (UNLIKELY(q->adj->address != q->key.dst || q->adj->vrf != q->segment->domain / 2 || !adjacency_serves(h, q, ip_len)))
 		return false;
+	BUMP(&h->w->c.decisions, 1); // routes and ports were asked, as by the stages
 	decrement_ttl(ip);
 	leave(h->w, q, ip_len);
 	return true;
@@ -236,6 +238,7 @@ void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, ui
 	const struct here h = {w, &w->dp->arena, &w->seen.shape[role], role == PCGDP_DOWNLINK, {w->dp->nics[0].ops, w->dp->nics[1].ops}};
 	struct plain *plain = left->plain;
 	uint64_t odd = 0, unparsed = 0, east = 0; // a bit for each packet
+	struct behind behind = {.at = h.tunnel ? INNER_IP : OUTER_IP, .secret = &h.a->head->secret};
 
 #define GOES(i) ((i) < n && !(odd >> (i) & 1))
 #define EAST(i) (UNLIKELY(east >> (i) & 1))
@@ -277,7 +280,7 @@ void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, ui
 		}
 		j -= STEP;
 		if (GOES(j)) {
-			ok = EAST(j) ? forward_east(&h, &plain[j]) : forward(&h, &plain[j]);
+			ok = !(UNLIKELY(odd) && must_wait(&behind, frames, j, odd)) && (EAST(j) ? forward_east(&h, &plain[j]) : forward(&h, &plain[j]));
 			odd |= (uint64_t)!ok << j;
 		}
 	}

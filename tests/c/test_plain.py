@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
+from scapy.packet import Raw
 
 from tests.c import wire
 from tests.c.packets import answer, ping, tcp, udp
@@ -133,6 +135,35 @@ def test_a_burst_of_all_kinds(world, known):
     went = same_both_ways(world, "downlink", mixed, in_order=False)
     assert 0 < went.plain < len(mixed)
     assert {"TTL_EXPIRED", "SOURCE_SPOOFED", "FRAME_SHORT"} <= went.counted.keys()
+
+
+LONG = b"x" * 40  # of a packet that no header is missing of
+CE = {"outer": {"tos": 3}}
+BETWEEN = IP(src=A.address, dst=B.address) / UDP(sport=1000, dport=53)
+# fmt: off
+ODD = [
+    # what takes the stages        it, and one of the same flow behind it
+    ("shorter than a TCP header",  udp(data=b"short"),         udp(data=LONG),      {}),
+    ("met congestion",             udp(data=LONG, tos=2),      udp(data=LONG),      CE),
+    ("the last of its side",       tcp("FA"),                  tcp("A"),            {}),
+    ("longer than its way allows", BETWEEN / Raw(LONG * 224), BETWEEN / Raw(LONG), {}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("what, odd, behind, around", ODD, ids=[row[0] for row in ODD])
+def test_order_of_a_flow_is_kept(world, known, what, odd, behind, around):
+    """Though the stages come after the burst: none of its flow goes past them from there on."""
+    for packet in (tcp("S"), behind):
+        world.down(A, packet)
+    before, after = over(A, behind), over(A, behind)
+    went = same_both_ways(world, "downlink", [before, over(A, odd, **around), after])
+    assert went.plain == 1
+
+
+def test_other_flows_need_not_wait(world, known):
+    odd = over(A, udp(sport=1111, data=b"short"))
+    assert goes(world, "downlink", [odd, *known["downlink"]]).plain == len(known["downlink"]) - 1
 
 
 @pytest.mark.parametrize("role", ROLES)
