@@ -50,10 +50,12 @@ static inline struct change change_of(uint32_t proto, be32 addr, be32 new_addr, 
 }
 
 // The other direction changes a sum by as much the other way: minus a word is its complement.
+// Replies to a workload that dials the very address it leaves by would have one address twice (LAND,
+// a martian): nothing is forwarded by such an entry.
 static inline void entry_fill(struct entry *e, const union key *k, const struct answer *an, const struct change *c, uint16_t minus, uint32_t now_s)
 {
 	*e = (struct entry){.key = *k, .new_addr = an->addr, .new_port = an->port, .l3_delta = delta_add(c->address ^ minus, DELTA_TTL),
-		.l4_delta = c->l4 ^ minus, .op = an->op, .slot = an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
+		.l4_delta = c->l4 ^ minus, .op = an->op, .slot = k->src == k->dst ? 0 : an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
 		.csum_off = c->csum_off, .port_off = an->op & OP_SRC ? c->src_off : c->dst_off};
 }
 
@@ -125,11 +127,13 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 	return &w->dry_entry[!key_equal(&p->key, &mk->k)];
 }
 
+// What was seen so far; but whether its source may send on this VNI is asked again.
 static void inherit(struct session_table *t, uint32_t s, uint32_t old)
 {
 	for (uint32_t i = 0; i < 2; i++) {
 		t->e[2 * s + i].tcp_flags = t->e[2 * old + i].tcp_flags;
 		t->e[2 * s + i].last_s = t->e[2 * old + i].last_s;
+		t->e[2 * s + i].in_vni = 0;
 	}
 	t->cold[s].made_s = t->cold[old].made_s;
 }
@@ -259,5 +263,8 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	if (rc != -EEXIST)
 		return refuse(w, mk, st, s, rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_SESSIONS_FULL);
 	STORE(&t->cold[s].state, S_DYING);
-	return use(mk->p, t, there); // another worker was first with this flow
+	there ^= !key_equal(&mk->p->key, k);
+	if (key_equal(&mk->p->key, &t->e[there].key))
+		return use(mk->p, t, there); // another worker was first with this flow
+	return want(w, mk, R_SESSION_CONFLICT); // and its replies come otherwise than this one
 }

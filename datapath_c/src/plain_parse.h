@@ -25,7 +25,7 @@ INLINE uint8_t tcp_news(const uint8_t *ip)
 }
 
 // Of the packet to be forwarded, whose bytes from `ip` on are all there: as inner.c asks, but for
-// what no session's key holds either (martians), and rewrite.c (TTL).
+// what no session is found by either (martians; see entry_fill() in install.c), and rewrite.c (TTL).
 static inline uint64_t packet_wrong(const uint8_t *ip, uint32_t ip_len)
 {
 	const uint8_t *l4 = ip + IP_HLEN;

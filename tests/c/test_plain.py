@@ -166,6 +166,15 @@ def test_other_flows_need_not_wait(world, known):
     assert goes(world, "downlink", [odd, *known["downlink"]]).plain == len(known["downlink"]) - 1
 
 
+def test_a_reply_from_its_own_address(world):
+    """Who dials the address that it leaves by has a session, but nobody may answer by it: LAND."""
+    (out,) = world.down(A, udp(data=LONG))
+    (out,) = world.down(A, udp(dst=out.ip.src, data=LONG))
+    assert out.ip.src == out.ip.dst
+    went = same_both_ways(world, "uplink", [wire.plain(answer(out, data=LONG))])
+    assert went.counted["IP_MARTIAN"] == 1
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_bit_of_the_headers(world, known, role):
     """One bit wrong in any header: forwarded or refused, and for which reason, as by the stages."""

@@ -17,6 +17,7 @@ from tests.c.places import (
     SERVER,
     TEP2,
     TEP_MAC,
+    WEB,
     A,
     B,
     C,
@@ -56,6 +57,17 @@ class TestMarks:
         assert goes_on(world, out)
         assert not world.dp.sessions()[0]["marked"]
         assert world.dp.totals()["decisions"] == decisions + 1
+
+    def test_the_source_is_checked_again_when_a_session_goes_on_as_another(self, world):
+        """Its rule has another number now, and its port has moved to another segment."""
+        world.down(A, udp(), vni=WEB)
+        world.dp.put("ports", [A._replace(vni=APP).record])
+        world.policy.firewall.append(r.Firewall(9, 0, 0, 2, 0, r.Match(), "allow"))
+        world.commit()
+        assert world.down(A, udp(), vni=WEB) == []
+        assert world.drops() == {"SOURCE_SPOOFED": 1}
+        assert world.down(A, udp(), vni=APP)
+        assert world.dp.totals()["sessions_made"] == 2
 
     @pytest.mark.parametrize("first", ["out", "in"])
     def test_whichever_direction_comes_first(self, world, first):
