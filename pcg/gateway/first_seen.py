@@ -12,6 +12,7 @@ from typing import Any
 
 from pcg.gateway.destinations import Destinations
 from pcg.gateway.facts import Facts
+from pcg.reconcile.numbers import Numbers
 
 BEGAN = 1  # enum pcgdp_event_kind
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 51: "ah", 132: "sctp"}
@@ -28,6 +29,7 @@ class Names:
 
     def __init__(self) -> None:
         self._of, self._gathered_at = None, float("-inf")
+        self._numbers: Numbers | None = None
         self.workloads: dict[tuple[int, str], str] = {}
         self.vrfs: dict[int, str] = {}
         self.rules: dict[int, str] = {}  # NAT
@@ -35,6 +37,8 @@ class Names:
         self.publics: dict[str, str] = {}
 
     def follow(self, facts: Facts, now: float) -> None:
+        if facts.numbers is not self._numbers:
+            self._follow_numbers(facts.numbers)
         inputs = (facts.desired, facts.numbers)
         known = self._of and all(a is b for a, b in zip(self._of, inputs, strict=True))
         if facts.desired is None or known or now < self._gathered_at + NAMES_S:
@@ -44,10 +48,14 @@ class Names:
         vrf_of = {s.id: numbers.vrfs.get(s.vrf) for s in desired.segments}
         ports = [(vrf_of.get(p.segment), a, p.id) for p in desired.ports for a in p.addresses]
         self.workloads = {(vrf, address): id_ for vrf, address, id_ in ports}
+        self.publics = {dotted(p.secondary_be): dotted(p.address_be) for p in _publics(facts)}
+
+    def _follow_numbers(self, numbers: Numbers) -> None:
+        """At once: a rule may be met as soon as it is there."""
+        self._numbers = numbers
         self.vrfs = {index: name for name, index in numbers.vrfs.items()}
         self.rules = {number: name for name, number in numbers.nat.items()}
         self.firewall = {number: name for name, number in numbers.firewall.items()}
-        self.publics = {dotted(p.secondary_be): dotted(p.address_be) for p in _publics(facts)}
 
 
 def _publics(facts: Facts) -> list:

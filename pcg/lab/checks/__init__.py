@@ -4,10 +4,21 @@ A check returns what was seen, in words; it raises Failed when that is not what 
 of the modules below is the order of the demo. A check leaves the lab as it found it.
 """
 
-from pcg.lab.checks import change, east, kernel, ledger, north, restart, south, tenants, transfer
+from pcg.lab.checks import (
+    change,
+    east,
+    kernel,
+    ledger,
+    north,
+    restart,
+    south,
+    tenants,
+    transfer,
+    wall,
+)
 from pcg.lab.checks.check import CHECKS, Check, Failed
 
 __all__ = ["CHECKS", "Check", "Failed"]
 
-_ORDER = (north, south, east, transfer, change, restart, kernel, ledger, tenants)
+_ORDER = (north, south, east, transfer, change, restart, kernel, ledger, tenants, wall)
 CHECKS.sort(key=lambda c: (c.point, [m.__name__ for m in _ORDER].index(c.run.__module__)))

@@ -16,7 +16,7 @@ PATIENCE_S = 15.0  # how long we look for an effect before we call it none
 
 
 @contextlib.contextmanager
-def _others_undisturbed(lab: Lab, stream_of: str) -> Iterator[None]:
+def others_undisturbed(lab: Lab, stream_of: str) -> Iterator[None]:
     """Meanwhile a ping of t2 loses nothing, and a download of `stream_of` goes on."""
     space = lab.layout.workload_ns(stream_of)
     ping = Ping(lab.layout.workload_ns("t2-web1"), INTERNET)
@@ -27,7 +27,7 @@ def _others_undisturbed(lab: Lab, stream_of: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _put_back(lab: Lab) -> Iterator[None]:
+def put_back(lab: Lab) -> Iterator[None]:
     """Also a check that fails leaves the lab as it found it."""
     found = lab.desired
     try:
@@ -40,7 +40,7 @@ def _put_back(lab: Lab) -> Iterator[None]:
             lab.publish(lambda _: found)
 
 
-def _in_time(lab: Lab, what: str, took_s: float) -> float:
+def in_time(lab: Lab, what: str, took_s: float) -> float:
     limit = lab.effect_limit_s
     expect(took_s <= limit, f"{what} took {took_s * 1000:.0f} ms, more than {limit:.0f} s")
     return took_s
@@ -49,7 +49,7 @@ def _in_time(lab: Lab, what: str, took_s: float) -> float:
 def _seen_as(lab: Lab, beat: Beat, since: float, address: str) -> float:
     """Seconds until the internet saw `address`."""
     answer = until(f"being seen as {address}", lambda: beat.first(since, address), PATIENCE_S)
-    return _in_time(lab, f"being seen as {address}", answer.got_at - since)
+    return in_time(lab, f"being seen as {address}", answer.got_at - since)
 
 
 @check(5, "NAT rule added and removed: new sessions leave by another Elastic IP")
@@ -72,7 +72,7 @@ def nat_rule_changes(lab: Lab) -> str:
         return replace(desired, nat=tuple(n for n in desired.nat if n.id != rule.id))
 
     beat = Beat(lab.layout.workload_ns("web1"), INTERNET, fresh=True)
-    with _put_back(lab), _others_undisturbed(lab, "app1"), beat:
+    with put_back(lab), others_undisturbed(lab, "app1"), beat:
         until("the usual address", lambda: beat.first(0.0, usual))
         added = _seen_as(lab, beat, lab.publish(add), spare)
         removed = _seen_as(lab, beat, lab.publish(remove), usual)
@@ -90,14 +90,14 @@ def route_changes(lab: Lab) -> str:
         return replace(desired, routes=tuple(r for r in desired.routes if r != route))
 
     beat = Beat(lab.layout.workload_ns("web1"), INTERNET_OTHER, fresh=False)
-    with _put_back(lab), _others_undisturbed(lab, "app1"), beat:
+    with put_back(lab), others_undisturbed(lab, "app1"), beat:
         until("an answer", lambda: beat.first(0.0))
         since = lab.publish(add)
         until("silence", lambda: beat.silent_for(0.3), PATIENCE_S)
-        stopped = _in_time(lab, "the blackhole", beat.answers[-1].sent_at - since)
+        stopped = in_time(lab, "the blackhole", beat.answers[-1].sent_at - since)
         since = lab.publish(remove)
         answer = until("an answer again", lambda: beat.first(since), PATIENCE_S)
-        resumed = _in_time(lab, "its removal", answer.got_at - since)
+        resumed = in_time(lab, "its removal", answer.got_at - since)
     stopped_ms = max(0.0, stopped * 1000)
     return f"stopped in {stopped_ms:.0f} ms, resumed in {resumed * 1000:.0f} ms; others undisturbed"
 
@@ -107,8 +107,8 @@ def workload_moves(lab: Lab) -> str:
     home = lab.layout.site_of(lab.layout.port("app1")).name
     space = lab.layout.workload_ns("app1")
     with (
-        _put_back(lab),
-        _others_undisturbed(lab, "web1"),
+        put_back(lab),
+        others_undisturbed(lab, "web1"),
         Stream(space, f"http://{INTERNET}:{HTTP}/stream") as stream,
         Beat(space, INTERNET, fresh=False) as beat,
     ):
@@ -121,6 +121,6 @@ def _move(lab: Lab, beat: Beat, stream: Stream, to: str) -> float:
     """Seconds from the controller's word to the first answer at the new place."""
     told = lab.move("app1", to)
     answer = until(f"an answer on {to}", lambda: beat.first(told), PATIENCE_S)
-    took = _in_time(lab, f"the move to {to}", answer.got_at - told)
+    took = in_time(lab, f"the move to {to}", answer.got_at - told)
     expect(stream.goes_on(), f"the moved download {stream.broken}")
     return took

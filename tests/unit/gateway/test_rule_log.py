@@ -52,6 +52,14 @@ def test_a_line_has_names(rules):
     }
 
 
+def test_a_new_rule_has_its_name_at_once():
+    facts = [LOGGING._replace(numbers=Numbers())]
+    rules = RuleLog("gw-a", 2, lambda: facts[0])
+    assert rules.lines([event()], 0.0, OFFSET_S)[0]["firewall"] == "3"
+    facts[0] = LOGGING
+    assert rules.lines([event()], 0.1, OFFSET_S)[0]["firewall"] == "no-telnet"
+
+
 def test_what_is_said_of_each_kind(rules):
     events = [event(1, fw_id=4), event(PASSED, fw_id=5, nat_id=0, protocol=1, from_uplink=1)]
     allowed, passed = rules.lines(events, 0.0, OFFSET_S)
