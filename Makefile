@@ -62,7 +62,7 @@ test-c: build ## the C packet path, through its border
 
 test-asan: setup ## the same and 200,000 random frames with AddressSanitizer and UBSan
 	@$(PY) -m pcg.datapath.build --asan
-	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c tests/fuzz
+	CASES=200 $(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c tests/fuzz
 
 test-netns: build ## tests on the kernel's network namespaces, as root
 	$(PYTEST) tests/netns $(ARGS)
@@ -83,7 +83,8 @@ fuzz: setup ## FRAMES random frames (200,000) of SEED against the sanitized data
 	@$(PY) -m pcg.datapath.build --asan
 	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/fuzz $(ARGS)
 
-soak: build ## property tests on new examples, the scenario ROUNDS times (10); stops at a failure
+soak: build ## the path against its twin, CASES (100,000) new ones; the scenario ROUNDS times (10)
+	HYPOTHESIS_PROFILE=default CASES=$(or $(CASES),100000) $(PYTEST) -q tests/c/test_twin_gateway.py
 	HYPOTHESIS_PROFILE=default $(PYTEST) -q tests/unit/proto tests/unit/wire tests/unit/reconcile tests/unit/model
 	@for round in $$(seq $(or $(ROUNDS),10)); do \
 		echo "round $$round"; $(PY) -m pcg.lab demo || exit 1; done

@@ -16,9 +16,10 @@ enum { ARENA_LAYOUT = 3 }; // raise it with any change of what lies in the arena
 #define ARENA_MAGIC 0x414e455241474350ull // "PCGARENA"
 #define HUGE_PAGE (2ul << 20)
 
-static void *take(uint8_t **at, size_t bytes)
+// Addresses as numbers, since from NULL there is nothing to add to.
+static void *take(uintptr_t *at, size_t bytes)
 {
-	void *p = *at;
+	void *p = (void *)*at;
 
 	*at += (bytes + 4095) & ~4095ul;
 	return p;
@@ -27,7 +28,7 @@ static void *take(uint8_t **at, size_t bytes)
 // The one place that knows the order of the sections. With base NULL it only measures.
 static size_t lay_out(struct arena *a, uint8_t *base, const struct pcgdp_params *p, bool fresh)
 {
-	uint8_t *at = base;
+	uintptr_t at = (uintptr_t)base;
 	uint32_t slots = p->ports + 1 + NEXTHOPS_MAX;
 	uint32_t adjs = slots + slots / 8 + 8192; // room for swaps that wait for quiescence
 	void *index[6];
@@ -47,7 +48,7 @@ static size_t lay_out(struct arena *a, uint8_t *base, const struct pcgdp_params 
 	index[4] = take(&at, sigtab_bytes(TEPS_MAX));
 	a->nexthops = take(&at, NEXTHOPS_MAX * sizeof(struct nexthop));
 	if (!base)
-		return (size_t)(at - base);
+		return at - (uintptr_t)base;
 
 	sigtab_init(&a->sessions.index, index[0], 2 * p->sessions, fresh);
 	sigtab_init(&a->port_index, index[1], p->ports, fresh);
@@ -56,7 +57,7 @@ static size_t lay_out(struct arena *a, uint8_t *base, const struct pcgdp_params 
 	sigtab_init(&a->tep_index, index[4], TEPS_MAX, fresh);
 	a->adjs.n_slots = slots;
 	a->adjs.n_adj = adjs;
-	return (size_t)(at - base);
+	return at - (uintptr_t)base;
 }
 
 static void wire_up(struct arena *a, const struct pcgdp_params *p)

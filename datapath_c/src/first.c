@@ -46,6 +46,18 @@ static union key error_own_key(const struct pkt *p)
 	return k;
 }
 
+// For explain: the peer of a session that has ended does not come back in by its mapping.
+static bool shut_out(const struct worker *w, const union key *k, const struct decision *d)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	uint32_t s = w->dry_ended;
+	const union key *ended = &t->e[2 * s].key;
+
+	if (!w->dry || s == NONE || d->mapping == NONE || d->mapping != t->cold[s].mapping)
+		return false;
+	return k->src == (session_from_uplink(t, s) ? ended->src : ended->dst);
+}
+
 // Before   p has no session
 // After    NEXT: PF_STATELESS or PF_ANSWER and p->slot; or mk->p set: a session is to be made
 // Drops    SOURCE_SPOOFED, every reason of decide(), TCP_NO_SESSION, ICMP_NO_SESSION, TTL_EXPIRED
@@ -64,6 +76,8 @@ static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct m
 	p->fw_id = d->fw_id;
 	if (!(p->flags & PF_UPLINK) && d->src_port != NONE && !source_ok(a, p, d->src_port))
 		return drop(p, R_SOURCE_SPOOFED);
+	if (UNLIKELY(shut_out(w, &mk->k, d)) && (d->reason == R_OK || d->reason == R_NEIGHBOUR_UNRESOLVED))
+		d->reason = R_NAT_FILTERED;
 	if (UNLIKELY(d->log) && (d->reason == R_FIREWALL_DENIED || (d->reason == R_OK && d->stateless)))
 		event_packet(w, &mk->k, d);
 	if (d->reason != R_OK)

@@ -87,6 +87,7 @@ int pcgdp_explain(struct pcgdp *dp, uint32_t role, const uint8_t *frame, uint32_
 	pthread_mutex_lock(&dp->injecting);
 	w->capture = &c;
 	w->tracer = t;
+	w->dry_ended = NONE;
 	stage_frame(buf, frame, length, &f);
 	worker_begin(w, clock_ns());
 	run_frames(w, role, &f, 1);

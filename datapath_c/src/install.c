@@ -114,14 +114,32 @@ static void reply_fill(const struct session_table *t, struct making *mk, be32 ad
 	mk->port = port;
 }
 
+// Does the reply's tuple belong to another session?
+static bool conflict_dry(const struct worker *w, const struct making *mk)
+{
+	const struct session_table *t = &w->dp->arena.sessions;
+	struct session_query q = {t, &mk->reply};
+	uint32_t there = sigtab_find(&t->index, mk->reply_hash, session_key_is, &q);
+
+	return there != NONE && there / 2 != w->dry_ended && !key_equal(&t->e[there ^ 1].key, &mk->k);
+}
+
 static struct entry *install_dry(struct worker *w, struct making *mk)
 {
 	const struct decision *d = &mk->d;
-	be16 port = d->draw_port ? outside_port_dry(w, &mk->k, d) : own_port(&mk->k, d);
+	struct outside out = {.mapping = NONE, .addr = d->new_addr, .port = own_port(&mk->k, d)};
 	struct pkt *p = mk->p;
 
-	reply_fill(&w->dp->arena.sessions, mk, d->new_addr, port);
-	session_fill(w, w->dry_entry, mk, d->new_addr, port);
+	if (d->draw_port && !outside_dry(w, &mk->k, d, &out)) {
+		drop(p, R_NAT_PORTS_EXHAUSTED);
+		return NULL;
+	}
+	reply_fill(&w->dp->arena.sessions, mk, out.addr, out.port);
+	session_fill(w, w->dry_entry, mk, out.addr, out.port);
+	if (conflict_dry(w, mk)) {
+		drop(p, R_SESSION_CONFLICT);
+		return NULL;
+	}
 	p->flags |= PF_NEW;
 	p->number = NONE;
 	return &w->dry_entry[!key_equal(&p->key, &mk->k)];

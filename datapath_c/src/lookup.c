@@ -106,7 +106,9 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 			p->entry = make_again(w, p, s, &d);
 			return p->entry;
 		}
-	} else if (!w->dry) {
+	} else if (w->dry) {
+		w->dry_ended = s;
+	} else {
 		if (LOAD(&w->dp->resets[t->cold[s].nat_id]))
 			tcp_cut(w, p, e, entry_other(e, p->number));
 		end_session(w, s);

@@ -116,6 +116,20 @@ uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, 
 	return 0;
 }
 
+uint16_t natport_look(const struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last, const uint64_t *reserved)
+{
+	int p = natport_proto(proto);
+	const uint64_t *bits = p < 0 || public_index >= PUBLICS_MAX ? NULL : LOAD(&n->bits[(size_t)public_index * NATPORT_PROTOS + (size_t)p]);
+
+	for (uint32_t port = first; port <= last; port++) {
+		uint64_t busy = (bits ? PEEK(&bits[port >> 6]) : 0) | (reserved ? reserved[port >> 6] : 0);
+
+		if (port && !(busy >> (port & 63) & 1))
+			return (uint16_t)port;
+	}
+	return 0;
+}
+
 bool natport_claim(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port)
 {
 	uint64_t *bits = bits_of(n, public_index, proto);

@@ -24,6 +24,8 @@ uint16_t natport_ahead(const struct natports *n, uint32_t public_index, uint8_t 
 // The port in host order, or 0: all taken. `random` is any number.
 uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last,
 	const uint64_t *reserved, uint64_t random);
+// The first one that natport_take could give, or 0. Nothing is taken.
+uint16_t natport_look(const struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last, const uint64_t *reserved);
 bool natport_claim(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port);
 void natport_give(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port);
 uint32_t natport_used(const struct natports *n, uint32_t public_index); // of the protocol that has most

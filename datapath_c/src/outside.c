@@ -223,13 +223,24 @@ int outside_take(struct worker *w, const struct making *mk, struct stock *st, ui
 	return 0;
 }
 
-be16 outside_port_dry(const struct worker *w, const union key *k, const struct decision *d)
+bool outside_dry(const struct worker *w, const union key *k, const struct decision *d, struct outside *out)
 {
 	const struct mapping_table *t = &w->dp->arena.mappings;
 	union key in = mapping_key(k, d->nat_id);
 	uint32_t m = mapping_find_in(t, &in, hash_key(t->secret, &in));
+	uint16_t first = port_first_of(w->cfg, d->rule), last = port_last_of(w->cfg, d->rule), port = 0;
 
-	if (m != NONE && mapping_fits(w->cfg, d->rule, &t->m[m]))
-		return t->m[m].out_port;
-	return htons(port_first_of(w->cfg, d->rule));
+	if (m != NONE && mapping_fits(w->cfg, d->rule, &t->m[m])) {
+		out->addr = t->m[m].out_addr;
+		out->port = t->m[m].out_port;
+		return true;
+	}
+	for (uint32_t i = 0; !port && i < d->rule->n_pool; i++) {
+		const struct public_address *pub = public_of_index(w->cfg, d->rule->pool[(d->pool_at + i) % d->rule->n_pool]);
+
+		port = natport_look(&w->dp->natports, pub->rec.index, (uint8_t)k->domain_proto, first, last, pub->reserved);
+		out->addr = pub->rec.secondary_be;
+	}
+	out->port = htons(port);
+	return port;
 }

@@ -92,6 +92,7 @@ struct worker {
 	struct burst burst, made, loop;
 	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // BURST of them
 	struct entry dry_entry[2];
+	uint32_t dry_ended;      // explain: the session that this packet would have ended; NONE
 	struct reassembly *reassembly;
 	uint8_t (*piece_buf)[PIECE_STRIDE]; // PIECES of them
 	uint32_t n_pieces;

@@ -1,0 +1,295 @@
+"""The path and its twin side by side: the same records, the same frames at the same time."""
+
+import time
+from collections import Counter
+
+from pcg.datapath import pack
+from pcg.datapath.lib import Datapath
+from tests.c import worlds as w
+from tests.c.worlds import Given, Picks
+from tests.oracle import ipv4 as ip4
+from tests.oracle import tunnel
+from tests.oracle.checksum import ones_sum, pseudo
+from tests.oracle.decision import Key, Policy, num
+from tests.oracle.gateway import Sent, Twin
+from tests.oracle.table import Session
+
+SMALL = {"sessions": 1024, "workload_addresses": 1024, "fresh": True}
+STEPS = ["out"] * 6 + ["beside"] + ["in"] * 3 + ["again"] * 6 + ["another"] * 2 + ["error"] * 2
+STEPS += ["time", "commit"]
+PASSES_S = [1, 40, 61, 241, 301]
+
+
+class UnknownPortError(Exception):
+    """The path drew a port and then kept nothing that would tell which."""
+
+
+def bare(frame: bytes, role: str) -> bytes:
+    """Without what the path is free to choose: the tunnel's source port, the identification of the
+    pieces of a packet that it cut; and without the checksums that follow from them."""
+    at = 14
+    if role == "downlink":
+        frame = frame[:34] + b"\0\0" + frame[36:40] + b"\0\0" + frame[42:]
+        at = 64 + 4 * (frame[42] & 0x3F)
+    if int.from_bytes(frame[at + 6 : at + 8]) & (ip4.MF | ip4.OFFSET):
+        assert ip4.right(frame[at : at + 20])
+        frame = frame[: at + 4] + bytes(2) + frame[at + 6 : at + 10] + bytes(2) + frame[at + 12 :]
+    return frame
+
+
+class Pair:
+    def __init__(self, around: bytes, policies: tuple[Given, Given]) -> None:
+        self.dp = Datapath(**SMALL)
+        self.dp.nic_add("up0", "uplink")
+        self.dp.nic_add("down0", "downlink")
+        self.neighbours = w.neighbours(around)
+        self.policies = [w.policy(one) for one in policies]
+        self.which, self.now_s = 0, 0
+        self.zero_ns = time.monotonic_ns()
+        self.met = Counter()
+        for table, rows in zip(("ports", "teps", "nexthops"), self.neighbours, strict=True):
+            if table == "teps":
+                self.dp.put(table, rows)
+        self.dp.put("nexthops", self.neighbours[2])
+        self.dp.put("ports", self.neighbours[0])
+        self.twin = Twin(self.policy(), (w.UP_MAC, w.DOWN_MAC))
+        self.dp.commit(self.policies[0], 1)
+        self.dp.sweep(self.now_ns)
+
+    def __enter__(self) -> "Pair":
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.dp.close()
+
+    def policy(self) -> Policy:
+        ports, teps, hops = self.neighbours
+        return Policy(self.policies[self.which], ports, teps, hops)
+
+    @property
+    def now_ns(self) -> int:
+        return self.zero_ns + self.now_s * 1_000_000_000
+
+    # ---- one step ----
+
+    def step(self, data: bytes) -> None:
+        p = Picks(data)
+        getattr(self, {"in": "in_"}.get(kind := p.of(STEPS), kind))(p)
+
+    def time(self, p: Picks) -> None:
+        self.now_s += p.of(PASSES_S)
+        self.dp.sweep(self.now_ns)
+        self.twin.sweep(self.now_s)
+
+    def commit(self, p: Picks) -> None:
+        self.which ^= 1
+        self.dp.commit(self.policies[self.which], 1)
+        self.dp.sweep(self.now_ns)
+        self.twin.commit(self.policy(), self.now_s)
+
+    def out(self, p: Picks) -> None:
+        vrf, n = p.of([0, 0, 0, 1]), p.of(range(4))
+        src = p.of([w.host(vrf, n)] * 15 + [w.NOBODY])
+        there = [w.elastic(i) for i in range(5)] + [w.host(vrf, i) for i in range(4)]
+        dst = p.of([*w.PEERS * 4, *there, w.NOBODY, (src & 0xFFFFFF00) + 1, w.at("10.0.2.2")])
+        own = [w.home(vrf, n), w.transit(vrf)] * 7
+        vni = p.of([*own, w.home(vrf, 2), w.home(1 - vrf, n)])
+        packet = self.packet(p, src, dst)
+        self.run("downlink", self.tunnelled(packet, vrf, vni, p))
+
+    def packet(self, p: Picks, src: int, dst: int) -> ip4.Ip:
+        proto, flags = p.of([17, 6, 17, 1, 6, 47]), p.of([ip4.SYN, ip4.SYN, ip4.SYN, *w.FLAGS])
+        return w.made(p, src, dst, proto, p.of([1, 2, 3]), p.of(w.DPORTS), flags)
+
+    def tunnelled(self, packet: ip4.Ip, vrf: int, vni: int, p: Picks) -> bytes:
+        port = self.twin.policy.ports.get((vrf, packet.src))
+        tep = num(port.tep_be) if port else w.TEPS[0]
+        tep = p.of([tep] * 30 + [w.TEPS[1], w.STRANGER])
+        gateway_mac = self.twin.policy.segments[vni].gateway_mac
+        return w.in_tunnel(packet, vni, tep, gateway_mac, p.of([0, 0, 0, 2, 1, 3]))
+
+    def in_(self, p: Picks) -> None:
+        doors = [w.secondary(i) for i in range(5)] + [w.host(0, 3), w.host(1, 3)]
+        src = p.of([*w.PEERS, w.PEERS[0], w.elastic(0), w.host(0, 3)])
+        self.run("uplink", w.plain(self.packet(p, src, p.of(doors))))
+
+    def session(self, p: Picks) -> Session | None:
+        live = self.twin.table.live
+        return p.of(live) if live else None
+
+    def again(self, p: Picks) -> None:
+        """A packet along a session, one way or the other."""
+        session = self.session(p)
+        if not session:
+            return
+        key = p.of(session.ways).key
+        flags = p.of([ip4.ACK, ip4.SYN | ip4.ACK, *w.FLAGS])
+        packet = w.made(p, key.src, key.dst, key.proto, key.sport, key.dport, flags)
+        self.send(key, packet, p)
+
+    def send(self, key: Key, packet: ip4.Ip, p: Picks) -> None:
+        if key.uplink and key.src in self.twin.policy.elastic:
+            return  # the other end of a hairpin: only the path itself sends so
+        if key.uplink:
+            self.run("uplink", w.plain(packet))
+            return
+        port = self.twin.policy.ports.get((key.vrf, key.src))
+        vni = p.of([w.transit(key.vrf), port.vni if port else w.transit(key.vrf)])
+        self.run("downlink", self.tunnelled(packet, key.vrf, vni, p))
+
+    def another(self, p: Picks) -> None:
+        """From another peer to a session's outside endpoint."""
+        session = self.session(p)
+        if session:
+            key = next(way.key for way in session.ways if way.key.uplink)
+            packet = w.made(p, p.of(w.PEERS), key.dst, key.proto, p.of([1, 2]), key.dport, ip4.SYN)
+            self.run("uplink", w.plain(packet))
+
+    def beside(self, p: Picks) -> None:
+        """From the peer of a session to another public address, which may lead to the same host."""
+        session = self.session(p)
+        if session:
+            key = next(way.key for way in session.ways if way.key.uplink)
+            dst, dport = w.secondary(p.of(range(5))), p.of([key.dport, 80, 7001])
+            packet = w.made(p, key.src, dst, key.proto, key.sport, dport, ip4.SYN)
+            self.send(key, packet, p)
+
+    def error(self, p: Picks) -> None:
+        """About a packet that one end of a session received; by that end, or a router before it."""
+        session = self.session(p)
+        if not session:
+            return
+        key = p.of(session.ways).key  # the direction in which the error travels
+        quoted = w.made(p, key.dst, key.src, key.proto, key.dport, key.sport, ip4.ACK)
+        kind, code = p.of([(3, 3), (3, 4), (11, 0), (3, 13), (12, 0)])
+        src = p.of([key.src, key.src, w.PEERS[2] if key.uplink else w.host(key.vrf, 1)])
+        data = quoted.whole()[: p.of([548, 28, 36, 20])]
+        error = ip4.icmp(src, key.dst, kind, code, b"\0\0\5\0", data, frag=ip4.DF)
+        self.send(key, error, p)
+
+    # ---- one frame through both ----
+
+    def run(self, role: str, frame: bytes) -> None:
+        before, made = self.dp.drops(), self.dp.totals()["made"]
+        told, shown = self.dp.explain(role, frame)
+        twin_made = self.twin.made
+        ended, lived = len(self.twin.table.ended), set(self.twin.table.live)
+        sent = self.dp.inject(role, [frame], self.now_ns)
+        drops = Counter(self.dp.drops())
+        drops.subtract(before)
+        drops = +drops
+        expected = self.twin.frame(role, frame, self.now_s, lambda key: self.drawn(key, drops))
+        assert drops == Counter(self.twin.why), (drops, self.twin.why, role, frame.hex())
+        self.hold_frames(sent, expected)
+        assert self.dp.totals()["made"] - made == self.twin.made - twin_made
+        self.hold_explain(told, shown, sent, bool(set(self.twin.table.live) - lived))
+        self.note(drops, sent, expected, len(self.twin.table.ended) > ended)
+
+    def note(self, drops: Counter, sent: list, expected: list[Sent], again: bool) -> None:
+        self.met.update(drops)
+        self.met["sent"] += len(sent)
+        self.met["decided again"] += again
+        made = [one.ip for one in expected if one.ip.proto == ip4.ICMP]
+        self.met["error translated"] += any(ip.payload[0] in (3, 11, 12) for ip in made)
+        self.met["hairpin"] += any(one.ip.src in self.twin.policy.elastic for one in expected)
+
+    def drawn(self, key: Key, drops: Counter) -> tuple[int, int]:
+        """As what the path made a session leave."""
+        for one in self.sessions():
+            fwd = (one.fwd_src_be, one.fwd_dst_be, one.fwd_sport, one.fwd_dport)
+            found = one.vrf, num(fwd[0]), num(fwd[1]), *fwd[2:], one.protocol
+            if found == (key.vrf, key.src, key.dst, key.sport, key.dport, key.proto):
+                return num(one.rev_dst_be), one.rev_dport
+        if drops["SESSION_CONFLICT"]:
+            raise UnknownPortError
+        raise AssertionError(f"the path made no session for {key}")
+
+    def sessions(self) -> list:
+        return pack.unpack("session", self.dp.sessions_raw(0)[0])
+
+    def hold_frames(self, sent: list, expected: list[Sent]) -> None:
+        wanted = []
+        for way, ip in expected:
+            if way[0] == "hop":
+                role, frame = "uplink", tunnel.on_uplink(self.twin.policy, way[1], ip, w.UP_MAC)
+            else:
+                frame = tunnel.to_port(self.twin.policy, way[1], ip, w.DOWN_MAC, 0)
+                role = "downlink"
+            wanted.append((role, bare(frame, role)))
+        got = [(one.role, bare(one.frame, one.role)) for one in sent]
+        assert sorted(got) == sorted(wanted), "\n".join(
+            [f"{what} {role} {one.hex()}" for what, rows in (("got", got), ("wanted", wanted))
+             for role, one in sorted(rows)]
+        )  # fmt: skip
+        for one in sent:
+            if one.role == "downlink":
+                self.hold_outer(one.frame)
+
+    def hold_outer(self, frame: bytes) -> None:
+        assert int.from_bytes(frame[34:36]) in tunnel.HASHED
+        if not self.twin.policy.local.udp_checksum:
+            assert frame[40:42] == b"\0\0"
+            return
+        assert frame[40:42] != b"\0\0"
+        start = pseudo(frame[26:30], frame[30:34], 17, len(frame) - 34)
+        assert ones_sum(frame[34:], start) == 0xFFFF
+
+    def hold_explain(self, told, shown, sent, made_session: bool) -> None:
+        """What was said before is what happened. Explain makes nothing, so it cannot say what
+        becomes of a packet that is turned round once its session is there: it may meet that."""
+        if self.twin.turned and made_session:
+            return
+        reason = self.twin.why[0] if self.twin.why else ""
+        assert told[-1]["reason"] == reason, told[-1]
+        assert bool(shown) == (not reason), told[-1]
+        if shown and len(sent) == 1:
+            assert len(shown) == len(sent[0].frame)
+
+    # ---- at the end ----
+
+    def settle(self) -> None:
+        self.dp.sweep(self.now_ns)
+        self.twin.sweep(self.now_s)
+        table = self.twin.table
+        assert Counter(map(self.of_path, self.sessions())) == Counter(map(self.of_twin, table.live))
+        totals = self.dp.totals()
+        assert totals["mappings"] == len(table.mappings)
+        assert totals["sessions_ended"] == len(table.ended)
+        self.hold_counters()
+
+    def of_path(self, one) -> tuple:
+        sides = one.fwd_src_be, one.fwd_dst_be, one.rev_src_be, one.rev_dst_be
+        ports = one.fwd_sport, one.fwd_dport, one.rev_sport, one.rev_dport
+        counts = one.fwd_packets, one.fwd_bytes, one.rev_packets, one.rev_bytes
+        what = one.protocol, one.kind, one.nat_id, one.fw_id, one.timeout_s, one.marked
+        return one.vrf, one.fwd_from_uplink, *map(num, sides), *ports, *counts, *what
+
+    def of_twin(self, one: Session) -> tuple:
+        fwd, rev = one.ways
+        a, b = fwd.key, rev.key
+        counts = fwd.packets, fwd.bytes, rev.packets, rev.bytes
+        kind = 255 if one.kind is None else one.kind
+        what = a.proto, kind, one.nat_id, one.fw_id, one.timeout_s(self.twin.policy), one.marked
+        ports = a.sport, a.dport, b.sport, b.dport
+        return a.vrf, a.uplink, a.src, a.dst, b.src, b.dst, *ports, *counts, *what
+
+    def hold_counters(self) -> None:
+        for table, key in ("nat", "nat_id"), ("firewall", "fw_id"):
+            sums = self.twin.table.by_rule(key)
+            hits = self.twin.hits if table == "firewall" else Counter()
+            expected = {
+                rule: (t.in_packets, t.in_bytes, t.out_packets, t.out_bytes, t.sessions)
+                for rule, t in sums.items()
+            }
+            rows = self.dp.counters(table)
+            got = {
+                row["id"]: tuple(row[name] for name in
+                    ("in_packets", "in_bytes", "out_packets", "out_bytes", "sessions"))
+                for row in rows if row["sessions"]
+            }  # fmt: skip
+            assert got == expected, table
+            seen = {row["id"]: row["hits"] for row in rows if row["hits"]}
+            assert seen == {rule: n for rule, n in hits.items() if rule and n}, table
+        for row in self.dp.counters("segments"):
+            assert row["in_packets"] == self.twin.segment_in[row["id"]]
+            assert row["out_packets"] == self.twin.segment_out[row["id"]]

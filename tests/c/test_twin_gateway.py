@@ -1,0 +1,68 @@
+"""The whole path against its slow twin (tests/oracle/gateway.py): random gateways, random packets.
+
+A case is one gateway and one sequence of packets, times and new policies. After each packet: what
+left, byte for byte; the reason if it ended; what the gateway made itself; and `explain`, asked
+before, said so. At the end: sessions, rules' and segments' counters. CASES of them (2,000).
+"""
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.c.conftest import assert_accounted
+from tests.c.pair import Pair, UnknownPortError
+from tests.c.worlds import Given
+
+CASES = int(os.environ.get("CASES", "2000"))
+
+
+def pieces(size: int, least: int, most: int) -> st.SearchStrategy[list[bytes]]:
+    whole = st.binary(min_size=size * least, max_size=size * most)
+    return whole.map(lambda data: [data[i : i + size] for i in range(0, len(data), size)])
+
+
+nat = pieces(13, 2, 8)
+policies = st.builds(Given, st.binary(min_size=28, max_size=28), nat, pieces(8, 0, 5))
+steps = pieces(20, 15, 45)
+met = Counter()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@given(st.binary(min_size=30, max_size=30), policies, policies, steps)
+@settings(
+    max_examples=CASES,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_the_path_does_what_its_twin_says(built, around, one, other, sequence):
+    with Pair(around, (one, other)) as pair:
+        try:
+            for data in sequence:
+                pair.step(data)
+        except UnknownPortError:
+            met["unknown port"] += 1
+            return
+        pair.settle()
+        met.update(pair.met)
+        assert_accounted(pair.dp)
+
+
+def test_the_cases_reached_what_they_are_for(built):
+    """Runs behind the other: nothing was compared that never happened."""
+    assert met, "run it together with the cases"
+    wanted = {"sent", "error translated", "hairpin", "decided again", "FIREWALL_DENIED", "TOO_BIG"}
+    if CASES >= 2000:
+        wanted |= {
+            "NAT_PORTS_EXHAUSTED", "NAT_FILTERED", "NO_NAT", "NO_DNAT", "NAT_PROTOCOL",
+            "TTL_EXPIRED", "NEIGHBOUR_UNRESOLVED", "TCP_NO_SESSION", "ICMP_NO_SESSION",
+            "SOURCE_SPOOFED", "BLACKHOLE",
+        }  # fmt: skip
+    missing = wanted - set(met)
+    assert not missing, (missing, met)
+    assert met["unknown port"] <= met["sent"] // 100

@@ -1,0 +1,300 @@
+"""What is to become of a first packet: DNAT, route, firewall, SNAT, next hop, in that order.
+
+The slow twin of decide.c, written from DESIGN 3 and 6 and from the RFCs that are named. It reads
+the records as lists and looks at each of them every time.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from pcg.reconcile import records as r
+from tests.oracle.ipv4 import ICMP, TCP, UDP
+from tests.oracle.routes import longest
+from tests.oracle.rules import ALLOW, REJECT, Flow, covers, first, ruling
+
+DNAT, SNAT, REFLEXIVE, NO_SNAT, NO_DNAT = range(5)
+EXTERNAL, INTERNAL, BYPASS = range(3)
+IN, OUT = 1, 2
+UPLINK, SEGMENT, BLACKHOLE = range(3)
+PORTS = (TCP, UDP)
+DRAWS = (TCP, UDP, ICMP)  # what has a port or an identifier that a mapping can change
+
+
+def num(address: bytes) -> int:
+    return int.from_bytes(address)
+
+
+def spread(address: int, n: int) -> int:
+    """Which of n equals serves this address. RFC 4787 REQ-2 asks for always the same one; which it
+    is, is the path's free choice, so this is its formula."""
+    return ((address * 0x9E3779B1 & 0xFFFFFFFF) >> 8) % n
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A tuple where it lives: the overlay or the uplink of one VRF."""
+
+    vrf: int
+    uplink: bool
+    src: int
+    dst: int
+    sport: int
+    dport: int
+    proto: int
+
+
+@dataclass(slots=True)
+class Decision:
+    reason: str | None = None
+    kind: int | None = None  # NAT action; None: not translated
+    nat: r.Nat | None = None
+    nat_id: int = 0
+    fw_id: int = 0
+    reject: bool = False
+    stateless: bool = False
+    open: bool = False  # to strangers, too: endpoint-independent filtering
+    to_gateway: bool = False
+    pool: tuple[r.Publics, ...] = ()  # SNAT with a port to draw: in the order they are asked
+    mapping: Any = None  # inwards to a mapping's outside endpoint
+    address: int = 0  # what is put in
+    port: int | None = None
+    way: tuple | None = None  # ("port", record), ("hop", address) or ("hairpin",)
+    back: tuple | None = None
+    src_port: r.Ports | None = None
+    dst_port: r.Ports | None = None
+
+
+class Policy:
+    """The records of one gateway, as the backends get them."""
+
+    def __init__(self, policy: dict[str, list], ports, teps, nexthops) -> None:
+        self.local: r.Local = policy["local"][0]
+        self.vrfs = {vrf.index: vrf for vrf in policy["vrfs"]}
+        self.segments = {seg.vni: seg for seg in policy["segments"]}
+        self.publics = {pub.index: pub for pub in policy["publics"]}
+        self.secondary = {num(pub.secondary_be): pub for pub in policy["publics"]}
+        self.elastic = {num(pub.address_be): pub for pub in policy["publics"]}
+        self.nat, self.firewall = policy["nat"], policy["firewall"]
+        self.members = policy.get("members", [])
+        self.timeouts = {rule.id: rule.timeouts for rule in self.nat}
+        self.routes = {vrf: [] for vrf in self.vrfs}
+        for row in policy["routes"]:
+            self.routes[row.vrf].append((IPv4Network((row.prefix_be, row.prefix_len)), row))
+        self.routed = [
+            (IPv4Network((seg.subnet_be, seg.prefix_len)), seg.vrf)
+            for seg in policy["segments"]
+            if seg.flags & 1 and not seg.kind
+        ]
+        self.ports = {(port.vrf, num(port.address_be)): port for port in ports}
+        self.teps = {num(tep.address_be): tep for tep in teps}
+        self.nexthops = {num(hop.address_be): hop for hop in nexthops}
+        self.doors = [door for rule in self.nat for door in self._doors(rule)]
+
+    def _doors(self, rule: r.Nat) -> list[tuple[r.Match, r.Nat, int]]:
+        """Inwards: what a rule matches, and the place in the pool that it stands for."""
+        if rule.action in (DNAT, NO_DNAT):
+            return [(rule.match, rule, 0)]
+        if rule.action != REFLEXIVE:
+            return []
+        peer = {"src_be": rule.match.dst_be, "src_len": rule.match.dst_len, "dst_len": 32}
+        pool = [self.publics[i].secondary_be for i in rule.pool[: rule.n_pool]]
+        return [(r.Match(dst_be=at, **peer), rule, i) for i, at in enumerate(pool)]
+
+    def range_of(self, rule: r.Nat) -> tuple[int, int]:
+        if rule.port_first:
+            return rule.port_first, rule.port_last
+        return self.local.port_first, self.local.port_last
+
+    def promised(self, pub: r.Publics, port: int) -> bool:
+        """A DNAT rule for some of its ports: none of those is ever drawn. For all ports: none is
+        promised, since replies are sessions."""
+        return any(
+            rule.action == DNAT
+            and rule.match.dst_len == 32
+            and rule.match.dst_be == pub.secondary_be
+            and (rule.match.dport_first, rule.match.dport_last) != r.ANY_PORTS
+            and rule.match.dport_first <= port <= rule.match.dport_last
+            for rule in self.nat
+        )
+
+    def route(self, vrf: int, dst: int) -> r.Routes | None:
+        return longest(self.routes[vrf], IPv4Address(dst))
+
+    def outwards(self, vrf: int, dst: int) -> tuple | None:
+        if dst in self.elastic:
+            return ("hairpin",)
+        route = self.route(vrf, dst)
+        if not route or route.kind != UPLINK or num(route.next_hop_be) not in self.nexthops:
+            return None
+        return "hop", num(route.next_hop_be)
+
+    def owner(self, dst: int) -> int | None:
+        """Whose VRF is an address on the uplink: a public address, or in a routed segment."""
+        if dst in self.secondary:
+            return self.secondary[dst].vrf
+        return longest(self.routed, IPv4Address(dst))
+
+    def source_fits(self, port: r.Ports, tep: int, vni: int) -> bool:
+        """DESIGN 6.5: a port of that TEP; on a segment's own VNI also of that segment."""
+        return num(port.tep_be) == tep and (self.segments[vni].kind == 1 or port.vni == vni)
+
+    # ---- the decision ----
+
+    def matches(self, rules, key: Key, src: int, dst: int, dport: int) -> int | None:
+        sport, dport = (key.sport, dport) if key.proto in PORTS else (0, 0)
+        return first(rules, src.to_bytes(4), dst.to_bytes(4), key.proto, sport, dport)
+
+    def filter(self, d: Decision, key: Key, way: int, src: int, dst: int, dport: int) -> None:
+        """One evaluation per session, on the address that the NAT rule's firewall_match says."""
+        if d.nat and d.nat.fw_match == BYPASS:
+            return
+        rules = [row for row in self.firewall if row.vrf == key.vrf]
+        vrf = self.vrfs[key.vrf]
+        default = vrf.default_in if way == IN else vrf.default_out
+        ports = (key.sport, dport) if key.proto in PORTS else (0, 0)
+        flow = Flow(src.to_bytes(4), dst.to_bytes(4), key.proto, *ports)
+        said = ruling(rules, self.members, default, way, flow, d.kind is not None)
+        d.fw_id = said.rule
+        if said.action == ALLOW:
+            d.stateless = not said.session
+        else:
+            d.reason, d.reject = "FIREWALL_DENIED", said.action == REJECT
+
+    def enter(self, d: Decision, vrf: int, dst: int) -> None:
+        route = self.route(vrf, dst)
+        if not route or route.kind != SEGMENT:
+            d.reason = "BLACKHOLE" if route and route.kind == BLACKHOLE else "NO_ROUTE"
+        elif route.vni in self.segments and num(self.segments[route.vni].gateway_be) == dst:
+            d.to_gateway = True
+        elif (vrf, dst) in self.ports:
+            d.dst_port = self.ports[vrf, dst]
+            d.way = "port", d.dst_port
+        else:
+            d.reason = "PORT_UNKNOWN"
+
+    def translate_source(self, d: Decision, key: Key) -> None:
+        rule, pool = d.nat, [self.publics[i] for i in d.nat.pool[: d.nat.n_pool]]
+        d.kind = rule.action
+        if rule.action == REFLEXIVE:  # 1:1, in order
+            at = min(key.src - num(rule.match.src_be), len(pool) - 1)
+        else:
+            at = spread(key.src, len(pool))
+        d.address, d.port = num(pool[at].secondary_be), key.sport
+        if rule.action == REFLEXIVE:
+            return
+        if key.proto in DRAWS:
+            d.pool = (*pool[at:], *pool[:at])
+        elif rule.match.src_len != 32 or len(pool) != 1:
+            d.reason = "NAT_PROTOCOL"
+
+    def leave(self, d: Decision, key: Key) -> None:
+        d.back = "port", d.src_port
+        rules = [row for row in self.nat if row.vrf == key.vrf and row.action in (1, 2, 3)]
+        found = self.matches([row.match for row in rules], key, key.src, key.dst, key.dport)
+        if found is not None:
+            d.nat, d.nat_id = rules[found], rules[found].id
+        if d.nat and d.nat.action != NO_SNAT:
+            self.translate_source(d, key)
+        elif not d.nat and not self.segments[d.src_port.vni].flags & 1:
+            d.reason = "NO_NAT"  # nothing leaves untranslated but by a rule, or a routed segment
+        if d.reason:
+            return
+        outside = d.kind is not None and d.nat.fw_match == EXTERNAL
+        self.filter(d, key, OUT, d.address if outside else key.src, key.dst, key.dport)
+        if not d.reason and not d.way:
+            d.reason = "NEIGHBOUR_UNRESOLVED"
+
+    def from_overlay(self, key: Key) -> Decision:
+        d = Decision(src_port=self.ports.get((key.vrf, key.src)))
+        if not d.src_port:
+            d.reason = "SOURCE_SPOOFED"
+            return d
+        route = self.route(key.vrf, key.dst)
+        if key.dst in self.elastic or (route and route.kind == UPLINK):
+            d.way = self.outwards(key.vrf, key.dst)
+            self.leave(d, key)
+        elif not route:
+            d.reason = "NO_ROUTE"
+        else:
+            d.stateless = True
+            self.enter(d, key.vrf, key.dst)
+        return d
+
+    def translate_target(self, d: Decision, key: Key) -> bool:
+        doors = [door for door in self.doors if door[1].vrf == key.vrf]
+        found = self.matches([door[0] for door in doors], key, key.src, key.dst, key.dport)
+        if found is None:
+            return False
+        match, rule, at = doors[found]
+        d.nat, d.nat_id, d.port = rule, rule.id, key.dport
+        if rule.action == REFLEXIVE:
+            d.address = num(rule.match.src_be) + at
+        elif rule.action == DNAT:
+            d.address = num(rule.target_be) + spread(key.src, rule.n_targets)
+            if rule.port_first and key.proto in PORTS:
+                shift = key.dport - match.dport_first if rule.port_last > rule.port_first else 0
+                d.port = rule.port_first + shift
+        d.kind = None if rule.action == NO_DNAT else rule.action
+        return True
+
+    def from_uplink(self, key: Key, mapping) -> Decision:
+        """`mapping`: whose outside endpoint the destination is, if it is one that may be used."""
+        d = Decision(address=key.dst)
+        if key.dst in self.secondary:
+            if self.translate_target(d, key):
+                d.reason = "NO_DNAT" if d.kind is None else None
+            elif mapping and (rule := self.still_allows(key.vrf, mapping)):
+                d.nat, d.open = rule, rule.filtering == 1
+                d.kind, d.mapping, d.nat_id = SNAT, mapping, mapping.key.rule
+                d.address, d.port = mapping.key.src, mapping.key.sport
+            else:
+                d.reason = "NO_DNAT"
+        if not d.reason:
+            self.enter(d, key.vrf, d.address)
+        if not d.reason and d.to_gateway:
+            d.reason = "GATEWAY_ADDRESSED"
+        if not d.reason:
+            self.come_back(d, key)
+        return d
+
+    def come_back(self, d: Decision, key: Key) -> None:
+        d.back = self.outwards(key.vrf, key.src)
+        route = self.route(key.vrf, key.src)
+        if not d.back and not (route and route.kind == UPLINK):
+            d.reason = "NO_ROUTE"
+            return
+        inside = d.nat and d.nat.fw_match == INTERNAL
+        self.filter(d, key, IN, key.src, *((d.address, d.port) if inside else (key.dst, key.dport)))
+        if d.mapping:
+            d.reject = False  # RFC 5382 REQ-4: its owner may be about to send a SYN itself
+        if d.reason:
+            return
+        if not d.back:
+            d.reason = "NEIGHBOUR_UNRESOLVED"
+        if d.mapping and not d.open and key.src not in d.mapping.contacted:  # RFC 4787 REQ-8
+            d.reason = "NAT_FILTERED"
+
+    # ---- mappings ----
+
+    def fits(self, rule: r.Nat, mapping) -> bool:
+        """Would the rule still give it its outside endpoint?"""
+        pub = self.publics.get(mapping.public)
+        low, high = self.range_of(rule)
+        return (
+            rule.id == mapping.key.rule
+            and rule.action == SNAT
+            and pub is not None
+            and num(pub.secondary_be) == mapping.address
+            and mapping.public in rule.pool[: rule.n_pool]
+            and low <= mapping.port <= high
+        )
+
+    def still_allows(self, vrf: int, mapping) -> r.Nat | None:
+        """The rule that does. Whose rule is gone, or whose VRF lost the address, is closed."""
+        src = mapping.key.src.to_bytes(4)
+        for rule in self.nat:
+            mine = vrf == rule.vrf == mapping.key.vrf and self.fits(rule, mapping)
+            if mine and covers(rule.match.src_be, rule.match.src_len, src):
+                return rule
+        return None

@@ -1,0 +1,138 @@
+"""Frames as they come: read with every rule that may end one before anything is looked up.
+
+The slow twin of outer.c, uplink.c and inner.c.
+"""
+
+from typing import NamedTuple
+
+from tests.oracle import geneve, tunnel
+from tests.oracle.decision import Key, num
+from tests.oracle.errors import quoted_key
+from tests.oracle.ipv4 import (
+    ECHO,
+    ECHO_REPLY,
+    ERRORS,
+    ICMP,
+    MF,
+    OFFSET,
+    TCP,
+    UDP,
+    Ip,
+    header,
+    right,
+)
+
+NEVER = {0, 127, *range(224, 256)}  # first bytes of what is never on the wire here
+
+
+class DroppedError(Exception):
+    """Why a packet ended."""
+
+
+class Arrived(NamedTuple):
+    """A packet on its way through, and what is known of it."""
+
+    ip: Ip
+    key: Key
+    vni: int = 0
+    tep: int = 0
+    looped: bool = False
+    error: bool = False
+
+
+class Entrance:
+    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in` and look_up()."""
+
+    def arrive(self, role: str, frame: bytes) -> None:
+        if role == "uplink":
+            self.from_uplink(frame)
+            return
+        tep, ecn, data = tunnel.outer(
+            frame, self.down_mac, num(self.policy.local.tep_be), DroppedError
+        )
+        head = geneve.read(data, self.policy.segments.keys() if tep in self.policy.teps else set())
+        if head.reason in (None, "VNI_UNKNOWN") and tep not in self.policy.teps:
+            raise DroppedError("TEP_UNKNOWN")
+        if head.reason:
+            raise DroppedError(head.reason)
+        self.segment_in[head.vni] += 1
+        self.from_segment(head.vni, tep, ecn, data[head.inner_at :])
+
+    def from_segment(self, vni: int, tep: int, ecn: int, inner: bytes) -> None:
+        seg = self.policy.segments[vni]
+        broadcast = inner[0] & 1
+        if inner[12:14] != b"\x08\0":
+            raise DroppedError("ETHERTYPE")
+        if inner[:6] != seg.gateway_mac and not broadcast:
+            raise DroppedError("MAC_NOT_OURS")
+        ip = self.whole(inner[14:])
+        ip = tunnel.congestion(ip, ecn, DroppedError)
+        if self.is_dhcp(ip, num(seg.gateway_be)):
+            raise DroppedError("DHCP_NOT_SERVED")
+        self.possible(ip)
+        if broadcast:  # RFC 1812 section 5.3.4
+            raise DroppedError("MAC_NOT_OURS")
+        self.forward(ip, seg.vrf, uplink=False, vni=vni, tep=tep)
+
+    def is_dhcp(self, ip: Ip, gateway: int) -> bool:
+        whole = ip.proto == UDP and len(ip.payload) >= 8 and not ip.frag & OFFSET
+        return whole and ip.dst in (0xFFFFFFFF, gateway) and ip.payload[2:4] == b"\0\x43"
+
+    def from_uplink(self, frame: bytes) -> None:
+        if frame[:6] != self.up_mac:
+            raise DroppedError("MAC_NOT_OURS")
+        if frame[12:14] != b"\x08\0":
+            raise DroppedError("ETHERTYPE")
+        self.owned(frame[14:], looped=False)
+
+    def owned(self, data: bytes, looped: bool) -> None:
+        if len(data) < 20:
+            raise DroppedError("IP_BAD")
+        vrf = self.policy.owner(int.from_bytes(data[16:20]))
+        if vrf is None:
+            raise DroppedError("NOT_OWNED")
+        ip = self.whole(data)
+        self.possible(ip)
+        self.forward(ip, vrf, uplink=True, looped=looped)
+
+    def whole(self, data: bytes) -> Ip:
+        if len(data) < 20:
+            raise DroppedError("IP_BAD")
+        if data[0] != 0x45:
+            raise DroppedError("IP_OPTIONS" if data[0] >> 4 == 4 and data[0] & 15 > 5 else "IP_BAD")
+        length = int.from_bytes(data[2:4])
+        if not 20 <= length <= len(data):
+            raise DroppedError("IP_BAD")
+        if not right(data[:20]):
+            raise DroppedError("IP_CHECKSUM")
+        return header(data[:length])
+
+    def possible(self, ip: Ip) -> None:
+        if ip.src >> 24 in NEVER or ip.dst >> 24 in NEVER or ip.src == ip.dst:
+            raise DroppedError("IP_MARTIAN")
+
+    def forward(self, ip: Ip, vrf: int, uplink: bool, **where) -> None:
+        if ip.frag & (MF | OFFSET):
+            raise DroppedError("IP_FRAGMENT")
+        self.lengths(ip)
+        error = ip.proto == ICMP and ip.payload[0] in ERRORS
+        if ip.proto == ICMP and not error and ip.payload[0] not in (ECHO, ECHO_REPLY):
+            raise DroppedError("ICMP_UNSUPPORTED")
+        if error:
+            key = quoted_key(ip, vrf, uplink)
+            if not key:
+                raise DroppedError("L4_SHORT")
+            if key.dst != ip.dst:  # RFC 1812 section 4.3.2: to whoever sent what it quotes
+                raise DroppedError("ICMP_NO_SESSION")
+        else:
+            key = Key(vrf, uplink, ip.src, ip.dst, *ip.ports, ip.proto)
+        self.look_up(Arrived(ip, key, error=error, **where))
+
+    def lengths(self, ip: Ip) -> None:
+        n, l4 = len(ip.payload), ip.payload
+        if ip.proto == TCP and (n < 20 or not 20 <= (l4[12] >> 4) * 4 <= n):
+            raise DroppedError("L4_SHORT")
+        if ip.proto == UDP and (n < 8 or not 8 <= int.from_bytes(l4[4:6]) <= n):
+            raise DroppedError("L4_SHORT")
+        if ip.proto == ICMP and n < 8:
+            raise DroppedError("L4_SHORT")

@@ -1,0 +1,71 @@
+"""The headers around a packet: read with their rules, and written (RFC 8926, RFC 6040)."""
+
+import struct
+from dataclasses import replace
+
+from tests.oracle.checksum import checksum, pseudo
+from tests.oracle.decision import Policy, num
+from tests.oracle.ipv4 import MF, OFFSET, UDP, Ip, right
+
+ECT1, ECT0, CE = 1, 2, 3
+PORT = 6081
+HASHED = range(0xC000, 0x10000)  # RFC 8926 section 3.3: from a hash of the inner flow
+
+
+def outer(frame: bytes, mac: bytes, tep: int, dropped) -> tuple[int, int, bytes]:
+    """The sending TEP, what the underlay says of congestion, and what begins with Geneve."""
+    if frame[:6] != mac:
+        raise dropped("MAC_NOT_OURS")
+    if frame[12:14] != b"\x08\0":
+        raise dropped("ETHERTYPE")
+    data = frame[14:]
+    length = int.from_bytes(data[2:4])
+    if data[0] != 0x45 or not 28 <= length <= len(data):
+        raise dropped("OUTER_IP_BAD")
+    if not right(data[:20]):
+        raise dropped("OUTER_IP_CHECKSUM")
+    data = data[:length]
+    if num(data[16:20]) != tep or data[9] != UDP:
+        raise dropped("OUTER_NOT_TUNNEL")
+    if int.from_bytes(data[6:8]) & (MF | OFFSET):
+        raise dropped("OUTER_FRAGMENT")
+    udp = data[20:]
+    if int.from_bytes(udp[4:6]) != len(udp):
+        raise dropped("OUTER_UDP_LENGTH")
+    if int.from_bytes(udp[2:4]) != PORT:
+        raise dropped("OUTER_NOT_TUNNEL")
+    return num(data[12:16]), data[1] & 3, udp[8:]
+
+
+def congestion(ip: Ip, outer_ecn: int, dropped) -> Ip:
+    """RFC 6040 section 4.2, figure 4."""
+    inner = ip.tos & 3
+    if outer_ecn == CE:
+        if not inner:
+            raise dropped("ECN_CONGESTED")
+        return replace(ip, tos=ip.tos | CE, sum=None)
+    if outer_ecn == ECT1 and inner == ECT0:
+        return replace(ip, tos=ip.tos & ~3 | ECT1, sum=None)
+    return ip
+
+
+def on_uplink(policy: Policy, hop: int, ip: Ip, our_mac: bytes) -> bytes:
+    return policy.nexthops[hop].mac + our_mac + b"\x08\0" + ip.whole()
+
+
+def to_port(policy: Policy, port, ip: Ip, our_mac: bytes, sport: int) -> bytes:
+    """sport: the path's, since its hash is keyed; the caller holds it to its range."""
+    local, seg = policy.local, policy.segments[port.vni]
+    tep = policy.teps[num(port.tep_be)]
+    option = struct.pack("!HBBI", 0x0104, 0x80, 1, local.label) if tep.option else b""
+    inner = port.mac + seg.gateway_mac + b"\x08\0" + ip.whole()
+    head = struct.pack("!BBHI", len(option) // 4, 0x40 if option else 0, 0x6558, port.vni << 8)
+    data = head + option + inner
+    udp = struct.pack("!HHHH", sport, PORT, 8 + len(data), 0) + data
+    total = 0
+    if local.udp_checksum:
+        start = pseudo(local.tep_be, port.tep_be, UDP, len(udp))
+        total = checksum(udp, start) or 0xFFFF
+    udp = udp[:6] + struct.pack("!H", total) + udp[8:]
+    to = Ip(num(local.tep_be), num(port.tep_be), UDP, udp, tos=ip.tos, frag=0x4000)
+    return tep.mac + our_mac + b"\x08\0" + to.whole()
