@@ -123,10 +123,9 @@ void ledger_drops(struct worker *w, const struct pkt *p, uint32_t n)
 		note(w, p, key_of(p), p->reason, p->data, p->len, n);
 }
 
-void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n)
+void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frame)
 {
-	for (uint32_t i = 0; i < n; i++)
-		note(w, NULL, (uint64_t)role << 7 | (R_TX_FAILED + 1u), R_TX_FAILED, frames[i].data, frames[i].len, 1);
+	note(w, NULL, (uint64_t)role << 7 | (R_TX_FAILED + 1u), R_TX_FAILED, frame->data, frame->len, 1);
 }
 
 // ---- reading, by any thread ----

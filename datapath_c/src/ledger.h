@@ -34,7 +34,7 @@ struct ledger *ledger_new(void); // NULL: no memory
 void ledger_free(struct ledger *l);
 void ledger_drop(struct worker *w, const struct pkt *p);
 void ledger_drops(struct worker *w, const struct pkt *p, uint32_t n); // n like this one
-void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n);
+void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frame);
 
 INLINE void ledger_decided(struct ledger *l, uint32_t fw_id)
 {

@@ -3,7 +3,7 @@
 //
 // Frames that rx_burst hands out belong to the driver and stay valid until the next rx_burst of
 // that queue; there are HEADROOM writable bytes in front of each. tx_burst has sent or copied
-// what it was given when it returns.
+// what it was given when it returns; what it could not, wherever it stood, has FRAME_REFUSED.
 #pragma once
 
 #include "pkt.h"
@@ -14,12 +14,14 @@ struct frame {
 	uint32_t flags; // PF_CSUM_OK, PF_CSUM_PARTIAL, PF_TRUNCATED
 };
 
+enum { FRAME_REFUSED = 1 }; // flags of a frame given to tx_burst, which come as 0
+
 struct nic;
 
 struct nic_ops {
 	int (*open)(struct nic *nic, uint32_t queues, char *error, uint32_t error_len);
 	uint32_t (*rx_burst)(struct nic *nic, uint32_t queue, struct frame *out, uint32_t n);
-	uint32_t (*tx_burst)(struct nic *nic, uint32_t queue, const struct frame *frames, uint32_t n);
+	void (*tx_burst)(struct nic *nic, uint32_t queue, struct frame *frames, uint32_t n);
 	void (*close)(struct nic *nic);
 };
 

@@ -78,12 +78,11 @@ static uint32_t af_rx(struct nic *nic, uint32_t queue, struct frame *out, uint32
 	return got;
 }
 
-// A frame that the kernel refuses is skipped and counted by the caller; those behind it still go.
+// A frame that the kernel refuses is skipped; those behind it still go.
 // A full send buffer refuses too: a worker that slept here would hold up quiesce().
-static uint32_t af_tx(struct nic *nic, uint32_t queue, const struct frame *frames, uint32_t n)
+static void af_tx(struct nic *nic, uint32_t queue, struct frame *frames, uint32_t n)
 {
 	struct queue *q = &((struct state *)nic->state)->q[queue];
-	uint32_t sent = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		q->iov[i] = (struct iovec){.iov_base = frames[i].data, .iov_len = frames[i].len};
@@ -92,10 +91,10 @@ static uint32_t af_tx(struct nic *nic, uint32_t queue, const struct frame *frame
 
 		if (rc < 0 && errno == EINTR)
 			continue;
+		if (rc <= 0)
+			frames[at].flags = FRAME_REFUSED;
 		at += rc > 0 ? (uint32_t)rc : 1;
-		sent += rc > 0 ? (uint32_t)rc : 0;
 	}
-	return sent;
 }
 
 static void queue_close(struct queue *q)

@@ -49,11 +49,11 @@ static uint32_t af_xdp_rx(struct nic *nic, uint32_t queue, struct frame *out, ui
 	return got;
 }
 
-static uint32_t af_xdp_tx(struct nic *nic, uint32_t queue, const struct frame *frames, uint32_t n)
+static void af_xdp_tx(struct nic *nic, uint32_t queue, struct frame *frames, uint32_t n)
 {
 	struct state *st = nic->state;
 
-	return xsock_tx(st->socket[queue % st->n_tx], frames, n);
+	xsock_tx(st->socket[queue % st->n_tx], frames, n);
 }
 
 static int af_xdp_steer(struct nic *nic, const struct owned *o, char *error, uint32_t error_len)

@@ -102,29 +102,41 @@ static void capture_tx(struct worker *w, uint32_t role, const struct txq *q)
 	}
 }
 
+static void count_tx(struct worker *w, uint32_t role, const struct txq *q)
+{
+	uint32_t sent = 0;
+	uint64_t bytes = 0;
+
+	if (w->dry)
+		return;
+	for (uint32_t i = 0; i < q->n; i++) {
+		if (UNLIKELY(q->frame[i].flags & FRAME_REFUSED)) {
+			ledger_unsent(w, role, &q->frame[i]);
+			continue;
+		}
+		bytes += q->frame[i].len;
+		sent++;
+	}
+	BUMP(&w->c.tx, sent);
+	BUMP(&w->c.drops[R_TX_FAILED], q->n - sent);
+	BUMP(&w->c.nic[role].tx_packets, sent);
+	BUMP(&w->c.nic[role].tx_bytes, bytes);
+}
+
 void tx_flush(struct worker *w)
 {
 	for (uint32_t role = 0; role < 2; role++) {
 		struct txq *q = &w->tx[role];
 		struct nic *nic = &w->dp->nics[role];
-		uint32_t sent = q->n;
-		uint64_t bytes = 0, begun = perf_begin(&w->perf);
+		uint64_t begun = perf_begin(&w->perf);
 
 		if (!q->n)
 			continue;
 		if (w->capture)
 			capture_tx(w, role, q);
 		else
-			sent = nic->ops->tx_burst(nic, w->id, q->frame, q->n);
-		for (uint32_t i = 0; i < q->n; i++)
-			bytes += q->frame[i].len;
-		if (!w->dry) {
-			ledger_unsent(w, role, q->frame + sent, q->n - sent);
-			BUMP(&w->c.tx, sent);
-			BUMP(&w->c.drops[R_TX_FAILED], q->n - sent);
-			BUMP(&w->c.nic[role].tx_packets, sent);
-			BUMP(&w->c.nic[role].tx_bytes, bytes);
-		}
+			nic->ops->tx_burst(nic, w->id, q->frame, q->n);
+		count_tx(w, role, q);
 		perf_end(&w->perf, PERF_TX, q->n, begun);
 		q->n = 0;
 	}

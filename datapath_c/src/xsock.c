@@ -132,37 +132,45 @@ static bool enqueue(struct xsock *x, const struct frame *f)
 	return true;
 }
 
-// While the interface is down one burst waits in the ring, the others are refused.
-static uint32_t send_burst(struct xsock *x, const struct frame *frames, uint32_t n)
+static void refuse_all(struct frame *frames, uint32_t n)
 {
-	uint32_t longest = x->pieces ? PCGDP_FRAME_MAX : x->chunk, sent = 0;
+	for (uint32_t i = 0; i < n; i++)
+		frames[i].flags = FRAME_REFUSED;
+}
+
+// While the interface is down one burst waits in the ring, the others are refused.
+static void send_burst(struct xsock *x, struct frame *frames, uint32_t n)
+{
+	uint32_t longest = x->pieces ? PCGDP_FRAME_MAX : x->chunk;
 
 	reap(x);
 	if (UNLIKELY(x->down)) {
 		x->down = false;
 		kick(x);
-		if (x->down)
-			return 0;
+		if (x->down) {
+			refuse_all(frames, n);
+			return;
+		}
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (UNLIKELY(!frames[i].len || frames[i].len > longest))
+		bool fits = frames[i].len && frames[i].len <= longest;
+
+		if (LIKELY(fits && enqueue(x, &frames[i])))
 			continue;
-		if (UNLIKELY(!enqueue(x, &frames[i]))) {
+		if (fits)
 			kick(x);
-			if (!enqueue(x, &frames[i]))
-				continue;
-		}
-		sent++;
+		if (!fits || !enqueue(x, &frames[i]))
+			frames[i].flags = FRAME_REFUSED;
 	}
-	return kick(x) == -ENXIO ? 0 : sent; // ENXIO: the interface was deleted
+	if (kick(x) == -ENXIO) // the interface was deleted
+		refuse_all(frames, n);
 }
 
-uint32_t xsock_tx(struct xsock *x, const struct frame *frames, uint32_t n)
+void xsock_tx(struct xsock *x, struct frame *frames, uint32_t n)
 {
 	spin_lock(&x->lock);
-	uint32_t sent = send_burst(x, frames, n);
+	send_burst(x, frames, n);
 	spin_unlock(&x->lock);
-	return sent;
 }
 
 void xsock_push(struct xsock *x)

@@ -45,5 +45,5 @@ uint32_t xsock_rx(struct xsock *x, struct frame *out, uint32_t n);
 void xsock_give_back(struct xsock *x);
 
 // Any thread.
-uint32_t xsock_tx(struct xsock *x, const struct frame *frames, uint32_t n); // returns the number sent
+void xsock_tx(struct xsock *x, struct frame *frames, uint32_t n); // as tx_burst of nic.h
 void xsock_push(struct xsock *x); // once more for what the kernel could not take at once

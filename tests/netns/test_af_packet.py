@@ -99,7 +99,13 @@ def test_frame_that_the_kernel_refuses(bench):
     bench.down.send(bench.from_vm(A, udp(data=bytes(1000))))
     bench.dropped("TX_FAILED")
     bench.down.send(bench.from_vm(A, udp(data=b"small")))
-    assert b"small" in first(bench.up)
+    sent = first(bench.up)
+    assert b"small" in sent
+    wait_until(lambda: bench.dp.totals()["tx"] == 1, "it is counted")
+    uplink = next(nic for nic in bench.dp.nics() if nic["role"] == "uplink")
+    assert (uplink["tx_packets"], uplink["tx_bytes"]) == (1, len(sent))
+    (ended,) = bench.dp.ledger()
+    assert ended["length"] == 14 + 20 + 8 + 1000
 
 
 @only_af_packet
