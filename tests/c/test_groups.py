@@ -157,3 +157,20 @@ def test_what_no_group_can_have_is_refused(world, member):
     with pytest.raises(BackendError, match=r"members\[0\]"):
         world.commit()
     world.policy.members = []
+
+
+def test_prefixes_that_begin_at_the_same_address(world):
+    """Each ends where it ends: what is outside the narrow one is in the wide ones only."""
+    lengths = {1: 32, 2: 30, 3: 24, 4: 22, 5: 0}
+    base = NEAR >> 10 << 10
+    world.policy.members = sorted(
+        r.Members(0, g, (base if n else 0).to_bytes(4), n) for g, n in lengths.items()
+    )
+    allow = [r.Firewall(g, 0, ALLOW, OUT, 0, r.Match(), "", 0, g) for g in lengths]
+    for turned in (False, True):
+        world.policy.firewall = allow[::-1] if turned else allow
+        world.commit()
+        for offset, want in ((0, 1), (1, 2), (3, 2), (4, 3), (255, 3), (256, 4), (1024, 5)):
+            peer = str(IPv4Address(base + offset))
+            events, _ = world.dp.explain("downlink", over(PLAIN, udp(PLAIN.address, peer)))
+            assert events[-1]["fw_id"] == (5 if turned else want), offset
