@@ -1,0 +1,164 @@
+"""libFuzzer on `inject`: builds the harness (harness.c), writes its world and seeds, runs it, and
+says how many executions there were and how much of datapath_c they covered.
+
+    python -m tests.fuzz.libfuzzer --seconds 3600
+
+The corpus is kept in build/fuzz/corpus, so that a later run goes on where this one ended; a crash
+leaves its input in build/fuzz/, and this ends with libFuzzer's exit code.
+"""
+
+import argparse
+import os
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+from scapy.utils import rdpcap
+
+from pcg.datapath import build, pack
+from pcg.datapath.errors import table_number
+from tests.c.places import UP_MAC, VMS
+from tests.c.world import NEXTHOPS, TEPS, Policy
+from tests.fuzz import frames
+
+HARNESS = Path(__file__).parent / "harness.c"
+GOLDEN = build.ROOT / "tests" / "golden"
+WHERE = build.BUILD / "fuzz"
+WORLD, SEEDS, CORPUS = WHERE / "world", WHERE / "seeds", WHERE / "corpus"
+OPTIMISED = (*build.COMMON, "-O1", "-fno-omit-frame-pointer", "-Wno-unknown-warning-option")
+FUZZ = build.Flavour(
+    "fuzz", None, (*OPTIMISED, "-fsanitize=fuzzer-no-link,address,undefined",
+                   "-fno-sanitize-recover=undefined"),
+)  # fmt: skip
+COVER = build.Flavour("cover", None, (*OPTIMISED, "-fprofile-instr-generate", "-fcoverage-mapping"))
+UPLINK, MEND, EXPLAIN = 1, 2, 4
+# What a packet passes.
+PATH = (
+    "outer.c", "geneve.c", "uplink.c", "inner.c", "plain.c", "lookup.c", "first.c", "decide.c",
+    "outside.c", "install.c", "rewrite.c", "egress.c", "answer.c", "icmp.c", "icmp_inside.c",
+)  # fmt: skip
+
+
+def world() -> bytes:
+    """The tables of tests/c/world.py, as harness.c reads them."""
+    single = {"teps": TEPS, "nexthops": NEXTHOPS, "ports": [vm.record for vm in VMS]}
+    whole = b""
+    for table, rows in {**single, **Policy().tables()}.items():
+        head = struct.pack("=III", table_number(table), len(rows), pack.size(table))
+        whole += head + pack.pack(table, rows)
+    return whole
+
+
+def step(role: str, frame: bytes, op: int = 0) -> bytes:
+    op |= UPLINK if role == "uplink" else 0
+    return struct.pack("!BH", op, len(frame)) + frame
+
+
+def golden_frames() -> list[list[tuple[str, bytes]]]:
+    """Each golden scenario: its frames with the role they came by, in order."""
+    ours = frames.mac(UP_MAC)
+    scenarios = []
+    for file in sorted(GOLDEN.glob("*.in.pcap")):
+        packets = [bytes(packet) for packet in rdpcap(str(file))]
+        roles = ["uplink" if packet[:6] == ours else "downlink" for packet in packets]
+        scenarios.append(list(zip(roles, packets, strict=True)))
+    return scenarios
+
+
+def seeds() -> list[bytes]:
+    """Every frame of every kind by itself, each golden scenario as a whole, and some mixed."""
+    valid = [("downlink", f) for f in [*frames.of_the_overlay(), *frames.captured()]]
+    valid += [("uplink", f) for f in frames.of_the_uplink()]
+    short = [one for one in valid if len(one[1]) < 2000]
+    made = [step(role, frame, op) for role, frame in valid for op in (0, MEND | EXPLAIN)]
+    made += [b"".join(step(*one) for one in scenario) for scenario in golden_frames()]
+    made += [b"".join(step(*one) for one in short[i : i + 8]) for i in range(0, len(short), 4)]
+    return made
+
+
+def linked(flavour: build.Flavour, flags: list[str], name: str) -> Path:
+    """The harness with the whole path, compiled by clang."""
+    os.environ["CC"] = os.environ.get("CLANG", "clang-14")
+    with build.one_build_at_a_time():
+        objects = build.compile_all(flavour)
+        includes = [f"-I{build.SOURCES}/include", "-fvisibility=default"]
+        objects.append(build.compile_object(HARNESS, flavour, [*flavour.cflags, *includes]))
+        target = build.BUILD / flavour.name / name
+        options = [*flags, "-pthread", *map(str, objects), *build.LIBRARIES, "-o", str(target)]
+        build.run([*build.cc(), *options])
+    return target
+
+
+def prepare() -> None:
+    for folder in (SEEDS, CORPUS):
+        folder.mkdir(parents=True, exist_ok=True)
+    WORLD.write_bytes(world())
+    for old in SEEDS.iterdir():
+        old.unlink()
+    for i, seed in enumerate(seeds()):
+        (SEEDS / f"{i:04}").write_bytes(seed)
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "PCG_FUZZ_WORLD": str(WORLD),
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        # the leak check does not look into memory that was mapped, where our pointers lie
+        "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0",
+        "LLVM_PROFILE_FILE": str(WHERE / "cover.profraw"),
+    }
+
+
+def fuzz(seconds: int, options: list[str]) -> int:
+    """Runs libFuzzer and prints its summary; its exit code."""
+    program = linked(FUZZ, ["-fsanitize=fuzzer,address,undefined"], "harness")
+    limits = [f"-max_total_time={seconds}", "-max_len=16384", "-timeout=10", "-rss_limit_mb=4096"]
+    limits += ["-print_final_stats=1", f"-artifact_prefix={WHERE}/", *options]
+    command = [str(program), str(CORPUS), str(SEEDS), *limits]
+    done = subprocess.run(
+        command, env=environment(), stderr=subprocess.PIPE, text=True, errors="replace", check=False
+    )
+    (WHERE / "log").write_text(done.stderr)
+    if done.returncode:
+        sys.stderr.write(done.stderr[-6000:])
+        return done.returncode
+    found = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
+    print(f"executions: {int(found['number_of_executed_units']):,} in {seconds} s, none failed")
+    return 0
+
+
+def coverage() -> None:
+    """What the corpus reaches, by clang's source-based coverage."""
+    program = linked(COVER, ["-fsanitize=fuzzer", "-fprofile-instr-generate"], "harness")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    inputs = [str(CORPUS), str(SEEDS)]
+    subprocess.run([str(program), "-runs=0", *inputs], env=environment(), check=True, **quiet)
+    raw, data = WHERE / "cover.profraw", WHERE / "cover.profdata"
+    build.run(["llvm-profdata-14", "merge", "-sparse", str(raw), "-o", str(data)])
+    command = ["llvm-cov-14", "report", str(program), f"-instr-profile={data}"]
+    command += ["-ignore-filename-regex=tests/|build/"]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (WHERE / "coverage").write_text(report)
+    lines = {row[0]: row[9] for row in map(str.split, report.splitlines()) if len(row) > 9}
+    print("lines of datapath_c covered, drivers, threads and bench with it:", lines["TOTAL"])
+    print(", ".join(f"{name} {lines[name]}" for name in PATH))
+    print(f"all files: {WHERE / 'coverage'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="libFuzzer on the packet path.")
+    parser.add_argument("--seconds", type=int, default=3600)
+    parser.add_argument("rest", nargs="*", help="options of libFuzzer, behind --")
+    args = parser.parse_args()
+    prepare()
+    failed = fuzz(args.seconds, args.rest)
+    if not failed:
+        coverage()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
