@@ -53,7 +53,7 @@ static bool shut_out(const struct worker *w, const union key *k, const struct de
 	uint32_t s = w->dry_ended;
 	const union key *ended = &t->e[2 * s].key;
 
-	if (!w->dry || s == NONE || d->mapping == NONE || d->mapping != t->cold[s].mapping)
+	if (!w->dry || s == NONE || d->open || d->mapping == NONE || d->mapping != t->cold[s].mapping)
 		return false;
 	return k->src == (session_from_uplink(t, s) ? ended->src : ended->dst);
 }
