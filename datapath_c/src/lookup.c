@@ -56,12 +56,17 @@ static bool same_rules(const struct cold *c, const struct decision *d)
 }
 
 // For explain: the session as it would be made anew.
-static struct entry *other_way(struct worker *w, const struct pkt *p, const struct decision *d)
+static struct entry *other_way(struct worker *w, struct pkt *p, const struct decision *d)
 {
+	uint32_t way = p->number & 1;
+
 	memcpy(w->dry_entry, &w->dp->arena.sessions.e[p->number & ~1u], sizeof(w->dry_entry));
 	w->dry_entry[0].slot = d->slot;
 	w->dry_entry[1].slot = d->back_slot;
-	return &w->dry_entry[p->number & 1];
+	p->number = NONE; // in another rule's name, perhaps: the old session does not speak for it
+	p->nat_id = d->nat_id;
+	p->fw_id = d->fw_id;
+	return &w->dry_entry[way];
 }
 
 static struct entry *make_again(struct worker *w, struct pkt *p, uint32_t s, const struct decision *d)
