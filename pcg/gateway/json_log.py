@@ -15,6 +15,7 @@ import msgspec
 
 from pcg.model.errors import BackendError
 
+WAITING_MAX = 10_000  # lines that wait for a disk which takes nothing
 MODE = 0o640  # who talks to whom is not for everybody
 
 
@@ -22,6 +23,23 @@ class JsonLog:
     def __init__(self, path: str, limit: int) -> None:
         """`limit`: bytes."""
         self.path, self.limit = Path(path), limit
+        self.dropped = 0  # lines
+        self._waiting: list[dict[str, Any]] = []
+
+    def put(self, lines: Iterable[dict[str, Any]]) -> None:
+        """For the next flush()."""
+        self._waiting += lines
+
+    def flush(self) -> None:
+        """Write what was put. Raises BackendError; it is tried again by the next flush, but for
+        what came last when too much waits."""
+        try:
+            if self._waiting:
+                self.write(self._waiting)
+                self._waiting.clear()
+        finally:
+            self.dropped += max(0, len(self._waiting) - WAITING_MAX)
+            del self._waiting[WAITING_MAX:]
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append them, all at once. Raises BackendError: not all of them stand there."""

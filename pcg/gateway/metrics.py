@@ -25,12 +25,15 @@ class Metrics(Collector):
         client: metrics_datapath.Client,
         facts: Callable[[], Facts],
         watched: Callable[[], dict[str, Any]],
+        session_logs: Callable[[], dict[str, int]] = dict,
     ) -> None:
         """client   of the datapath, for this thread alone
         facts    what the control loop last told
         watched  Watcher.view
+        session_logs  SessionLog.counts; nothing when there is no such log
         """
         self._client, self._facts, self._watched = client, facts, watched
+        self._session_logs = session_logs
 
     def describe(self) -> list[Metric]:
         """Nothing to find out when it is registered: the datapath may not be there yet."""
@@ -42,6 +45,9 @@ class Metrics(Collector):
         yield InfoMetricFamily("pcg_build", "Which release runs on which gateway.", value=build)
         yield from control(facts)
         yield from kernel(facts, self._watched())
+        text = "Session events that are in no log, or not in this one, by what kept them out."
+        kept_out = [((why,), n) for why, n in self._session_logs().items()]
+        yield counter("pcg_session_log_missed_events", text, ("why",), kept_out)
         yield from self._datapath(facts)
 
     def _datapath(self, facts: Facts) -> Iterator[Metric]:

@@ -1,13 +1,15 @@
 """What is shown of this gateway to the outside, in threads beside the control loop."""
 
 from pcg.datapath.client import Client
+from pcg.gateway import nat_log
 from pcg.gateway.exposition import Exposition
 from pcg.gateway.facts import Facts, interfaces, management_address
 from pcg.gateway.first_seen import FirstSeen
 from pcg.gateway.json_log import JsonLog
 from pcg.gateway.metrics import Metrics
+from pcg.gateway.names import Names
 from pcg.gateway.rule_log import RuleLog
-from pcg.gateway.session_log import Part, SessionLog
+from pcg.gateway.session_log import Log, Part, SessionLog
 from pcg.gateway.usage_watch import UsageWatch
 from pcg.gateway.watcher import Watcher
 from pcg.model.settings import GatewaySettings
@@ -22,27 +24,31 @@ class Observer:
         self._facts = Facts()
         self._client = Client(settings.datapath, timeout_s=PATIENCE_S, connect_s=CONNECT_S)
         self.watcher = Watcher(lambda: interfaces(self._facts).values())
-        metrics = Metrics(self._client, lambda: self._facts, self.watcher.view)
+        metrics = Metrics(self._client, lambda: self._facts, self.watcher.view, self._counts)
         self._exposition = Exposition(metrics, settings.metrics)
         self._usage = UsageWatch(self._client, lambda: self._facts)
+        logs = self._logs(settings)
+        self._sessions = SessionLog(self._client, *logs) if logs else None
         self.watcher.start()
         self._usage.start()
-        self._sessions = self._session_log(settings)
+        if self._sessions:
+            self._sessions.start()
 
-    def _session_log(self, settings: GatewaySettings) -> SessionLog | None:
-        parts = []
+    def _logs(self, settings: GatewaySettings) -> list[Log]:
+        names, logs = Names(lambda: self._facts), []
         if wanted := settings.first_seen:
             limits = wanted.destinations, wanted.per_workload
-            first_seen = FirstSeen(settings.id, *limits, lambda: self._facts)
-            parts.append(Part(first_seen, JsonLog(wanted.log, wanted.log_mib << 20)))
+            first_seen = FirstSeen(settings.id, *limits, names)
+            logs.append(Part(first_seen, JsonLog(wanted.log, wanted.log_mib << 20)))
         if wanted := settings.rule_log:
-            rules = RuleLog(settings.id, wanted.per_second, lambda: self._facts)
-            parts.append(Part(rules, JsonLog(wanted.log, wanted.log_mib << 20)))
-        if not parts:
-            return None
-        made = SessionLog(self._client, *parts)
-        made.start()
-        return made
+            rules = RuleLog(settings.id, wanted.per_second, names)
+            logs.append(Part(rules, JsonLog(wanted.log, wanted.log_mib << 20)))
+        if settings.nat_log:
+            logs.append(nat_log.made(settings.nat_log, settings.id, names))
+        return logs
+
+    def _counts(self) -> dict[str, int]:
+        return self._sessions.counts() if self._sessions else {}
 
     def tell(self, facts: Facts, now: float) -> None:
         """Of the control loop, after each of its steps; never blocks. `now`: monotonic seconds."""

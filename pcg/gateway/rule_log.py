@@ -3,13 +3,12 @@ make none. A rule has so many lines a second; what is more is counted and said i
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from pcg.gateway.facts import Facts
-from pcg.gateway.first_seen import BEGAN, PROTOCOLS, WITH_PORTS, Names, dotted, time_text
+from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
 
-DENIED, PASSED = 3, 4  # enum pcgdp_event_kind
+BEGAN, DENIED, PASSED = 1, 3, 4  # enum pcgdp_event_kind
 SAID = {BEGAN: "allowed", PASSED: "allowed", DENIED: "denied"}
 Rule = tuple[int, int]  # its firewall rule, its NAT rule; 0: none
 
@@ -17,23 +16,24 @@ Rule = tuple[int, int]  # its firewall rule, its NAT rule; 0: none
 class RuleLog:
     """`now` is monotonic seconds; `offset_s` leads from the path's clock to the time since 1970."""
 
-    def __init__(self, gateway: str, per_second: int, facts: Callable[[], Facts]) -> None:
-        self.gateway, self.per_second, self._facts = gateway, per_second, facts
-        self._names = Names()
+    name = "rule_log"
+
+    def __init__(self, gateway: str, per_second: int, names: Names) -> None:
+        self.gateway, self.per_second, self._names = gateway, per_second, names
         self._told: Counter[Rule] = Counter()  # this second
         self._untold: Counter[Rule] = Counter()  # not said yet
         self._second, self._lost = 0, 0
 
     def begins(self, at_s: float) -> dict[str, Any]:
-        return {"time": time_text(at_s), "gateway": self.gateway, "event": "began"}
+        return {"time": written(at_s), "gateway": self.gateway, "event": "began"}
 
     def wanted(self) -> bool:
-        policy = self._facts().policy
+        policy = self._names.facts().policy
         return any(rule.log for table in ("nat", "firewall") for rule in policy.get(table, ()))
 
     def lines(self, events: Iterable[Any], now: float, offset_s: float) -> list[dict[str, Any]]:
         """What is to be logged of these events, in their order."""
-        self._names.follow(self._facts(), now)
+        self._names.follow(now)
         made = self._overdue(int(now), now + offset_s)
         for e in events:
             if not e.log or e.continued or e.kind not in SAID:
@@ -52,28 +52,28 @@ class RuleLog:
             return []
         untold, self._second = self._untold, second
         self._told, self._untold = Counter(), Counter()
-        head = {"time": time_text(at_s), "gateway": self.gateway, "event": "not told"}
-        return [{**head, **self._rules(*rule), "count": n} for rule, n in untold.items()]
-
-    def _rules(self, firewall: int, nat: int) -> dict[str, str]:
-        named = (firewall, self._names.firewall), (nat, self._names.rules)
-        pair = [names.get(n, str(n)) if n else "" for n, names in named]
-        return dict(zip(("firewall", "nat"), pair, strict=True))
+        head = {"time": written(at_s), "gateway": self.gateway, "event": "not told"}
+        names = self._names
+        return [
+            {**head, "firewall": names.firewall(fw), "nat": names.nat(nat), "count": n}
+            for (fw, nat), n in untold.items()
+        ]
 
     def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
-        names, inside, outside = self._names, dotted(e.inside_be), dotted(e.outside_be)
+        names, inside = self._names, dotted(e.inside_be)
         line = {
-            "time": time_text(e.at_ns / 1e9 + offset_s),
+            "time": written(e.at_ns / 1e9 + offset_s),
             "gateway": self.gateway,
             "event": SAID[e.kind],
-            **self._rules(e.fw_id, e.nat_id),
-            "vrf": names.vrfs.get(e.vrf, str(e.vrf)),
+            "firewall": names.firewall(e.fw_id),
+            "nat": names.nat(e.nat_id),
+            "vrf": names.vrf(e),
             "direction": "IN" if e.from_uplink else "OUT",
             "protocol": PROTOCOLS.get(e.protocol, str(e.protocol)),
-            "workload": names.workloads.get((e.vrf, inside), ""),
+            "workload": names.workload(e, inside),
             "address": inside,
             "peer": dotted(e.peer_be),
-            "as": names.publics.get(outside, outside),
+            "as": dotted(names.public(e)),
         }
         if e.protocol in WITH_PORTS:
             ports = (e.inside_port, e.peer_port, e.outside_port)
@@ -83,7 +83,7 @@ class RuleLog:
     def shortfall(self, lost: int, at_s: float) -> list[dict[str, Any]]:
         """A line when events were lost since the last call. `lost`: ever."""
         before, self._lost = self._lost, lost
-        if lost <= before:  # a datapath that was started again counts from zero
+        if lost == before:
             return []
-        head = {"time": time_text(at_s), "gateway": self.gateway, "event": "shortfall"}
+        head = {"time": written(at_s), "gateway": self.gateway, "event": "shortfall"}
         return [{**head, "events_lost": lost - before}]

@@ -1,13 +1,14 @@
-"""A thread that reads what sessions began and ended, for the logs made from it.
+"""A thread that reads what sessions began and ended, once, for all the logs made from it.
 
-It has a client of its own, so that neither it nor the control loop waits for the other.
+It has a client of its own, so that neither it nor the control loop waits for the other. Nor does
+the datapath wait for it: what it does not read in time is lost, and counted.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pcg.datapath.client import Client
 from pcg.gateway.first_seen import FirstSeen
@@ -20,39 +21,61 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.5
 KEEP = 65_536  # events that each worker of the datapath holds ready in between: 6 MiB
 PAGES = 8  # of events, before the thread lets others run
-UNWRITTEN_MAX = 10_000  # lines that wait for a disk which takes nothing
 SHORTFALL_S = 60.0  # what was lost or forgotten is said at most that often
+LOST_S = 60.0  # that events were lost is said at most that often
+
+
+class Log(Protocol):
+    """One log. `now` is monotonic seconds; `offset_s` leads from the path's clock to 1970's."""
+
+    def wanted(self) -> bool:
+        """Whether it needs events at all."""
+
+    def take(self, events: Sequence[Any], now: float, offset_s: float) -> None:
+        """Note what these events give to write."""
+
+    def settle(self, now: float, at_s: float, lost: int) -> None:
+        """Write what was noted. `lost`: events, since the thread began. Raises BackendError."""
+
+    def counts(self) -> dict[str, int]:
+        """For the metrics, from any thread."""
+
+    def close(self) -> None: ...
 
 
 class Part:
-    """One log: who makes its lines, and where they go."""
+    """One log of JSON lines: who makes them, and where they go."""
 
     def __init__(self, maker: FirstSeen | RuleLog, out: JsonLog) -> None:
-        self.maker, self._out, self._dropped = maker, out, 0
-        self._unwritten = [maker.begins(time.time())]
+        self._maker, self._out = maker, out
+        self._shortfall_at = time.monotonic() + SHORTFALL_S
+        out.put([maker.begins(time.time())])
+
+    def wanted(self) -> bool:
+        return self._maker.wanted()
 
     def take(self, events: Sequence[Any], now: float, offset_s: float) -> None:
-        self._unwritten += self.maker.lines(events, now, offset_s)
+        self._out.put(self._maker.lines(events, now, offset_s))
 
-    def shortfall(self, lost: int) -> None:
-        self._unwritten += self.maker.shortfall(lost + self._dropped, time.time())
+    def settle(self, now: float, at_s: float, lost: int) -> None:
+        if now >= self._shortfall_at:
+            self._shortfall_at = now + SHORTFALL_S
+            self._out.put(self._maker.shortfall(lost + self._out.dropped, at_s))
+        self._out.flush()
 
-    def write(self) -> None:
-        """Raises BackendError; lines that could not be written are tried again, the oldest
-        UNWRITTEN_MAX of them."""
-        try:
-            if self._unwritten:
-                self._out.write(self._unwritten)
-                self._unwritten.clear()
-        finally:
-            self._dropped += max(0, len(self._unwritten) - UNWRITTEN_MAX)
-            del self._unwritten[UNWRITTEN_MAX:]
+    def counts(self) -> dict[str, int]:
+        return {f"{self._maker.name}_unwritten": self._out.dropped}
+
+    def close(self) -> None:
+        """The file is closed after each batch."""
 
 
 class SessionLog:
-    def __init__(self, client: Client, *parts: Part) -> None:
-        self._client, self._parts, self._error = client, parts, ""
-        self._shortfall_at = time.monotonic() + SHORTFALL_S
+    def __init__(self, client: Client, *logs: Log) -> None:
+        self._client, self._logs = client, logs
+        self._error = ""
+        self.lost, self._counted = 0, 0  # since we began; as the datapath counted last
+        self._said, self._say_at = 0, float("-inf")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="session log", daemon=True)
 
@@ -68,6 +91,15 @@ class SessionLog:
             self._client.events(0)
         except BackendError as error:
             log.info("session events stay on: %s", error)
+        for one in self._logs:
+            one.close()
+
+    def counts(self) -> dict[str, int]:
+        """What was lost and left out, by where; for the metrics."""
+        found = {"unread": self.lost}
+        for one in self._logs:
+            found |= one.counts()
+        return found
 
     def _run(self) -> None:
         while not self._end.wait(EVERY_S):
@@ -83,30 +115,37 @@ class SessionLog:
         self._error = error
 
     def turn(self, now: float) -> None:
-        """Read what there is, write what is new. Raises BackendError, of the last log that failed;
-        one that fails keeps no other from being written."""
-        try:
-            self._read(now)
-        finally:
-            failed = None
-            for part in self._parts:
-                try:
-                    part.write()
-                except BackendError as error:
-                    failed = error
-            if failed:
-                raise failed
+        """Read what there is, and have it written: each log by itself, whatever became of the
+        others. Raises BackendError: the first of them."""
+        at_s = time.time()
+        errors = [e for e in (self._read(now, at_s - time.monotonic()),) if e]
+        for one in self._logs:
+            try:
+                one.settle(now, at_s, self.lost)
+            except BackendError as error:
+                errors.append(error)
+        self._say_lost(now)
+        if errors:
+            raise errors[0]
 
-    def _read(self, now: float) -> None:
-        offset_s = time.time() - time.monotonic()
-        keep = KEEP if any(part.maker.wanted() for part in self._parts) else 0
-        for _ in range(PAGES):
-            events, lost = self._client.events(keep)
-            for part in self._parts:
-                part.take(events, now, offset_s)
-            if not events:
-                break
-        if now >= self._shortfall_at:
-            self._shortfall_at = now + SHORTFALL_S
-            for part in self._parts:
-                part.shortfall(lost)
+    def _read(self, now: float, offset_s: float) -> BackendError | None:
+        keep = KEEP if any(one.wanted() for one in self._logs) else 0
+        try:
+            for _ in range(PAGES):
+                events, lost = self._client.events(keep)
+                # a datapath that was started again counts from zero
+                self.lost += lost - self._counted if lost >= self._counted else lost
+                self._counted = lost
+                for one in self._logs:
+                    one.take(events, now, offset_s)
+                if not events:
+                    break
+        except BackendError as error:
+            return error
+        return None
+
+    def _say_lost(self, now: float) -> None:
+        if self.lost == self._said or now < self._say_at:
+            return
+        log.warning("session log: %d events came too fast and are lost", self.lost - self._said)
+        self._said, self._say_at = self.lost, now + LOST_S

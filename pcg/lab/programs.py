@@ -66,6 +66,7 @@ class Programs:
             found |= {"state": "state"}
             found["first_seen"] |= {"log": "first-seen.jsonl"}
             found["rule_log"] |= {"log": "rules.jsonl"}
+            found["nat_log"] |= {"log": "nat.jsonl", "sessions": "all"}
         if program == "datapath":
             found |= {"control": self.socket("datapath"), "arena": str(self.layout.arena)}
             for port in found["ports"]:

@@ -54,6 +54,20 @@ class RuleLog(Value):
     log_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 100  # then it becomes LOG.1
 
 
+class Ipfix(Value):
+    address: str  # of the collector, IPv4 or IPv6
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 4739  # UDP
+    domain: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)] = 1  # observation domain id
+
+
+class NatLog(Value):
+    log: File | None = None  # JSON lines
+    log_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 100  # then it becomes LOG.1
+    ipfix: Ipfix | None = None  # the same to a collector
+    sessions: Literal["logged", "all"] = "logged"  # logged: of rules that say `log: true`
+    per_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000  # starts, and as many ends
+
+
 class GatewaySettings(Value):
     id: Id  # must be the desired state's gateway.id
     controller: ControllerLink
@@ -65,6 +79,7 @@ class GatewaySettings(Value):
     metrics: TcpPort = 9464  # http://MANAGEMENT ADDRESS:PORT/metrics for Prometheus; 0: none
     first_seen: FirstSeen | None = None  # log of destinations new to a workload; none: no log
     rule_log: RuleLog | None = None  # of what rules with `log` allow and deny; none: no log
+    nat_log: NatLog | None = None  # log of translated sessions; none: no log
     log_level: LogLevel = "info"
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from pcg.model.errors import Problem, shown
@@ -28,6 +29,27 @@ def check_gateway(settings: GatewaySettings) -> list[Problem]:
     if settings.control == settings.datapath:
         mend = "is also the datapath's endpoint; give each its own"
         problems.append(Problem("control", settings.control, mend))
+    return problems + check_nat_log(settings)
+
+
+def check_nat_log(settings: GatewaySettings) -> list[Problem]:
+    wanted = settings.nat_log
+    if wanted is None:
+        return []
+    problems = []
+    if wanted.log is None and wanted.ipfix is None:
+        problems.append(Problem("nat_log", "", "goes nowhere; give it `log`, `ipfix` or both"))
+    for name in ("first_seen", "rule_log"):
+        other = getattr(settings, name)
+        if wanted.log and other and wanted.log == other.log:
+            mend = f"is also the file of {name}; give each its own"
+            problems.append(Problem("nat_log.log", shown(wanted.log), mend))
+    if wanted.ipfix:
+        try:
+            ip_address(wanted.ipfix.address)
+        except ValueError:
+            mend = "is not an address; use the collector's IPv4 or IPv6 address"
+            problems.append(Problem("nat_log.ipfix.address", shown(wanted.ipfix.address), mend))
     return problems
 
 

@@ -73,6 +73,13 @@ RULES = [
      [f"datapath: ipc:///{'x' * 50}... is too long; a socket's path has 107 bytes at most"]),
     (GatewaySettings, GATEWAY, "control: ipc:///run/pcg/datapath.sock",
      ["control: ipc:///run/pcg/datapath.sock is also the datapath's endpoint; give each its own"]),
+    (GatewaySettings, GATEWAY, "nat_log: {}",
+     ["nat_log: goes nowhere; give it `log`, `ipfix` or both"]),
+    (GatewaySettings, GATEWAY, "rule_log: {log: /x}\nnat_log: {log: /x}",
+     ["nat_log.log: /x is also the file of rule_log; give each its own"]),
+    (GatewaySettings, GATEWAY, "nat_log: {ipfix: {address: collector}}",
+     ["nat_log.ipfix.address: collector is not an address; "
+      "use the collector's IPv4 or IPv6 address"]),
     (DatapathSettings, "", "ports: [{interface: up0, role: uplink}]",
      ["ports: lacks a port of role downlink; add one"]),
     (DatapathSettings, "", DATAPATH.replace("down0", "up0"),

@@ -1,0 +1,79 @@
+"""What the numbers in the datapath's events are called, and how their values are written."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from typing import Any
+
+from pcg.gateway.facts import Facts
+from pcg.reconcile.numbers import Numbers
+
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 51: "ah", 132: "sctp"}
+WITH_PORTS = (6, 17)
+NAMES_S = 5.0  # names of workloads are gathered anew at most that often
+
+
+def dotted(address_be: bytes) -> str:
+    return str(IPv4Address(address_be))
+
+
+def written(at_s: float) -> str:
+    """RFC 3339, UTC. `at_s`: since 1970."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+
+
+class Names:
+    """Gathered from the desired state now and then; for one thread."""
+
+    def __init__(self, facts: Callable[[], Facts]) -> None:
+        self.facts = facts
+        self._numbers: Numbers | None = None
+        self._of, self._gathered_at = None, float("-inf")
+        self._workloads: dict[tuple[int, str], str] = {}
+        self._gone: dict[tuple[int, str], str] = {}  # their sessions end a little later
+        self._vrfs: dict[int, str] = {}
+        self._nat: dict[int, str] = {}
+        self._firewall: dict[int, str] = {}
+        self._publics: dict[bytes, bytes] = {}
+
+    def follow(self, now: float) -> None:
+        """`now`: monotonic seconds."""
+        facts = self.facts()
+        if facts.numbers is not self._numbers:
+            self._follow_numbers(facts.numbers)
+        inputs = (facts.desired, facts.numbers)
+        known = self._of and all(a is b for a, b in zip(self._of, inputs, strict=True))
+        if facts.desired is None or known or now < self._gathered_at + NAMES_S:
+            return
+        self._of, self._gathered_at = inputs, now
+        numbers, desired = facts.numbers, facts.desired
+        vrf_of = {s.id: numbers.vrfs.get(s.vrf) for s in desired.segments}
+        ports = [(vrf_of.get(p.segment), a, p.id) for p in desired.ports for a in p.addresses]
+        before, self._workloads = self._workloads, {(v, address): id_ for v, address, id_ in ports}
+        self._gone = {key: id_ for key, id_ in before.items() if key not in self._workloads}
+        publics = facts.policy.get("publics", [])
+        self._publics = {p.secondary_be: p.address_be for p in publics}
+
+    def _follow_numbers(self, numbers: Numbers) -> None:
+        """At once: a rule may be met as soon as it is there."""
+        self._numbers = numbers
+        self._vrfs = {index: name for name, index in numbers.vrfs.items()}
+        self._nat = {number: name for name, number in numbers.nat.items()}
+        self._firewall = {number: name for name, number in numbers.firewall.items()}
+
+    def vrf(self, e: Any) -> str:
+        return self._vrfs.get(e.vrf, str(e.vrf))
+
+    def workload(self, e: Any, inside: str) -> str:
+        key = e.vrf, inside
+        return self._workloads.get(key) or self._gone.get(key, "")
+
+    def public(self, e: Any) -> bytes:
+        """What the Internet sees instead of the secondary address."""
+        return self._publics.get(e.outside_be, e.outside_be)
+
+    def nat(self, number: int) -> str:
+        return self._nat.get(number, str(number)) if number else ""
+
+    def firewall(self, number: int) -> str:
+        return self._firewall.get(number, str(number)) if number else ""
