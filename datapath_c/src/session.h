@@ -46,7 +46,7 @@ struct entry {
 	uint64_t packets, bytes;
 } __attribute__((aligned(LINE)));
 
-_Static_assert(sizeof(struct entry) == 64 + 0, "one line");
+_Static_assert(sizeof(struct entry) == LINE, "one line");
 
 enum session_state { S_FREE, S_MAKING, S_LIVE, S_DYING };
 enum { KIND_PLAIN = 7 }; // not translated; otherwise enum pcgdp_nat_action

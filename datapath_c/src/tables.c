@@ -46,8 +46,8 @@ static void limbo_add(struct arena *a, uint32_t i, uint32_t round)
 	a->limbo_last = i;
 }
 
-// Three walks over the sessions have ended since. A caller.s and housekeeping.s overlap, so two of
-// them may have begun before the port was gone, or while a worker still opened a session with it.
+// Three walks over the sessions have ended since. Those of a caller and of housekeeping overlap, so
+// two may have begun before the port was gone, or while a worker still opened a session with it.
 static bool limbo_over(const struct pcgdp *dp, uint32_t i)
 {
 	return i != NONE && LOAD(&dp->sweep_round) - dp->arena.ports[i].dead_round > 2;

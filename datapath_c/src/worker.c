@@ -258,6 +258,7 @@ struct worker *worker_new(struct pcgdp *dp, uint32_t id)
 		return NULL;
 	}
 	w->random |= 1;
+	w->seen.policy = ~0ull; // of no policy yet
 	return w;
 }
 
