@@ -130,16 +130,16 @@ def test_who_does_not_read_loses_and_the_count_says_how_many(world):
 
 
 def test_a_page_at_a_time_in_order(world):
+    """Of one burst the sessions are made in no promised order; bursts follow each other."""
     world.dp.events(256)
-    seen = []
-    for at in range(0, 3000, 100):
-        world.inject("downlink", *numbered([(n, 53) for n in range(1 + at, 101 + at)]))
-        data, lost = world.dp.events_raw(256, 30)
+    for at in range(1, 3001, 100):
+        world.inject("downlink", *numbered([(n, 53) for n in range(at, at + 100)]))
+        seen, (data, lost) = [], world.dp.events_raw(256, 30)
         while data:
             assert lost == 0
             seen += [e["inside_port"] for e in views.views("event", data)]
             data, lost = world.dp.events_raw(256, 30)
-    assert seen == list(range(1, 3001))
+        assert sorted(seen) == list(range(at, at + 100))
 
 
 def test_off_is_off_and_another_size_begins_anew(world):
