@@ -90,7 +90,7 @@ soak: build ## the path against its twin, CASES (100,000) new ones; the scenario
 	@for round in $$(seq $(or $(ROUNDS),10)); do \
 		echo "round $$round"; $(PY) -m pcg.lab demo || exit 1; done
 
-bench: build ## figures of the packet path; QUICK=1: in a minute; ARGS="--only north --sessions 1000"
+bench: build ## figures of the packet path; QUICK=1: the shorter parts, in a minute; ARGS="--only north --sessions 1000"
 	$(PY) -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
 bench-peers: build ## the same packets through Linux and Open vSwitch, in turns, as root; ARGS="--only memory"

@@ -124,10 +124,11 @@ def row(workload: str, sessions: int, shape: Shape, lanes: list[list[Pass]], **m
 
 
 def forward(
-    workload: str, sessions: int, shapes: list[Shape], place: World | None = None
+    workload: str, sessions: int, shapes: list[Shape], rules: bool = False
 ) -> Iterator[Row]:
     """Rows of one workload, one for each shape, and the floor under each."""
-    place = place or World(EAST_WORKLOADS if workload == "east" else 1024)
+    place = World(EAST_WORKLOADS if workload == "east" else 1024, rules=rules)
+    name = f"{workload} rules" if rules else workload
     workers = max(shape.workers for shape in shapes)
     with opened(place, sessions, workers) as dp:
         array, split = flows(place, workload, sessions)
@@ -139,7 +140,7 @@ def forward(
             lanes = dp.bench(fields, array)
             quiet(dp, workload)
             under = row("floor", sessions, shape, floor).cycles_per_packet
-            yield row(workload, sessions, shape, lanes, floor=under)
+            yield row(name, sessions, shape, lanes, floor=under)
 
 
 def setup(sessions: int, rounds: int) -> Iterator[Row]:

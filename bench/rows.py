@@ -36,6 +36,7 @@ BARS = {
     "two workers": ("value", 1.7, "at least"),
     "stall": ("value", 100, "at most"),
     "stall ending": ("value", 100, "at most"),
+    "hash flood": ("value", 5, "at most"),  # what is measured at all, with other work beside
     "idle": ("value", 2, "at most"),
     "churn rules": ("value", 10, "at most"),
     "churn ports": ("value", 10, "at most"),

@@ -64,6 +64,12 @@ def counts(workload: str, args: argparse.Namespace) -> tuple[int, ...]:
     return SOME_QUICK.get(workload, SESSIONS_QUICK) if args.quick else SOME.get(workload, SESSIONS)
 
 
+def rules(args: argparse.Namespace) -> Iterator[Row]:
+    """Sessions that exist, with 1,000 + 1,000 rules and 10,000 routes: they ask none of them."""
+    for workload in ("north", "south"):
+        yield from path.forward(workload, SIZED_AT, [path.Shape(args.passes)], rules=True)
+
+
 def setup(args: argparse.Namespace) -> Iterator[Row]:
     yield from path.setup(many(args), 1 if args.quick else 3)
 
@@ -88,6 +94,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
     """Name -> what measures it, in the order of the report."""
     return {
         **{name: lambda args, name=name: forwarding(name, args) for name in FORWARD},
+        "rules": rules,
         "setup": setup,
         "memory": lambda _args: memory.measure(),
         "workers": lambda args: busy.two_workers(many(args), args.passes),

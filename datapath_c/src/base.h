@@ -16,7 +16,12 @@ typedef uint32_t be32;
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
-#ifdef PCG_NO_PREFETCH // bench/ablations.py asks what they are worth
+#ifndef PCG_UNASKED // bench/ablations.py asks what each prefetch of plain.c is worth
+#define PCG_UNASKED 0
+#endif
+enum { ASK_HEADERS = 1, ASK_HEADROOM = 2, ASK_BUCKET = 4, ASK_ENTRY = 8 };
+#define ASKED(what) (!(PCG_UNASKED & (what)))
+#ifdef PCG_NO_PREFETCH // and what all are
 #define PREFETCH(p) ((void)(p))
 #define PREFETCH_W(p) ((void)(p))
 #else

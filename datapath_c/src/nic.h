@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// nic.h - a port of the datapath: four functions.
+// nic.h - a port of the datapath: four functions move frames; four more, which open() sets, steer
+// them, wait for them, and say how the port is.
 //
 // Frames that rx_burst hands out belong to the driver and stay valid until the next rx_burst of
 // that queue; there are HEADROOM writable bytes in front of each. tx_burst has sent or copied

@@ -10,7 +10,7 @@
 #include "hdr.h"
 #include "hash.h"
 
-#ifndef PCG_BURST // bench/ablations.py tries others
+#ifndef PCG_BURST // bench/ablations.py asks what more than one is worth
 #define PCG_BURST 32
 #endif
 enum { BURST = PCG_BURST, HEADROOM = 128 };

@@ -39,7 +39,8 @@ static inline void know(const struct here *h, struct plain *q, uint8_t *ip, uint
 	q->key.q[0] = rd64(ip + 12);
 	q->key.q[1] = key_word(rd32(ip + IP_HLEN), domain << 8 | ip[9]);
 	q->hash = hash_key(&h->a->head->secret, &q->key);
-	PREFETCH(bucket_of(&h->a->sessions.index, q->hash));
+	if (ASKED(ASK_BUCKET))
+		PREFETCH(bucket_of(&h->a->sessions.index, q->hash));
 }
 
 // What may open a session is not judged by its headers alone.
@@ -94,7 +95,8 @@ static inline void find_entry(const struct here *h, struct plain *q)
 	unsigned m = sig_match(b, sig_of(q->hash));
 
 	q->entry = m ? &h->a->sessions.e[PEEK(&b->idx[__builtin_ctz(m)])] : NULL;
-	PREFETCH_W(q->entry);
+	if (ASKED(ASK_ENTRY))
+		PREFETCH_W(q->entry);
 }
 
 // As lookup.c asks of a session that it found at the first place and without a mark.
@@ -220,9 +222,12 @@ enum {
 // uplink two and the one where its tunnel header goes.
 static inline void ask_for(const struct frame *f, bool tunnel)
 {
-	PREFETCH_W(f->data);
-	PREFETCH_W(f->data + LINE);
-	PREFETCH_W(tunnel ? f->data + 2 * LINE : f->data - LINE);
+	if (ASKED(ASK_HEADERS)) {
+		PREFETCH_W(f->data);
+		PREFETCH_W(f->data + LINE);
+	}
+	if (ASKED(tunnel ? ASK_HEADERS : ASK_HEADROOM))
+		PREFETCH_W(tunnel ? f->data + 2 * LINE : f->data - LINE);
 }
 
 static void count_stages(struct worker *w, uint32_t role, uint32_t n)
