@@ -1,27 +1,12 @@
-"""Rules of DHCP scopes: what they hand out must fit the segments that use them."""
-
-import re
+"""Rules of DHCP scopes: the addresses they hand out must fit the segments that use them."""
 
 from pcg.model.addresses import Prefix, address_number
 from pcg.model.desired import Port
-from pcg.model.dhcp import DhcpScope
+from pcg.model.dhcp import AddressRange, DhcpScope, StaticBinding
+from pcg.model.rules import dhcp_options
 from pcg.model.rules.context import Context, Subnet, overlaps
 
-# RFC 1123 section 2.1: labels of letters, digits and hyphens, 63 each, 253 in all.
-HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-NAME_MAX = 253
-OPTION_MAX = 255  # bytes: the length is one byte (RFC 2132 section 2)
-DNS_MAX = OPTION_MAX // 4
-# Options that fields of the scope say, or that belong to the protocol itself (RFC 2132, 3046).
-OWN_OPTIONS = {
-    1: "the segment's subnet",
-    3: "gateway",
-    6: "dns",
-    15: "domain",
-    26: "mtu",
-    51: "lease_s",
-    121: "routes",
-} | dict.fromkeys((50, 52, 53, 54, 55, 57, 58, 59, 61, 82), "the protocol itself")
+CLIENT_ID_MIN, CLIENT_ID_MAX = 2, 128  # bytes: RFC 2132 section 9.14; Kea's limit
 
 
 def check(ctx: Context) -> None:
@@ -30,24 +15,25 @@ def check(ctx: Context) -> None:
     for subnet in ctx.subnets.values():
         if subnet.segment.dhcp is not None:
             users.setdefault(subnet.segment.dhcp, []).append(subnet)
-    owners = port_addresses(ctx) if any(s.bindings for s in ctx.desired.dhcp) else {}
+    owners = port_owners(ctx) if any(s.bindings for s in ctx.desired.dhcp) else {}
     for scope in ctx.desired.dhcp:
         path = f"dhcp[{scope.id}]"
         ctx.refer(f"{path}.vrf", "vrfs", scope.vrf)
         # A scope that nobody uses serves nobody: where its addresses stand is then no matter.
         subnets = [] if ctx.unsure else users.get(scope.id, [])
         check_pools(ctx, path, scope, subnets)
-        check_network(ctx, path, scope, subnets)
+        check_ways(ctx, path, scope, subnets)
         check_bindings(ctx, path, scope, subnets, owners)
-        check_options(ctx, path, scope)
+        dhcp_options.check(ctx, path, scope, subnets)
 
 
-def port_addresses(ctx: Context) -> dict[tuple[str, str], Port]:
-    """VRF and address -> the port that has it."""
+def port_owners(ctx: Context) -> dict[tuple[str, str], Port]:
+    """VRF and address, and segment and MAC -> the port that has it."""
     owners = {}
     for port in ctx.desired.ports:
         segment = ctx.tables["segments"].get(port.segment)
         if segment is not None:
+            owners.setdefault((port.segment, port.mac), port)
             for address in port.addresses:
                 owners.setdefault((segment.vrf, address), port)
     return owners
@@ -56,20 +42,32 @@ def port_addresses(ctx: Context) -> dict[tuple[str, str], Port]:
 def check_pools(ctx: Context, path: str, scope: DhcpScope, subnets: list[Subnet]) -> None:
     spans = []
     for index, pool in enumerate(scope.pools):
-        where = f"{path}.pools[{index}]"
-        first = ctx.address(f"{where}.first", pool.first)
-        last = ctx.address(f"{where}.last", pool.last)
-        if first is None or last is None:
+        where, text = f"{path}.pools[{index}]", f"{pool.first} to {pool.last}"
+        span = read_range(ctx, where, pool)
+        if span is None:
             continue
-        text = f"{pool.first} to {pool.last}"
-        if first > last:
-            ctx.add(where, text, "is backwards; first is the lower one")
-            continue
-        spans.append((Prefix(first, last), (where, text)))
-        if subnets and (mend := misplaced_pool(Prefix(first, last), subnets)):
+        spans.append((span, (where, text)))
+        if subnets and (mend := misplaced_pool(span, subnets)):
             ctx.add(where, text, mend)
     for (where, text), (other, _) in overlaps(spans):
         ctx.add(where, text, f"overlaps {other}; keep pools apart")
+    for index, exclusion in enumerate(scope.exclusions):
+        where = f"{path}.exclusions[{index}]"
+        span = read_range(ctx, where, exclusion)
+        if span and len(spans) == len(scope.pools) and not any(span.overlaps(p) for p, _ in spans):
+            mend = "is in no pool of the scope, so it excludes nothing; remove it"
+            ctx.add(where, f"{exclusion.first} to {exclusion.last}", mend)
+
+
+def read_range(ctx: Context, where: str, span: AddressRange) -> Prefix | None:
+    first = ctx.address(f"{where}.first", span.first)
+    last = ctx.address(f"{where}.last", span.last)
+    if first is None or last is None:
+        return None
+    if first > last:
+        ctx.add(where, f"{span.first} to {span.last}", "is backwards; first is the lower one")
+        return None
+    return Prefix(first, last)
 
 
 def misplaced_pool(pool: Prefix, subnets: list[Subnet]) -> str:
@@ -84,24 +82,12 @@ def misplaced_pool(pool: Prefix, subnets: list[Subnet]) -> str:
     return ""
 
 
-def check_network(ctx: Context, path: str, scope: DhcpScope, subnets: list[Subnet]) -> None:
+def check_ways(ctx: Context, path: str, scope: DhcpScope, subnets: list[Subnet]) -> None:
     if scope.gateway:
         check_inside(ctx, f"{path}.gateway", scope.gateway, subnets)
-    ctx.no_repeats(f"{path}.dns", scope.dns)
-    for index, text in enumerate(scope.dns):
-        ctx.address(f"{path}.dns[{index}]", text)
-    if len(scope.dns) > DNS_MAX:
-        mend = f"servers do not fit one option; use {DNS_MAX} or fewer"
-        ctx.add(f"{path}.dns", len(scope.dns), mend)
-    if scope.domain and not is_domain(scope.domain):
-        ctx.add(f"{path}.domain", scope.domain, "is not a domain name; use a form like example.com")
     for index, route in enumerate(scope.routes):
         ctx.prefix(f"{path}.routes[{index}].prefix", route.prefix)
         check_inside(ctx, f"{path}.routes[{index}].next_hop", route.next_hop, subnets)
-    room = min((s.segment.mtu for s in subnets), default=None)
-    if scope.mtu is not None and room is not None and scope.mtu > room:
-        mend = f"is above the MTU of a segment that uses the scope; use {room} or less"
-        ctx.add(f"{path}.mtu", scope.mtu, mend)
 
 
 def check_inside(ctx: Context, path: str, text: str, subnets: list[Subnet]) -> Subnet | None:
@@ -122,14 +108,13 @@ def check_inside(ctx: Context, path: str, text: str, subnets: list[Subnet]) -> S
 def check_bindings(
     ctx: Context, path: str, scope: DhcpScope, subnets: list[Subnet], owners: dict
 ) -> None:
-    macs, addresses = set(), set()
+    clients: set[tuple[str, str]] = set()
+    addresses: set[str] = set()
     for index, binding in enumerate(scope.bindings):
         where = f"{path}.bindings[{index}]"
-        if ctx.mac(f"{where}.mac", binding.mac) and binding.mac in macs:
-            ctx.add(f"{where}.mac", binding.mac, "stands there twice; a MAC is bound once")
+        check_client(ctx, where, binding, clients)
         if binding.address in addresses:
             ctx.add(f"{where}.address", binding.address, "stands there twice; bind it once")
-        macs.add(binding.mac)
         addresses.add(binding.address)
         home = check_inside(ctx, f"{where}.address", binding.address, subnets)
         if home is not None and address_number(binding.address) == home.gateway:
@@ -138,29 +123,37 @@ def check_bindings(
         if port is not None and port.mac != binding.mac:
             mend = f"belongs to ports[{port.id}], whose MAC is {port.mac}; bind it to that"
             ctx.add(f"{where}.address", binding.address, mend)
-        if binding.hostname and not HOSTNAME.fullmatch(binding.hostname):
+        elif port is None and home is not None:
+            check_other_address(ctx, where, binding, owners.get((home.segment.id, binding.mac)))
+        if binding.hostname and not dhcp_options.HOSTNAME.fullmatch(binding.hostname):
             mend = "is not a host name; use letters, digits and hyphens"
             ctx.add(f"{where}.hostname", binding.hostname, mend)
 
 
-def check_options(ctx: Context, path: str, scope: DhcpScope) -> None:
-    seen = set()
-    for index, option in enumerate(scope.options):
-        where = f"{path}.options[{index}]"
-        if option.code in OWN_OPTIONS:
-            mend = f"is said by {OWN_OPTIONS[option.code]}; remove the option"
-            ctx.add(f"{where}.code", option.code, mend)
-        if option.code in seen:
-            ctx.add(f"{where}.code", option.code, "stands there twice; keep one")
-        seen.add(option.code)
-        if not re.fullmatch(r"([0-9a-f]{2})+", option.value):
-            mend = "is not hexadecimal bytes; use an even number of digits, like c0a80001"
-            ctx.add(f"{where}.value", option.value, mend)
-        elif len(option.value) > 2 * OPTION_MAX:
-            mend = f"bytes do not fit an option; use {OPTION_MAX} or fewer"
-            ctx.add(f"{where}.value", len(option.value) // 2, mend)
+def check_client(ctx: Context, where: str, binding: StaticBinding, clients: set) -> None:
+    """Whose the address is: a MAC or a client identifier, bound once."""
+    if bool(binding.mac) == bool(binding.client_id):
+        wrong = "has mac and client_id" if binding.mac else "is nobody's"
+        ctx.add(where, None, f"{wrong}; give it exactly one of mac, client_id")
+        return
+    name = "mac" if binding.mac else "client_id"
+    text = getattr(binding, name)
+    if name == "client_id":
+        right = dhcp_options.check_hex(
+            ctx, f"{where}.client_id", text, CLIENT_ID_MIN, CLIENT_ID_MAX, "client identifier"
+        )
+    else:
+        right = ctx.mac(f"{where}.mac", text)
+    if right and (name, text) in clients:
+        noun = "a MAC" if binding.mac else "a client"
+        ctx.add(f"{where}.{name}", text, f"stands there twice; {noun} is bound once")
+    clients.add((name, text))
 
 
-def is_domain(text: str) -> bool:
-    labels = text.removesuffix(".").split(".")
-    return len(text) <= NAME_MAX and all(HOSTNAME.fullmatch(label) for label in labels)
+def check_other_address(
+    ctx: Context, where: str, binding: StaticBinding, port: Port | None
+) -> None:
+    """A port that has addresses may send from these alone: another one would be of no use to it."""
+    if port is not None and port.addresses and binding.address not in port.addresses:
+        mend = f"is none of ports[{port.id}], which has that MAC; bind it to {port.addresses[0]}"
+        ctx.add(f"{where}.address", binding.address, mend)

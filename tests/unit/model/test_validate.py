@@ -38,7 +38,7 @@ def test_the_good_document_is_good():
 def test_every_problem_says_its_value_and_a_mend():
     for row in rows():
         for line in row[2]:
-            assert re.fullmatch(r"[a-z_]+(\[[^]]+\]|\.[a-z_]+)*: .+; .+", line), line
+            assert re.fullmatch(r"[a-z_]+(\[[^]]+\]|\.[a-z0-9_]+)*: .+; .+", line), line
 
 
 def test_all_rules_are_told_in_one_pass():
@@ -78,10 +78,20 @@ def test_a_pool_that_is_too_large():
 
 def test_what_does_not_fit_a_dhcp_option():
     servers = ", ".join(f"10.0.0.{i}" for i in range(1, 65))
-    long = edited(("[10.99.0.2]", f"[{servers}]"), ('value: "6162"', f'value: "{"00" * 256}"'))
+    names = ", ".join(f"{letter * 60}.com" for letter in "abcd")
+    long = edited(
+        ("[10.99.0.2]", f"[{servers}]"),
+        ('value: "6162"', f'value: "{"00" * 256}"'),
+        ("[example.com, example.net]", f"[{names}]"),
+        ("pxelinux.0", "x" * 256),
+        ("[10.99.0.4]", f"[{servers}]"),
+    )
     assert problems(long) == [
         "dhcp[lan].dns: 64 servers do not fit one option; use 63 or fewer",
-        "dhcp[lan].options[0].value: 256 bytes do not fit an option; use 255 or fewer",
+        "dhcp[lan].search: 264 bytes do not fit an option; use 255 or fewer",
+        "dhcp[lan].bootfile: 256 bytes do not fit an option; use 255 or fewer",
+        "dhcp[lan].options[0].value: 256 bytes are no option's; use 1 to 255",
+        "dhcp[lan].options[1].addresses: 64 addresses do not fit an option; use 63 or fewer",
     ]
 
 
