@@ -1,6 +1,8 @@
 """The report as a page: pictures, and every figure that has a bar. It needs no network to be read.
 
 python -m bench.page [report.json]      writes report.html beside it
+
+What peers came to is of another run, maybe of another revision: the page says which.
 """
 
 import html
@@ -11,7 +13,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from bench import plots
-from bench.rows import OURS
+from bench.rows import OURS, SHAPE
 
 STYLE = """
 :root { --ink: #1b2733; --faint: #66788a; --line: #e3e9ef; --good: #1c8a4a; --bad: #c02f2f; }
@@ -84,7 +86,12 @@ def render(report: dict) -> str:
         drawn = figure.to_html(**options, config={"displayModeBar": False, "responsive": True})
         library = False
         cards.append((picture in WIDE, f"<h2>{heading}</h2><p>{text}</p>{drawn}"))
-    body = _headline(rows, machine) + _laid_out(cards) + _bars(rows) + _machine(machine)
+    body = (
+        _headline(rows, machine, report.get("peers", ""))
+        + _laid_out(cards)
+        + _bars(rows)
+        + _machine(machine)
+    )
     head = "<meta charset=utf-8><meta name=viewport content='width=device-width'>"
     title = f"<title>PCG bench, {html.escape(machine['revision'])}</title>"
     page = f"<!doctype html><html lang=en><head>{head}{title}<style>{STYLE}</style></head>"
@@ -115,7 +122,7 @@ def _laid_out(cards: list[tuple[bool, str]]) -> str:
 # ---- words and numbers ----
 
 
-def _headline(rows: list[dict], machine: dict) -> str:
+def _headline(rows: list[dict], machine: dict, peers: str) -> str:
     judged = [r for r in rows if r["met"] is not None]
     met = sum(r["met"] for r in judged)
     tiles = [(f"{met} of {len(judged)}", "bars met")]
@@ -131,7 +138,7 @@ def _headline(rows: list[dict], machine: dict) -> str:
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['begun']}"
     return (
         f"<h1>How fast the packet path is</h1><p>Revision {html.escape(machine['revision'])} on "
-        f"{html.escape(where)}</p><div class=tiles>{drawn}</div>"
+        f"{html.escape(where)}</p><p>{html.escape(peers)}</p><div class=tiles>{drawn}</div>"
     )
 
 
@@ -191,15 +198,43 @@ def _said(value) -> str:
 
 def write(report: Path) -> Path:
     """Beside it; the rows of a bench of peers that lies there are on the page too."""
-    page, peers, content = report.with_suffix(".html"), report.with_name(PEERS), report.read_text()
-    shown = json.loads(content)
+    page, peers, shown = report.with_suffix(".html"), report.with_name(PEERS), load(report)
     if peers.exists() and peers != report:
-        shown["rows"] += json.loads(peers.read_text())["rows"]
+        rows, shown["peers"] = peers_of(peers, shown["machine"])
+        shown["rows"] += rows
     page.write_text(render(shown))
     return page
+
+
+def load(report: Path) -> dict:
+    """Raises ValueError for what this page cannot show, and says why."""
+    try:
+        whole = json.loads(report.read_text())
+        shape, revision = whole.get("shape"), whole["machine"]["revision"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{report.name} is no report of the bench: {error!r}") from None
+    if shape != SHAPE:
+        raise ValueError(f"{report.name} is of another form, that of revision {revision}")
+    return whole
+
+
+def peers_of(file: Path, machine: dict) -> tuple[list[dict], str]:
+    """Its rows, and whose they are; no rows if they cannot be read."""
+    try:
+        other = load(file)
+    except ValueError as error:
+        return [], f"No peers are shown: {error}. `make bench-peers` measures them anew."
+    theirs = other["machine"]
+    other_one = any(theirs[key] != machine[key] for key in ("revision", "cpu"))
+    text = f"Peers in turns with PCG: revision {theirs['revision']} on {theirs['cpu']}, "
+    text += f"{theirs['begun']}{'; this page is of another revision or machine' * other_one}."
+    return other["rows"], text
 
 
 if __name__ == "__main__":
     from bench.run import REPORT
 
-    print(f"written: {write(Path(sys.argv[1]) if len(sys.argv) > 1 else REPORT)}")
+    try:
+        print(f"written: {write(Path(sys.argv[1]) if len(sys.argv) > 1 else REPORT)}")
+    except ValueError as unreadable:
+        sys.exit(str(unreadable))

@@ -13,13 +13,12 @@ from functools import lru_cache
 from statistics import mean
 
 from bench import machine, world
-from bench.rows import IMIX, Row, quartiles
+from bench.rows import BURST, IMIX, Row, quartiles
 from bench.world import World
 from pcg.datapath.frames import Pass
 from pcg.datapath.lib import Datapath
 
 FRAMES = 65_536
-BURST = 128  # what a worker takes from a loaded port at a time
 FRAMES_JUMBO = 16_384
 PATH, TOUCH, ENCAP = 0, 1, 2  # enum pcgdp_bench_work
 FLOOR_OF = {"north": TOUCH, "south": ENCAP, "east": ENCAP, "mixed": ENCAP}
@@ -113,6 +112,7 @@ def row(workload: str, sessions: int, shape: Shape, lanes: list[list[Pass]], **m
         packet_size=shape.size,
         sessions=sessions,
         workers=shape.workers,
+        burst=shape.burst,
         mpps=1e3 / ns * shape.workers,
         cycles_per_packet=low,
         cycles_min=least,

@@ -246,7 +246,7 @@ def veth_ratios(rows: list[dict]) -> go.Figure:
 
 
 def _ratios(rows: list[dict], where: str, title: str, prefix: str) -> go.Figure:
-    found = [r for r in rows if r["more"].get("times") and r["more"]["where"] == where]
+    found = [r for r in rows if r["more"].get("where") == where and r["more"].get("times")]
     kinds = dict.fromkeys((r["system"], r["driver"]) for r in found)
     shades: dict[str, list[str]] = {OVS: ["#7a4bb0", "#b79ad6"], KERNEL: [COLOURS[KERNEL]]}
     figure = go.Figure()

@@ -28,7 +28,7 @@ from bench import (
     table,
     veth,
 )
-from bench.rows import IMIX, Row
+from bench.rows import BURST, IMIX, SHAPE, Row
 from pcg.datapath import build
 from pcg.lab.ns import CommandError
 from pcg.model.errors import BackendError
@@ -118,7 +118,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, nargs="+")
     parser.add_argument("--sizes", type=lambda s: s if s == IMIX else int(s), nargs="+")
     parser.add_argument("--passes", type=int)
-    parser.add_argument("--burst", type=int, default=path.BURST)
+    parser.add_argument("--burst", type=int, default=BURST)
     parser.add_argument("--json", type=Path, default=REPORT, help=f"default: {REPORT}")
     args = parser.parse_args(argv)
     args.sizes = args.sizes or (SIZES[:1] if args.quick or args.only else SIZES)
@@ -156,7 +156,8 @@ def report(wanted: Parts, file: Path) -> int:
     facts["load_after"] = machine.load()
     table.show(console, rows, facts)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"machine": facts, "rows": [r.as_json() for r in rows]}, indent=1))
+    whole = {"shape": SHAPE, "machine": facts, "rows": [r.as_json() for r in rows]}
+    file.write_text(json.dumps(whole, indent=1))
     console.print(f"written: {file}, {page.write(file).name}")
     return 0
 

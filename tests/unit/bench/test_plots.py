@@ -1,12 +1,15 @@
 """The pictures hold what the rows say, peers measured here beside the published ones."""
 
+import json
+
 import plotly.graph_objects as go
 import pytest
 
 from bench import page, plots
-from bench.rows import Row
+from bench.rows import SHAPE, Row
 from bench.switch import SWITCH
 
+MACHINE = {"revision": "r", "cpu": "c", "cores": 2, "begun": "now"}
 US = {"50": 40.0, "90": 50.0, "99": 60.0, "99.9": 70.0}
 CYCLES = {"cycles_min": 100.0, "cycles_p75": 130.0, "mpps": 20.0}
 MEMORY = {"where": "memory", "times": 5.0}
@@ -64,5 +67,34 @@ def test_latency_has_its_floor():
 
 @pytest.mark.parametrize("heading", ["in memory", "Latency", "Peers over veth pairs"])
 def test_the_page_has_a_card_for_each(heading):
-    machine = {"revision": "r", "cpu": "c", "cores": 2, "begun": "now"}
-    assert heading in page.render({"rows": ROWS, "machine": machine})
+    assert heading in page.render({"rows": ROWS, "machine": MACHINE})
+
+
+OURS = {"shape": SHAPE, "rows": ROWS[:1], "machine": MACHINE}
+THEIRS = {"shape": SHAPE, "rows": ROWS[1:5], "machine": MACHINE | {"revision": "older"}}
+# fmt: off
+BESIDE = [
+    # peers.json holds               and the page says of it                      peers shown
+    (json.dumps(THEIRS),             "revision older on c, now; this page is of", True),
+    (json.dumps(THEIRS | OURS),      "Peers in turns with PCG: revision r on c, now.", False),
+    (json.dumps(THEIRS | {"shape": 1}), "of another form, that of revision older",   False),
+    (json.dumps({"rows": [{}]}),     "No peers are shown: peers.json is no report",  False),
+    ("[]",                           "No peers are shown: peers.json is no report",  False),
+    ("{",                            "No peers are shown: peers.json is no report",  False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("peers, said, shown", BESIDE)
+def test_peers_of_another_run_are_told_by_their_revision_or_left_out(tmp_path, peers, said, shown):
+    (tmp_path / "report.json").write_text(json.dumps(OURS))
+    (tmp_path / "peers.json").write_text(peers)
+    drawn = page.write(tmp_path / "report.json").read_text()
+    assert said in drawn
+    assert ("Peers over veth pairs" in drawn) is shown
+
+
+def test_a_report_of_another_form_is_refused(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(OURS | {"shape": SHAPE - 1}))
+    with pytest.raises(ValueError, match="report.json is of another form, that of revision r"):
+        page.write(tmp_path / "report.json")

@@ -8,6 +8,7 @@ from rich.console import Console
 from bench import run, table
 from bench.rows import CYCLES_MAX, Row
 
+MANY = 1_000_000
 MACHINE = {
     "cpu": "one",
     "cores": 1,
@@ -17,24 +18,38 @@ MACHINE = {
     "took_s": 1,
     "permitted": {"realtime": False},
 }
-PACKETS = {"cycles_min": 90, "cycles_median": 110, "cycles_p75": 120, "mpps": 26.0}
+QUARTILES = {"cycles_min": 90, "cycles_median": 110, "cycles_p75": 120}
+PACKETS = {**QUARTILES, "mpps": 26.0}
+
+
+def north(cycles: float, sessions: int = 1_000, **more) -> Row:
+    return Row("north", sessions=sessions, cycles_per_packet=cycles, **PACKETS | more)
+
 
 # fmt: off
 BARS = [
-    (Row("north", sessions=1_000, cycles_per_packet=110.0),                   True),
-    (Row("north", sessions=1_000, cycles_per_packet=110.1),                   False),
-    (Row("north", sessions=1_000, cycles_per_packet=100, workers=2),          None),
-    (Row("north", sessions=1_000, cycles_per_packet=100, packet_size="IMIX"), None),
-    (Row("north", sessions=1_000, cycles_per_packet=100, system="OVS"),       None),
-    (Row("north", sessions=999, cycles_per_packet=100),                       None),
-    (Row("setup", mpps=3.1, cycles_per_packet=800),                           True),
-    (Row("setup", note="it failed"),                                          None),
-    (Row("two workers", value=1.69),                                          False),
+    (north(110.0),                                                  True),
+    (north(110.1),                                                  False),
+    (north(100, workers=2),                                         None),
+    (north(100, packet_size="IMIX"),                                None),
+    (north(100, system="OVS"),                                      None),
+    (north(100, burst=32),                                          None),
+    (north(100, driver="af_packet"),                                None),
+    (north(100, sessions=999),                                      None),
+    (Row("setup", sessions=MANY, mpps=3.1, cycles_per_packet=800),  True),
+    (Row("setup", sessions=1_000, mpps=3.1, cycles_per_packet=800), None),
+    (Row("setup", sessions=MANY, note="it failed"),                 None),
+    (Row("two workers", sessions=MANY, workers=2, value=1.69),      False),
+    (Row("two workers", sessions=1_000, workers=2, value=1.69),     None),
+    (Row("stall", sessions=MANY, value=7),                          None),
+    (Row("stall", sessions=10 * MANY, value=7),                     True),
+    (Row("churn rules", sessions=1_000, value=70),                  None),
+    (Row("idle", driver="af_xdp", value=1),                         True),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize("row, met", BARS)
+@pytest.mark.parametrize("row, met", BARS, ids=lambda x: getattr(x, "workload", None))
 def test_bars(row, met):
     assert row.met() is met
     assert row.as_json()["met"] is met
