@@ -15,6 +15,9 @@
 enum { ARENA_LAYOUT = 3 }; // raise it with any change of what lies in the arena
 #define ARENA_MAGIC 0x414e455241474350ull // "PCGARENA"
 #define HUGE_PAGE (2ul << 20)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 // Linux 6.1
+#endif
 
 // Addresses as numbers, since from NULL there is nothing to add to.
 static void *take(uintptr_t *at, size_t bytes)
@@ -148,6 +151,31 @@ static int make_room(int fd, size_t bytes)
 	return ftruncate(fd, (off_t)bytes) ? -errno : 0;
 }
 
+// `bytes` of a file, or of anonymous memory (fd -1), where a huge page begins: only there can one be.
+static void *map(int fd, size_t bytes)
+{
+	int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+	uint8_t *room = mmap(NULL, bytes + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t skip = -(uintptr_t)room & (HUGE_PAGE - 1);
+
+	if (room == MAP_FAILED)
+		return room;
+	if (skip)
+		munmap(room, skip);
+	munmap(room + skip + bytes, HUGE_PAGE - skip);
+	return mmap(room + skip, bytes, PROT_READ | PROT_WRITE, kind | MAP_FIXED, fd, 0);
+}
+
+// A tmpfs without huge= gives small pages, whatever is advised. They can be made huge afterwards, if
+// one of them is there: so the whole arena is, from the start, and no packet waits for its memory.
+// What cannot be stays as it is.
+static void make_huge(const uint8_t *base, size_t bytes)
+{
+	for (size_t at = 0; at < bytes; at += HUGE_PAGE)
+		(void)PEEK(base + at);
+	madvise((void *)(uintptr_t)base, bytes, MADV_COLLAPSE);
+}
+
 static int map_file(const char *path, size_t bytes, bool *had, void **out, char *error, uint32_t error_len)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
@@ -169,7 +197,7 @@ static int map_file(const char *path, size_t bytes, bool *had, void **out, char 
 		snprintf(error, error_len, "arena %s: cannot be %zu MiB: %s; use fewer sessions or a larger tmpfs", path, bytes >> 20, strerror(-rc));
 		goto out;
 	}
-	*out = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*out = map(fd, bytes);
 	if (*out == MAP_FAILED) {
 		rc = -errno;
 		snprintf(error, error_len, "arena %s: %s", path, strerror(-rc));
@@ -192,7 +220,7 @@ int arena_open(struct arena *a, const struct pcgdp_params *p, char *error, uint3
 		if (rc)
 			return rc;
 	} else {
-		base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		base = map(-1, bytes);
 		if (base == MAP_FAILED) {
 			snprintf(error, error_len, "no %zu MiB of memory for the tables; use fewer sessions", bytes >> 20);
 			return -ENOMEM;
@@ -202,6 +230,8 @@ int arena_open(struct arena *a, const struct pcgdp_params *p, char *error, uint3
 	madvise(base, bytes, MADV_DONTDUMP);
 	a->bytes = bytes;
 	a->attached = had && !p->fresh && usable(base, p);
+	if (p->arena[0] && !a->attached)
+		make_huge(base, bytes);
 	if (had && !a->attached)
 		memset(base, 0, bytes);
 	lay_out(a, base, p, !a->attached);

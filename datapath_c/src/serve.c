@@ -134,7 +134,7 @@ void *worker_main(void *arg)
 		bool brisk = pace_is_brisk(&pace, now_ns, got);
 
 		empty = got ? 0 : empty + 1;
-		if (brisk && got < BURST / 2 && empty < 2) {
+		if (brisk && 2 * got < BURST && empty < 2) {
 			spent_until(w, &now_ns, clock_ns());
 			w->busy = false; // what comes is the nap
 			nap();

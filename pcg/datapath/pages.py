@@ -1,8 +1,8 @@
 """On which pages the arena lies. Small ones cost TLB misses: a large table has many.
 
-The kernel says it of each mapping in /proc/self/smaps (proc(5)). Whether a file's pages are huge is
-up to the tmpfs it lies on, at the moment they are first written: without a huge= of its mount they
-are small, whatever madvise() asks for (/dev/shm has none unless somebody remounts it).
+The kernel says it of each mapping in /proc/self/smaps (proc(5)). A new arena's pages are collapsed
+into huge ones when it is made (arena.c); they stay small where the kernel cannot, and in a file
+that was filled before, unless its tmpfs is mounted with huge=.
 """
 
 import os
@@ -13,8 +13,8 @@ from typing import Any
 HUGE = ("ShmemPmdMapped", "FilePmdMapped", "AnonHugePages", "Shared_Hugetlb", "Private_Hugetlb")
 HUGETLB = HUGE[-2:]  # which Rss leaves out
 MEND = (
-    "put it on a tmpfs with huge=within_size, as configs/systemd/run-pcg-arena.mount mounts one"
-    " (pages that a file already has stay as they are)"
+    "remove the file while the datapath is stopped, which ends its sessions; before Linux 6.1 put"
+    " it on a tmpfs with huge=within_size, as configs/systemd/run-pcg-arena.mount mounts one"
 )
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -197,3 +198,13 @@ def test_killed_while_ports_come_and_go(built, path, attempt):
                 assert w.down(A, udp(dst=dst))[0].ip.dst == dst
         w.dp.delete("ports", rows)
         assert w.dp.read("ports") == []
+
+
+def test_in_memory_its_pages_are_huge_from_the_start_and_for_who_attaches(built):
+    """Though /dev/shm gives small ones (Linux 6.1 collapses them)."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        for attached in (False, True):
+            with Datapath(**SIZES, arena=f"{folder}/arena") as dp:
+                seen = dp.arena_pages()
+                assert seen["huge"] == seen["resident"] > 0
+                assert attached or seen["resident"] == seen["bytes"]

@@ -60,7 +60,7 @@ def test_table_for_people(pcgctl):
     assert "sessions 25 of 100 (25.0%)" in text
     assert f"one round in {spent.timed_every()} is timed, here 100 of 1,000 packets" in text
     assert "2.000 GHz" in text
-    assert "pages of 4 KiB: put it on a tmpfs with huge=within_size" in text
+    assert "pages of 4 KiB: remove the file while" in text
 
 
 def test_several_workers_stand_beside_each_other(pcgctl, look):
