@@ -2,13 +2,20 @@
 
 A host with distributed routing decides everything itself, in tables of `nsx-managed`:
 
-    0 where from -> 5 spoof guard -> 6 ARP answered here
+    0 where from -> DHCP: to the gateway's TEP alone, on the segment's VNI
+                 -> 5 spoof guard -> 6 ARP answered here
                                   -> 20 to the router? -> 21 route, TTL - 1 -> 22 next MAC
                                                        -> 25 which TEP -> out
     0 from a tunnel -> 30 to the workload
 
 A bare host has no such tables: what its workload sends goes into the tunnel to the gateway.
+
+An address that a workload was leased is told by `leased`, as a controller tells its agents.
 """
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
 
 from pcg.lab.layout import Site, transit_of
 from pcg.model.desired import Desired, Port, Segment
@@ -29,6 +36,17 @@ def tunnel_port(tep: str) -> int:
     return 1000 + third * 256 + fourth
 
 
+def leased(desired: Desired, leases: Mapping[tuple[str, str], str]) -> Desired:
+    """With what ports without addresses were leased: (segment, MAC) -> address."""
+    ports = tuple(
+        replace(p, addresses=(leases[p.segment, p.mac],))
+        if not p.addresses and (p.segment, p.mac) in leases
+        else p
+        for p in desired.ports
+    )
+    return replace(desired, ports=ports)
+
+
 def flows(desired: Desired, site: Site) -> list[str]:
     """The whole table of one host; the port that lives there is the one whose TEP it is."""
     here = [p for p in desired.ports if p.tep == site.tep]
@@ -40,6 +58,7 @@ def flows(desired: Desired, site: Site) -> list[str]:
         return _bare(desired, site, segment)
     return (
         _entry(desired, site, port, segment)
+        + _dhcp(desired, site, port, segment)
         + _arp(desired, port, segment)
         + _routing(desired, port, segment)
         + _north(desired, site, port, segment)
@@ -75,6 +94,26 @@ def _entry(desired: Desired, site: Site, port: Port, segment: Segment) -> list[s
             f"table=5,priority=20,ip,nw_src={address},{mine},actions=goto_table:20",
         ]
     return [*out, f"table=30,priority=10,dl_dst={port.mac},actions=output:{WORKLOAD}"]
+
+
+def _dhcp(desired: Desired, site: Site, port: Port, segment: Segment) -> list[str]:
+    """Broadcast goes to the gateway, not to every TEP; nobody but the gateway is a server."""
+    server = tunnel_port(desired.gateway.tep)
+    out = [f"table=5,priority=30,udp,in_port={WORKLOAD},tp_src=67,actions=drop"]
+    if segment.dhcp is None:
+        return out
+    asks = f"in_port={WORKLOAD},dl_src={port.mac},udp,tp_src=68,tp_dst=67"
+    tag = f"set_field:{segment.vni}->tun_id,set_field:{site.number}->{OPTION}"
+    out += [
+        f"table=0,priority=20,{asks},nw_dst={to},actions={tag},output:{server}"
+        for to in ("255.255.255.255", segment.gateway)
+    ]
+    answer = f"tun_id={segment.vni},{OPTION},udp,tp_src=67,tp_dst=68"
+    everybody = "ff:ff:ff:ff:ff:ff"
+    return [
+        *out,
+        f"table=0,priority=20,in_port={server},{answer},dl_dst={everybody},actions=output:{WORKLOAD}",
+    ]
 
 
 def _arp(desired: Desired, port: Port, segment: Segment) -> list[str]:

@@ -10,7 +10,15 @@ The kernel of its namespace hears nothing: it would answer for what is Open vSwi
 import contextlib
 
 from pcg.lab import flows, ns
-from pcg.lab.layout import OVERLAY_MTU, UNDERLAY_MTU, VPC_ROUTER, Layout, Site, underlay_mac
+from pcg.lab.layout import (
+    ETHERNET_MTU,
+    OVERLAY_MTU,
+    UNDERLAY_MTU,
+    VPC_ROUTER,
+    Layout,
+    Site,
+    underlay_mac,
+)
 from pcg.lab.ovs import PROTOCOLS, Ovs, add_port
 from pcg.model.desired import Desired
 
@@ -94,22 +102,25 @@ class Host(Ovs):
             self.appctl("tnl/neigh/set", "nsx-switch", address, mac)
 
     def workload(self) -> None:
-        """nsx-eth0 of the port that lives here: its MAC, its address, its router."""
+        """nsx-eth0 of the port that lives here: its MAC, its address, its router. Of one that has
+        its address by DHCP the MAC alone, with Ethernet's MTU until it is told a larger one."""
         port = next((p for p in self.layout.desired.ports if p.tep == self.site.tep), None)
         if port is None:
             return
-        segment = self.layout.segment(port.segment)
-        length = segment.subnet.split("/")[1]
+        mtu = OVERLAY_MTU if port.addresses else ETHERNET_MTU
         ns.ip(
-            f"link add nsx-eth0 netns {self.root_ns} mtu {OVERLAY_MTU} address {port.mac} "
+            f"link add nsx-eth0 netns {self.root_ns} mtu {mtu} address {port.mac} "
             f"type veth peer name nsx-eth0-peer netns {self.ns} mtu {OVERLAY_MTU}"
         )
-        ns.ip(
-            f"""addr add {port.addresses[0]}/{length} dev nsx-eth0
-                link set nsx-eth0 up
-                route add default via {segment.gateway}""",
-            self.root_ns,
-        )
+        ns.ip("link set nsx-eth0 up", self.root_ns)
+        segment = self.layout.segment(port.segment)
+        length = segment.subnet.split("/")[1]
+        for address in port.addresses[:1]:
+            ns.ip(
+                f"""addr add {address}/{length} dev nsx-eth0
+                    route add default via {segment.gateway}""",
+                self.root_ns,
+            )
         ns.no_offloads(self.root_ns, "nsx-eth0")
         with ns.inside(self.root_ns):  # a move takes the carrier away for a moment: ask again soon
             ns.sysctl("net/ipv4/neigh/nsx-eth0/retrans_time_ms", 50)

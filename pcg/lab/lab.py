@@ -18,8 +18,9 @@ from typing import TextIO
 import msgspec
 import yaml
 
-from pcg.lab import fabric
+from pcg.lab import fabric, flows
 from pcg.lab.ask import Ask, unsettled
+from pcg.lab.dhcp_clients import PROGRAMS, DhcpClient
 from pcg.lab.host import Host
 from pcg.lab.layout import CONFIGS, PREFIX, RUNS, Layout
 from pcg.lab.programs import PLACES, Programs, until
@@ -47,6 +48,13 @@ class Lab:
         self.hosts = {s.name: Host(self.layout, s) for s in self.layout.sites()}
         self.programs = Programs(self.layout, driver)
         self.services = Services(self.layout)
+        self.clients = {
+            port.id: DhcpClient(
+                program, self.layout.workload_ns(port.id), self.layout.run / f"dhcp-{port.id}"
+            )
+            for program, port in zip(PROGRAMS, self.layout.leasing(), strict=True)
+        }
+        self.leases: dict[tuple[str, str], str] = {}  # that the hosts know: see flows.leased
         self.ask = Ask(self.programs)
         self.effect_limit_s = effect_limit_s  # how soon a change at the controller must show
         self._lock: TextIO | None = None
@@ -70,7 +78,23 @@ class Lab:
     def _host_up(self, host: Host) -> None:
         host.start()
         host.workload()
-        host.program(self.desired)
+        self._program(host, self.desired)
+
+    def _program(self, host: Host, desired: Desired) -> None:
+        host.program(flows.leased(desired, self.leases))
+
+    def boot_clients(self) -> None:
+        """The workloads without addresses: their DHCP clients ask."""
+        for client in self.clients.values():
+            client.start()
+
+    def learn_leases(self) -> list[dict]:
+        """The hosts' flows for what is leased, as a controller tells its agents; the leases."""
+        rows = self.ask.show("leases")
+        self.leases = {(row["segment"], row["mac"]): row["address"] for row in rows}
+        for host in self.hosts.values():
+            self._program(host, self.desired)
+        return rows
 
     def _take(self) -> None:
         folder = self.layout.run
@@ -160,12 +184,12 @@ class Lab:
             )
             return msgspec.structs.replace(desired, ports=ports)
 
-        target.program(moved(self.desired))
+        self._program(target, moved(self.desired))
         source.detach(target)
         target.attach()
         for host in self.hosts.values():
             if host is not target:
-                host.program(moved(self.desired))
+                self._program(host, moved(self.desired))
         return self.publish(moved)
 
 

@@ -17,6 +17,7 @@ PREFIX = "pcg-"  # of the lab that `make demo` and `make lab-up` raise
 UNDERLAY_MTU = 9001
 INTERNET_MTU = 1500
 OVERLAY_MTU = 8943
+ETHERNET_MTU = 1500  # an interface's that has not been told another
 
 INTERNET = "198.51.100.9"  # the internet host, and a second address of it
 INTERNET_OTHER = "198.51.100.10"
@@ -30,8 +31,8 @@ UPLINK_ROUTER = ("10.99.1.1", "06:17:1e:00:f1:01")
 PCG_MACS = {"up0": "06:17:1e:00:01:01", "down0": "06:17:1e:00:01:02", "mgmt0": "06:17:1e:00:01:03"}
 STRANGER = ("10.99.2.66", "06:17:1e:00:66:66")  # in the VPC, but no tunnel endpoint
 
-DISTRIBUTED = ("h1", "h2", "h3", "h5")  # route at the source
-BARE = ("h4",)  # sends everything off its subnet to the gateway
+DISTRIBUTED = ("h1", "h2", "h3", "h5", "h6", "h7")  # route at the source
+BARE = ("h4", "h8")  # send everything off their subnets to the gateway
 PROBE = "probe"
 
 
@@ -88,6 +89,11 @@ class Layout:
 
     def port(self, port_id: str) -> Port:
         return next(p for p in self.desired.ports if p.id == port_id)
+
+    def leasing(self) -> list[Port]:
+        """Ports on hosts that get their address by DHCP."""
+        teps = {s.tep for s in self.sites()}
+        return [p for p in self.desired.ports if not p.addresses and p.tep in teps]
 
     def segment(self, segment_id: str) -> Segment:
         return next(s for s in self.desired.segments if s.id == segment_id)

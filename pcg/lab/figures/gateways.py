@@ -141,7 +141,7 @@ def flows(desired: Desired) -> list[str]:
     public = next(p for p in desired.public_addresses if p.id == rule.translated[0])
     address = public.secondary[desired.gateway.id]
     segments = {s.id: s for s in desired.segments if s.vrf == rule.vrf}
-    ports = [p for p in desired.ports if p.segment in segments]
+    ports = [p for p in desired.ports if p.segment in segments and p.addresses]
     out = [
         f"table=0,priority=100,arp,in_port={UP},arp_op=1,arp_tpa={address},"
         f"actions={arp_answer(PCG_MACS['up0'], address)}",

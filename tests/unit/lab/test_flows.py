@@ -16,9 +16,9 @@ def of(host: str, desired=DESIRED) -> list[str]:
 
 
 def test_the_example_has_the_hosts_of_the_lab():
-    assert set(SITES) == {"h1", "h2", "h3", "h4", "h5"}
-    assert {s.name for s in SITES.values() if s.bare} == {"h4"}
-    assert {s.name for s in SITES.values() if s.zone == "b"} == {"h3", "h5"}
+    assert set(SITES) == {"h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"}
+    assert {s.name for s in SITES.values() if s.bare} == {"h4", "h8"}
+    assert {s.name for s in SITES.values() if s.zone == "b"} == {"h3", "h5", "h7"}
 
 
 def test_tunnel_ports_are_named_as_the_agent_does():
@@ -64,3 +64,44 @@ def test_flows_follow_a_move(host: str):
         return
     assert len(changed) == (2 if host == "h1" else 0)
     assert all("table=25" in f for f in changed)
+
+
+def test_a_workload_without_an_address_may_ask_for_one_and_no_more():
+    """DHCP goes to the gateway's TEP on the segment's VNI; nothing else that it says has a way."""
+    gateway = f"output:{flows.tunnel_port(DESIRED.gateway.tep)}"
+    asks = [f for f in of("h6") if f"in_port={flows.WORKLOAD}" in f and "tp_dst=67" in f]
+    assert {f.partition("nw_dst=")[2].partition(",")[0] for f in asks} == {
+        "255.255.255.255",
+        "192.168.99.1",
+    }
+    assert all("set_field:9096->tun_id" in f and f.endswith(gateway) for f in asks)
+    assert all("dl_src=06:17:1e:00:06:02,udp,tp_src=68" in f for f in asks)
+    guard = [f for f in of("h6") if f.startswith("table=5,")]
+    assert [f for f in guard if not f.endswith("actions=drop")] == []
+
+
+def test_only_the_gateway_is_a_server():
+    answers = [f for f in of("h6") if "tp_src=67,tp_dst=68" in f]
+    (broadcast,) = answers
+    assert f"in_port={flows.tunnel_port(DESIRED.gateway.tep)},tun_id=9096" in broadcast
+    assert [f for f in of("h6") if "tp_src=67" in f and f not in answers] == [
+        f"table=5,priority=30,udp,in_port={flows.WORKLOAD},tp_src=67,actions=drop"
+    ]
+
+
+def test_a_segment_without_a_scope_asks_nobody():
+    assert not [f for f in of("h2") if "tp_dst=67" in f]
+
+
+def test_a_lease_opens_the_guard_there_and_the_way_elsewhere():
+    told = flows.leased(DESIRED, {("web", "06:17:1e:00:06:02"): "192.168.99.100"})
+    new = {host: set(of(host, told)) - set(of(host)) for host in SITES}
+    guard = {f for f in new["h6"] if f.startswith("table=5,")}
+    assert {"arp_spa=192.168.99.100" in f or "nw_src=192.168.99.100" in f for f in guard} == {True}
+    for host in ("h1", "h2"):
+        assert any("table=22" in f and "set_field:06:17:1e:00:06:02" in f for f in new[host])
+    assert not new["h7"]
+
+
+def test_an_address_of_ones_own_is_not_replaced_by_a_lease():
+    assert flows.leased(DESIRED, {("web", "06:17:1e:00:01:09"): "192.168.99.100"}) == DESIRED
