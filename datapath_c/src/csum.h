@@ -20,6 +20,12 @@ INLINE uint16_t csum_fold(uint64_t s)
 	return (uint16_t)((x + (x << 16 | x >> 16)) >> 16);
 }
 
+INLINE uint64_t csum_add_8(uint64_t sum, uint64_t x)
+{
+	sum += x;
+	return sum + (sum < x);
+}
+
 // 32 bytes more, the carry brought round. The compiler makes ten instructions of each 8 bytes of
 // the portable form; this is one.
 INLINE uint64_t csum_add_32(uint64_t sum, const uint8_t *p)
@@ -35,13 +41,25 @@ INLINE uint64_t csum_add_32(uint64_t sum, const uint8_t *p)
 		: "cc");
 	return sum;
 #else
-	for (uint32_t i = 0; i < 32; i += 8) {
-		uint64_t x = rd64(p + i);
-
-		sum += x;
-		sum += sum < x;
-	}
+	for (uint32_t i = 0; i < 32; i += 8)
+		sum = csum_add_8(sum, rd64(p + i));
 	return sum;
+#endif
+}
+
+// 16 bytes more, the carry brought round.
+INLINE uint64_t csum_add_16(uint64_t sum, const uint8_t *p)
+{
+#ifdef __x86_64__
+	__asm__("addq 0(%1), %0\n\t"
+		"adcq 8(%1), %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "r"(p), "m"(*(const uint8_t(*)[16])p)
+		: "cc");
+	return sum;
+#else
+	return csum_add_8(csum_add_8(sum, rd64(p)), rd64(p + 8));
 #endif
 }
 

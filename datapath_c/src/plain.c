@@ -39,8 +39,9 @@ static inline void know(const struct here *h, struct plain *q, uint8_t *ip, uint
 	q->key.q[0] = rd64(ip + 12);
 	q->key.q[1] = key_word(rd32(ip + IP_HLEN), domain << 8 | ip[9]);
 	q->hash = hash_key(&h->a->head->secret, &q->key);
+	q->bucket = bucket_of(&h->a->sessions.index, q->hash);
 	if (ASKED(ASK_BUCKET))
-		PREFETCH(bucket_of(&h->a->sessions.index, q->hash));
+		PREFETCH(q->bucket);
 }
 
 // What may open a session is not judged by its headers alone.
@@ -91,7 +92,7 @@ static inline enum odd from_uplink(const struct here *h, const struct frame *f, 
 
 static inline void find_entry(const struct here *h, struct plain *q)
 {
-	const struct bucket *b = bucket_of(&h->a->sessions.index, q->hash);
+	const struct bucket *b = q->bucket;
 	unsigned m = sig_match(b, sig_of(q->hash));
 
 	q->entry = m ? &h->a->sessions.e[PEEK(&b->idx[__builtin_ctz(m)])] : NULL;
@@ -242,11 +243,12 @@ void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, ui
 {
 	const struct here h = {w, &w->dp->arena, &w->seen.shape[role], role == PCGDP_DOWNLINK, {w->dp->nics[0].ops, w->dp->nics[1].ops}};
 	struct plain *plain = left->plain;
+	uint32_t asked = n + more;
 	uint64_t odd = 0, unparsed = 0, east = 0; // a bit for each packet
 	struct behind behind = {.at = h.tunnel ? INNER_IP : OUTER_IP, .secret = &h.a->head->secret};
 
-#define GOES(i) ((i) < n && !(odd >> (i) & 1))
-#define EAST(i) (UNLIKELY(east >> (i) & 1))
+#define GOES(i) ((i) < n && (LIKELY(!odd) || !(odd >> (i) & 1)))
+#define EAST(i) (UNLIKELY(east) && east >> (i) & 1)
 	seen_renew(w, role);
 	for (uint32_t i = 0; i < MIN(n, (uint32_t)AHEAD); i++)
 		ask_for(&frames[i], h.tunnel);
@@ -255,7 +257,7 @@ void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, ui
 		bool ok;
 
 		if (j < n) {
-			if (j + AHEAD < n + more)
+			if (j + AHEAD < asked)
 				ask_for(&frames[j + AHEAD], h.tunnel);
 			enum odd why = h.tunnel ? from_tunnel(&h, &frames[j], &plain[j]) : from_uplink(&h, &frames[j], &plain[j]);
 

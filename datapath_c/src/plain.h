@@ -17,6 +17,7 @@ struct plain { // a packet on its way past the stages
 	uint64_t hash;
 	union key key;
 	union {
+		const struct bucket *bucket; // of the session's key, until that has been looked at
 		struct entry *entry;
 		uint64_t src_hash; // overlay to overlay: its own port, until that has been looked at
 		uint32_t src_port;

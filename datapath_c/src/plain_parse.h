@@ -13,9 +13,15 @@ INLINE uint64_t sum_wrong(uint64_t sum)
 	return sum % 0xffff != 0;
 }
 
+// Not 0 if a < b, both below 2^31; no comparison, so that several of them become one.
+INLINE uint32_t below(uint32_t a, uint32_t b)
+{
+	return (a - b) >> 31;
+}
+
 static inline uint64_t ip_sum(const uint8_t *ip)
 {
-	return (uint64_t)rd32(ip) + rd32(ip + 4) + rd32(ip + 8) + rd32(ip + 12) + rd32(ip + 16);
+	return csum_add_16(rd32(ip + 16), ip);
 }
 
 // Flags that are news to a session: the stages see to them.
@@ -42,9 +48,9 @@ static inline uint64_t outer_sum_wrong(const uint8_t *d, uint32_t ip_len)
 {
 	uint64_t sum = sum_by_headers((const void *)(d + INNER_IP), ip_len) + htons(IPP_UDP) + rd16(d + OUTER_UDP + 4);
 
-	for (uint32_t at = OUTER_IP + 12; at < INNER_IP - 2; at += 4) // addresses, UDP, Geneve, inner Ethernet
-		sum += rd32(d + at);
-	return sum_wrong(sum + rd16(d + INNER_IP - 2));
+	sum += (uint64_t)rd32(d + OUTER_IP + 12) + rd32(d + OUTER_IP + 16); // addresses
+	sum += (uint64_t)rd32(d + INNER_IP - 6) + rd16(d + INNER_IP - 2);
+	return sum_wrong(csum_add_32(sum, d + OUTER_UDP)); // UDP, Geneve, option, inner Ethernet
 }
 
 // As outer.c and geneve.c ask, and inner.c of the inner Ethernet header's type.
@@ -54,7 +60,8 @@ static inline uint64_t tunnel_wrong(const struct shape *s, const uint8_t *d, uin
 	uint64_t wrong = shape_wrong(s, d, SHAPE_TUNNEL);
 
 	wrong |= rd16(d + OUTER_UDP + 4) ^ htons((uint16_t)(outer_len - IP_HLEN));
-	wrong |= (ETH_HLEN_ + outer_len > len) | (INNER_IP + ip_len != ETH_HLEN_ + outer_len) | (ip_len < LEAST);
+	wrong |= outer_len ^ (INNER_IP - OUTER_IP + ip_len);
+	wrong |= below(len, ETH_HLEN_ + outer_len) | below(ip_len, LEAST);
 	wrong |= sum_wrong(ip_sum(d + OUTER_IP)) | packet_wrong(d + INNER_IP, ip_len);
 	if (!sum_known && rd16(d + OUTER_UDP + 6))
 		wrong |= outer_sum_wrong(d, ip_len);
@@ -65,5 +72,5 @@ static inline uint64_t uplink_wrong(const struct shape *s, const uint8_t *d, uin
 {
 	uint32_t ip_len = ntohs(rd16(d + OUTER_IP + 2));
 
-	return shape_wrong(s, d, SHAPE_UPLINK) | (OUTER_IP + ip_len > len) | (ip_len < LEAST) | packet_wrong(d + OUTER_IP, ip_len);
+	return shape_wrong(s, d, SHAPE_UPLINK) | below(len, OUTER_IP + ip_len) | below(ip_len, LEAST) | packet_wrong(d + OUTER_IP, ip_len);
 }

@@ -47,13 +47,11 @@ INLINE void decrement_ttl(struct ip_hdr *ip)
 }
 
 // Sum of a TCP or UDP packet from its headers alone: an IPv4 header with a right checksum sums to
-// zero, a segment with a right one to minus its pseudo header. Minus a word is its complement:
-// 0xffff and 0xffffffff are zero in this arithmetic. A wrong inner checksum makes the outer one
-// wrong too, which is as it should be.
+// zero, a segment with a right one to minus its pseudo header; all multiples of 0xffff are zero in
+// this arithmetic. A wrong inner checksum makes the outer one wrong too, which is as it should be.
 INLINE uint64_t sum_by_headers(const struct ip_hdr *ip, uint32_t ip_len)
 {
-	return (uint64_t)(uint32_t)~ip->src + (uint32_t)~ip->dst + (uint16_t)~htons(ip->proto) +
-		(uint16_t)~htons((uint16_t)(ip_len - IP_HLEN));
+	return (0xffffull << 32) - csum_pseudo(ip->src, ip->dst, ip->proto, (uint16_t)(ip_len - IP_HLEN));
 }
 
 INLINE void put_plain_header(const struct adj *a, uint8_t *ip)

@@ -151,11 +151,8 @@ INLINE void tx_put(struct worker *w, uint32_t role, uint8_t *data, uint32_t len)
 {
 	struct txq *q = &w->tx[role];
 	uint32_t n = q->n;
-	struct frame *f = &q->frame[n];
 
-	f->data = data;
-	f->len = len;
-	f->flags = 0;
+	q->frame[n] = (struct frame){.data = data, .len = len};
 	q->n = n + 1;
 	if (UNLIKELY(n + 1 == TX_MAX))
 		tx_flush(w);
