@@ -1,82 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// harness.c - libFuzzer's way into the packet path: frames, time and commits, as an input says.
+// harness.c - libFuzzer's way into the packet path: frames, what follows from them, time and commits,
+// as an input says (harness.h).
 //
-// The world (its tables, packed) is the file that PCG_FUZZ_WORLD names. An input is a sequence of
-//
-//     op (1 byte), length (2 bytes, big endian), frame
-//
-// bits of op: 1 it came by the uplink; 2 lengths and checksums are mended first, so that what is
-// behind them is looked at; 4 explain is asked before; 8 all policy is committed again behind it;
-// 16 a workload's port goes, or comes back; the rest: time that passes, 0 to 280 s.
-//
-// After every input: rx + made = tx + punt + sum(drops) + held + joined, and no session outlives its timeout.
+// The world (its tables, packed) is the file that PCG_FUZZ_WORLD names. Each frame that leaves is held
+// against the rules of the wire. After every input: rx + made = tx + punt + sum(drops) + held + joined,
+// and no session outlives its timeout.
 
 #include <assert.h>
-#include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pcgdp.h"
+#include "harness.h"
 
-enum { UPLINK = 1, MEND = 2, EXPLAIN = 4, COMMIT = 8, PORT = 16, PASSES = 32, PASSES_S = 40 };
-enum { OUT = 64 * 9216, LIFE_S = 8000, INPUTS = 100000, TABLE_MAX = 64 };
+enum { BURST_MAX = 64, SENT_MAX = 256, OUT = SENT_MAX * 2048 + 64 * PCGDP_FRAME_MAX, LIFE_S = 8000, INPUTS = 100000, READS = 256 };
 
-static struct table {
-	uint32_t number, n, size;
-	uint8_t *records;
-} world[TABLE_MAX];
-static unsigned n_tables;
+// The latest KEPT frames, in turns.
+struct ring {
+	struct frame f[KEPT];
+	uint32_t n;
+};
+
 static struct pcgdp *dp;
 static uint64_t now_ns;
 static uint8_t out[OUT];
+static struct ring sent, came;
+static struct frame burst[BURST_MAX];
+static uint32_t n_burst;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int rc, const char *what, const char *error)
-{
-	if (rc >= 0)
-		return;
-	fprintf(stderr, "%s: %d %s\n", what, rc, error);
-	abort();
-}
-
-static void read_world(const char *path)
-{
-	FILE *f = fopen(path, "rb");
-	uint32_t head[3];
-
-	assert(f);
-	while (n_tables < TABLE_MAX && fread(head, sizeof(head), 1, f) == 1) {
-		struct table *t = &world[n_tables++];
-
-		*t = (struct table){head[0], head[1], head[2], malloc((size_t)head[1] * head[2] + 1)};
-		assert(fread(t->records, t->size, t->n, f) == t->n);
-	}
-	fclose(f);
-}
-
-static void commit(void)
-{
-	char error[256] = "";
-
-	must(pcgdp_policy_begin(dp), "begin", error);
-	for (unsigned i = 0; i < n_tables; i++)
-		if (world[i].number >= PCGDP_T_LOCAL)
-			must(pcgdp_policy_put(dp, world[i].number, world[i].records, world[i].n, error, sizeof(error)), "policy", error);
-	must(pcgdp_policy_commit(dp, 1, NULL, 0, error, sizeof(error)), "commit", error);
-}
-
-static void put_single(void)
-{
-	char error[256] = "";
-
-	for (unsigned i = 0; i < n_tables; i++)
-		if (world[i].number < PCGDP_T_LOCAL)
-			must(pcgdp_put(dp, world[i].number, world[i].records, world[i].n, error, sizeof(error)), "put", error);
-}
 
 static void begin_anew(void)
 {
@@ -88,8 +41,8 @@ static void begin_anew(void)
 	must(pcgdp_open(&params, &dp, error, sizeof(error)), "open", error);
 	must(pcgdp_nic_add(dp, "up0", PCGDP_UPLINK, PCGDP_DRIVER_MEM, error, sizeof(error)), "up0", error);
 	must(pcgdp_nic_add(dp, "down0", PCGDP_DOWNLINK, PCGDP_DRIVER_MEM, error, sizeof(error)), "down0", error);
-	put_single();
-	commit();
+	world_put(dp);
+	world_commit(dp);
 	now_ns = 1000000000ull * 1000000;
 }
 
@@ -98,83 +51,153 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	assert(getenv("PCG_FUZZ_WORLD"));
-	read_world(getenv("PCG_FUZZ_WORLD"));
+	world_read(getenv("PCG_FUZZ_WORLD"));
 	begin_anew();
 	return 0;
 }
 
-// ---- mending ----
+// ---- frames, a burst at a time ----
 
-static void put16(uint8_t *at, uint32_t value)
+static void keep(struct ring *r, uint32_t role, const uint8_t *data, uint32_t len)
 {
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
+	struct frame *f = &r->f[r->n++ % KEPT];
+
+	f->role = role;
+	f->len = len;
+	memcpy(f->data, data, len);
 }
 
-static void mend_ip(uint8_t *ip, const uint8_t *end, int length)
+static bool kept(const struct ring *r, uint32_t which, struct frame *f)
 {
-	uint32_t sum = 0;
+	uint32_t n = r->n < KEPT ? r->n : KEPT;
 
-	if (ip + 20 > end)
-		return;
-	if (length)
-		put16(ip + 2, (uint32_t)(end - ip));
-	put16(ip + 10, 0);
-	for (unsigned i = 0; i < 20; i += 2)
-		sum += (uint32_t)ip[i] << 8 | ip[i + 1];
-	sum = (sum & 0xffff) + (sum >> 16);
-	put16(ip + 10, 0xffff ^ ((sum & 0xffff) + (sum >> 16)));
+	if (n)
+		*f = r->f[(r->n - 1 - which % n) % KEPT];
+	return n;
 }
 
-static void mend(uint8_t *frame, uint32_t len, uint32_t role)
+static void flush(void)
 {
-	uint8_t *end = frame + len;
+	uint32_t in_lengths[BURST_MAX], lengths[SENT_MAX], roles[SENT_MAX], bytes = 0;
+	uint8_t *frames;
+	int n;
 
-	if (role == PCGDP_DOWNLINK && len >= 50) {
-		put16(frame + 38, len - 34);
-		put16(frame + 40, 0);
-		mend_ip(frame + 14 + 20 + 8 + 8 + (frame[42] & 0x3f) * 4 + 14, end, 0);
+	for (uint32_t i = 0; i < n_burst; i++)
+		bytes += burst[i].len;
+	frames = malloc(bytes + 1);
+	bytes = 0;
+	for (uint32_t i = 0; i < n_burst; i++) {
+		in_lengths[i] = burst[i].len;
+		memcpy(frames + bytes, burst[i].data, burst[i].len);
+		bytes += burst[i].len;
 	}
-	mend_ip(frame + 14, end, role == PCGDP_DOWNLINK);
+	n = n_burst ? pcgdp_inject(dp, burst[0].role, frames, in_lengths, n_burst, now_ns, out, OUT, lengths, roles, SENT_MAX) : 0;
+	must(n, "inject", "");
+	free(frames);
+	n_burst = bytes = 0;
+	for (int i = 0; i < n; i++) {
+		keep(&sent, roles[i], out + bytes, lengths[i]);
+		hold_sane(&sent.f[(sent.n - 1) % KEPT]);
+		bytes += lengths[i];
+	}
+}
+
+static void offer(const struct frame *f, const struct step *s)
+{
+	static struct pcgdp_trace_event events[64];
+	static uint8_t explained[PCGDP_FRAME_MAX];
+	uint32_t got;
+
+	if (n_burst == BURST_MAX || (n_burst && burst[0].role != f->role))
+		flush();
+	burst[n_burst] = *f;
+	if (s->op & OP_MEND)
+		mend(&burst[n_burst]);
+	n_burst++;
+	keep(&came, f->role, burst[n_burst - 1].data, f->len);
+	if (s->op & OP_EXPLAIN)
+		must(pcgdp_explain(dp, f->role, f->data, f->len, explained, &got, events, 64), "explain", "");
+}
+
+static void offer_pieces(const struct step *s)
+{
+	static struct frame pieces[16], f;
+	struct step plain = *s;
+	uint32_t which = byte_at(s, 0), n;
+
+	if (!kept(which & 0x80 ? &came : &sent, which & 0x7f, &f))
+		return;
+	if (!(which & 0x80))
+		answer_to(&f, 0xff);
+	patch(&f, s, 3);
+	mend(&f);
+	n = cut_up(&f, s, pieces, 16);
+	plain.op &= ~(uint32_t)OP_MEND; // a piece's length and checksum are right, its L4 header is elsewhere
+	for (uint32_t i = 0; i < n; i++)
+		offer(&pieces[i], &plain);
+}
+
+static void offer_made(const struct step *s)
+{
+	static struct frame f;
+
+	if (s->kind == KIND_FRAME) {
+		f.role = s->op & OP_UPLINK ? PCGDP_UPLINK : PCGDP_DOWNLINK;
+		f.len = s->len > PCGDP_FRAME_MAX ? PCGDP_FRAME_MAX : s->len;
+		memcpy(f.data, s->data, f.len);
+	} else if (!kept(s->kind == KIND_AGAIN ? &came : &sent, byte_at(s, 0), &f)) {
+		return;
+	}
+	if (s->kind == KIND_ANSWER)
+		answer_to(&f, byte_at(s, 1));
+	if (s->kind == KIND_ERROR)
+		error_about(&f, s);
+	else if (s->kind != KIND_FRAME)
+		patch(&f, s, s->kind == KIND_ANSWER ? 2 : 1);
+	offer(&f, s);
 }
 
 // ---- one input ----
 
-static void one_frame(uint32_t op, const uint8_t *data, uint32_t len)
-{
-	uint32_t role = op & UPLINK ? PCGDP_UPLINK : PCGDP_DOWNLINK, lengths[64], roles[64], got;
-	static struct pcgdp_trace_event events[64];
-	uint8_t *frame = malloc(len + 1);
-
-	memcpy(frame, data, len);
-	if (op & MEND)
-		mend(frame, len, role);
-	if (op & EXPLAIN)
-		must(pcgdp_explain(dp, role, frame, len, out, &got, events, 64), "explain", "");
-	must(pcgdp_inject(dp, role, frame, &len, 1, now_ns, out, OUT, lengths, roles, 64), "inject", "");
-	free(frame);
-}
-
 static void disturb(uint32_t op)
 {
-	static int gone;
-
-	if (op & COMMIT)
-		commit();
-	for (unsigned i = 0; op & PORT && i < n_tables; i++) {
-		char error[256] = "";
-
-		if (world[i].number != PCGDP_T_PORTS)
-			continue;
-		if (gone)
-			must(pcgdp_put(dp, PCGDP_T_PORTS, world[i].records, world[i].n, error, sizeof(error)), "put", error);
-		else
-			must(pcgdp_del(dp, PCGDP_T_PORTS, world[i].records, 1), "del", error);
-		gone = !gone;
-	}
-	now_ns += 1000000000ull * PASSES_S * (op / PASSES);
-	if (op & (COMMIT | PORT) || op >= PASSES)
+	if (op & OP_COMMIT)
+		world_commit(dp);
+	if (op & OP_PORT)
+		world_port(dp);
+	now_ns += 1000000000ull * PASSES_S * (op / OP_PASSES);
+	if (op & (OP_COMMIT | OP_PORT) || op >= OP_PASSES)
 		pcgdp_sweep(dp, now_ns);
+}
+
+static void one_step(const struct step *s, bool hold)
+{
+	if (s->kind == KIND_POLICY || s->kind == KIND_PUT) {
+		flush();
+		world_changed(dp, s);
+	} else if (s->kind == KIND_PIECES) {
+		offer_pieces(s);
+	} else {
+		offer_made(s);
+	}
+	if (!hold) {
+		flush();
+		disturb(s->op);
+	}
+}
+
+// What an operator may read, whatever happened.
+static void read_all(void)
+{
+	static struct pcgdp_session sessions[1024];
+	static struct pcgdp_drop drops[512];
+	static struct pcgdp_counter counters[512];
+	uint32_t cursor = 0;
+
+	must(pcgdp_sessions(dp, &cursor, sessions, 1024), "sessions", "");
+	must(pcgdp_ledger(dp, drops, 512), "ledger", "");
+	must(pcgdp_counters(dp, PCGDP_T_NAT, counters, 512), "counters", "");
+	must(pcgdp_counters(dp, PCGDP_T_PUBLICS, counters, 512), "counters", "");
 }
 
 static void settle(void)
@@ -182,7 +205,7 @@ static void settle(void)
 	struct pcgdp_totals t;
 
 	now_ns += 1000000000ull * LIFE_S;
-	put_single();
+	world_restored(dp);
 	pcgdp_sweep(dp, now_ns);
 	must(pcgdp_totals(dp, &t), "totals", "");
 	assert(t.rx + t.made == t.tx + t.punt + t.drops + t.held + t.joined);
@@ -193,18 +216,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned inputs;
 
-	for (size_t at = 0; at + 3 <= size;) {
-		uint32_t op = data[at], len = (uint32_t)data[at + 1] << 8 | data[at + 2];
+	sent.n = came.n = 0;
+	for (size_t at = 0; at + HEAD <= size;) {
+		uint32_t kind = data[at + 1], len = (uint32_t)data[at + 2] << 8 | data[at + 3];
+		struct step s = {.op = data[at], .kind = (kind & ~(uint32_t)HOLD) % KINDS, .data = data + at + HEAD};
 
-		at += 3;
-		len = len > size - at ? (uint32_t)(size - at) : len;
-		len = len > PCGDP_FRAME_MAX ? PCGDP_FRAME_MAX : len;
-		one_frame(op, data + at, len);
-		disturb(op);
-		at += len;
+		at += HEAD;
+		s.len = len > size - at ? (uint32_t)(size - at) : len;
+		one_step(&s, kind & HOLD);
+		at += s.len;
 	}
+	flush();
+	if (++inputs % READS == 0)
+		read_all();
 	settle();
-	if (++inputs % INPUTS == 0) // seconds are 32 bits
+	if (inputs % INPUTS == 0) // seconds are 32 bits
 		begin_anew();
 	return 0;
 }

@@ -1,4 +1,4 @@
-"""libFuzzer on `inject`: builds the harness (harness.c), writes its world and seeds, runs it, and
+"""libFuzzer on `inject`: builds the harness (harness.h), writes its world and seeds, runs it, and
 says how many executions there were and how much of datapath_c they covered.
 
     python -m tests.fuzz.libfuzzer --seconds 3600
@@ -19,11 +19,13 @@ from scapy.utils import rdpcap
 
 from pcg.datapath import build, pack
 from pcg.datapath.errors import table_number
-from tests.c.places import UP_MAC, VMS
-from tests.c.world import NEXTHOPS, TEPS, Policy
+from tests.c import wire
+from tests.c.packets import gre, ping, tcp, udp
+from tests.c.places import NET, PLAIN, SERVER, UP_MAC, VMS, A, B, C, R
+from tests.c.world import NEXTHOPS, TEPS, Policy, over
 from tests.fuzz import frames
 
-HARNESS = Path(__file__).parent / "harness.c"
+HERE = Path(__file__).parent
 GOLDEN = build.ROOT / "tests" / "golden"
 WHERE = build.BUILD / "fuzz"
 WORLD, SEEDS, CORPUS = WHERE / "world", WHERE / "seeds", WHERE / "corpus"
@@ -33,7 +35,9 @@ FUZZ = build.Flavour(
                    "-fno-sanitize-recover=undefined"),
 )  # fmt: skip
 COVER = build.Flavour("cover", None, (*OPTIMISED, "-fprofile-instr-generate", "-fcoverage-mapping"))
-UPLINK, MEND, EXPLAIN = 1, 2, 4
+UPLINK, MEND, EXPLAIN, COMMIT = 1, 2, 4, 8
+FRAME, ANSWER, ERROR, PIECES, AGAIN, POLICY, PUT = range(7)
+HOLD = 0x80
 # What a packet passes.
 PATH = (
     "outer.c", "geneve.c", "uplink.c", "inner.c", "plain.c", "lookup.c", "first.c", "decide.c",
@@ -51,9 +55,55 @@ def world() -> bytes:
     return whole
 
 
-def step(role: str, frame: bytes, op: int = 0) -> bytes:
+def step(role: str, frame: bytes, op: int = 0, hold: bool = False) -> bytes:
     op |= UPLINK if role == "uplink" else 0
-    return struct.pack("!BH", op, len(frame)) + frame
+    return struct.pack("!BBH", op, HOLD if hold else FRAME, len(frame)) + frame
+
+
+def follows(kind: int, *data: int, op: int = MEND) -> bytes:
+    """A step that is made from those before it (harness.h)."""
+    return struct.pack("!BBH", op, kind, len(data)) + bytes(data)
+
+
+def conversations() -> list[bytes]:
+    """Sessions: an opening, its answers, errors about both sides, pieces, changes of policy."""
+    openings = [
+        step("downlink", over(vm, make(vm.address, dst)))
+        for vm in (A, B, C, R, PLAIN)
+        for make in (udp, ping, gre)
+        for dst in (NET, SERVER.elastic, "203.0.113.15")
+    ]
+    openings += [
+        step("downlink", over(A, tcp("S", A.address, dst, dport=80)))
+        for dst in (NET, SERVER.elastic)
+    ]
+    openings += [
+        step("uplink", wire.plain(p))
+        for p in (
+            tcp("S", NET, SERVER.secondary),
+            udp(NET, SERVER.secondary, dport=7003),
+            ping(NET, "10.99.1.15"),
+            udp(NET, PLAIN.address),
+            udp(NET, "10.99.1.13"),
+        )
+    ]
+    back = follows(ANSWER, 0, 0xFF)
+    thens = [back, back * 4, follows(ANSWER, 0, 0x12) + follows(ANSWER, 0, 0x10)]
+    thens += [
+        follows(ERROR, 0, kind | who << 3, quote)
+        for kind in range(8)
+        for who, quote in ((3, 0), (1, 8))
+    ]
+    thens += [back + follows(ERROR, 0, who << 3, quote) for who in (0, 2, 3) for quote in (8, 0)]
+    thens += [follows(PIECES, 0, 0, order) for order in (0, 1, 2, 4, 9, 16)]
+    thens += [
+        back + follows(POLICY, table, row) + back + follows(AGAIN, 1)
+        for table, rows in ((0, 1), (4, 8), (5, 10), (6, 3))
+        for row in range(rows)
+    ]
+    thens += [follows(PUT, table, 0) + follows(AGAIN, 0) + back for table in range(3)]
+    thens += [follows(AGAIN | HOLD, 0, 21, port) * 8 + back for port in (7, 8)]
+    return [begun + then for begun in openings for then in thens]
 
 
 def golden_frames() -> list[list[tuple[str, bytes]]]:
@@ -74,8 +124,10 @@ def seeds() -> list[bytes]:
     short = [one for one in valid if len(one[1]) < 2000]
     made = [step(role, frame, op) for role, frame in valid for op in (0, MEND | EXPLAIN)]
     made += [b"".join(step(*one) for one in scenario) for scenario in golden_frames()]
-    made += [b"".join(step(*one) for one in short[i : i + 8]) for i in range(0, len(short), 4)]
-    return made
+    for i in range(0, len(short), 4):
+        for hold in (False, True):
+            made.append(b"".join(step(*one, hold=hold) for one in short[i : i + 8]))
+    return made + conversations()
 
 
 def linked(flavour: build.Flavour, flags: list[str], name: str) -> Path:
@@ -83,8 +135,10 @@ def linked(flavour: build.Flavour, flags: list[str], name: str) -> Path:
     os.environ["CC"] = os.environ.get("CLANG", "clang-14")
     with build.one_build_at_a_time():
         objects = build.compile_all(flavour)
-        includes = [f"-I{build.SOURCES}/include", "-fvisibility=default"]
-        objects.append(build.compile_object(HARNESS, flavour, [*flavour.cflags, *includes]))
+        seen = build.digest([], [HERE / "harness.h"])  # an object is known by its source and flags
+        more = [f"-I{build.SOURCES}/include", "-fvisibility=default", f"-DHARNESS_H={seen}"]
+        for source in sorted(HERE.glob("*.c")):
+            objects.append(build.compile_object(source, flavour, [*flavour.cflags, *more]))
         target = build.BUILD / flavour.name / name
         options = [*flags, "-pthread", *map(str, objects), *build.LIBRARIES, "-o", str(target)]
         build.run([*build.cc(), *options])

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// harness.h - what an input of the fuzzer is made of.
+//
+// An input is a sequence of steps
+//
+//     op (1 byte), kind (1 byte), length (2 bytes, big endian), data
+//
+// op: bits of enum op; the rest is time that passes behind it, 0 to 280 s.
+// kind: enum kind, and bit HOLD: it goes in one burst with the next.
+
+#ifndef FUZZ_HARNESS_H
+#define FUZZ_HARNESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pcgdp.h"
+
+enum op {
+	OP_UPLINK = 1,  // a FRAME came by the uplink
+	OP_MEND = 2,    // lengths and checksums are made right, so that what is behind them is looked at
+	OP_EXPLAIN = 4, // explain is asked before
+	OP_COMMIT = 8,  // all policy is committed again behind it
+	OP_PORT = 16,   // a workload's port goes, or comes back, behind it
+	OP_PASSES = 32, // times PASSES_S
+	PASSES_S = 40,
+};
+
+// `which` counts backwards through the latest frames that were sent, or came. Patches are pairs of
+// bytes: an offset in the IP header and what is behind it (192 and more: in the frame, less 192), and
+// its new value.
+enum kind {
+	KIND_FRAME,  // the frame
+	KIND_ANSWER, // which was sent, TCP flags (255: as they are), patches: what its receiver answers
+	KIND_ERROR,  // which was sent, type and who complains, bytes quoted, patches of the packet quoted
+	KIND_PIECES, // which, size, order, patches: an answer, or (which >= 128) a frame that came, cut
+	KIND_AGAIN,  // which came, patches
+	KIND_POLICY, // table, row, 0: it goes, or patches of the row: and a commit of that
+	KIND_PUT,    // likewise, of a table whose rows are put one by one
+	KINDS,
+	HOLD = 0x80,
+};
+
+enum { HEAD = 4, KEPT = 8, PATCH_OF_FRAME = 192 };
+
+struct frame {
+	uint32_t role, len;
+	uint8_t data[PCGDP_FRAME_MAX + 64];
+};
+
+struct step {
+	uint32_t op, kind, len;
+	const uint8_t *data;
+};
+
+static inline uint32_t byte_at(const struct step *s, uint32_t at)
+{
+	return at < s->len ? s->data[at] : 0;
+}
+
+// derive.c: frames that follow from others
+void patch(struct frame *f, const struct step *s, uint32_t from);
+void answer_to(struct frame *f, uint32_t tcp_flags);
+void error_about(struct frame *f, const struct step *s);
+uint32_t cut_up(const struct frame *f, const struct step *s, struct frame *pieces, uint32_t n);
+void mend(struct frame *f);
+void hold_sane(const struct frame *sent); // aborts when it is not
+
+// world.c: tables and how they change
+void world_read(const char *path);
+void world_put(struct pcgdp *dp);    // all of it, as it was read
+void world_commit(struct pcgdp *dp); // the policy, as it was read
+void world_restored(struct pcgdp *dp); // whatever happened to it
+void world_changed(struct pcgdp *dp, const struct step *s);
+void world_port(struct pcgdp *dp);
+void must(int rc, const char *what, const char *error);
+
+#endif
