@@ -76,10 +76,10 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	return PCGDP_LOOPED;
 }
 
-// The rule that speaks for this packet; 0: none.
+// The rule that speaks for this packet; 0: none. Its session may still be of one that is gone.
 static uint32_t nat_id_of(const struct worker *w, const struct pkt *p)
 {
-	return p->number == NONE ? p->nat_id : w->dp->arena.sessions.cold[p->number / 2].nat_id;
+	return p->nat_id || p->number == NONE ? p->nat_id : w->dp->arena.sessions.cold[p->number / 2].nat_id;
 }
 
 // Before   the packet at p->l3 is final, p->slot says where to

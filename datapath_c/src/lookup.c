@@ -96,8 +96,10 @@ static struct entry *decide_again(struct worker *w, struct pkt *p, struct entry 
 	decide(w->cfg, &w->dp->arena, &fwd->key, &d);
 	BUMP(&w->c.decisions, 1);
 	if (same_translation(w, s, &d)) {
-		if (!d.slot || !d.back_slot) // it keeps its way, and its mark, until the new one is known
+		if (!d.slot || !d.back_slot) { // it keeps its way, and its mark, until the new one is known
+			p->nat_id = d.nat_id;
 			return e;
+		}
 		if (w->dry)
 			return other_way(w, p, &d);
 		if (d.slot == fwd->slot && d.back_slot == rev->slot && same_rules(&t->cold[s], &d)) {

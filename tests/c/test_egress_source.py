@@ -8,8 +8,9 @@ import pytest
 
 from tests.c.packets import answer, gre, ping, tcp, udp
 from tests.c.places import NET, PLAIN, PUBLICS, ROUTED, SERVER, A, B, C, R
-from tests.c.world import over
+from tests.c.world import NO_SNAT, ip, nat, over, source
 
+NOWHERE = ip("10.99.1.3")
 DATA = bytes(40)  # shorter ones are not plain
 OURS = {public.secondary for public in PUBLICS}
 
@@ -76,6 +77,20 @@ def test_so_is_the_first_answer_of_what_began_outside(world, vm, packet):
     assert plain_packets(world) == before
     world.inject("downlink", frame)
     assert plain_packets(world) == before + 1
+
+
+def test_one_that_keeps_its_way_leaves_in_the_new_rules_name(world):
+    """Its NO_SNAT rule is gone, another one yields the same; the new next hop is not known yet."""
+    packet = udp(dst="172.16.5.5", data=DATA)
+    assert world.down(A, packet)
+    world.policy.nat = {"other": nat(21, NO_SNAT, source("192.168.0.0", 16))}
+    world.policy.routes["default"] = world.policy.routes["default"]._replace(next_hop_be=NOWHERE)
+    world.commit()
+    assert world.down(A, packet)
+    world.policy.nat = {}
+    world.commit()
+    assert not world.down(A, packet)
+    assert world.drops() == {"NO_NAT": 1}
 
 
 def test_a_segment_that_is_routed_no_more(world):
