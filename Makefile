@@ -79,7 +79,7 @@ format: setup ## put the Python code into its form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-fuzz: setup ## libFuzzer for FUZZ_SECONDS (3600), then FRAMES random frames (200,000) of SEED; sanitized
+fuzz: build ## libFuzzer for FUZZ_SECONDS (3600), then FRAMES random frames (200,000) of SEED; sanitized
 	$(PY) -m tests.fuzz.libfuzzer --seconds $(or $(FUZZ_SECONDS),3600)
 	@$(PY) -m pcg.datapath.build --asan
 	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/fuzz $(ARGS)
