@@ -141,6 +141,11 @@ static int add_nat(struct config *c, struct vrf *v, uint32_t i)
 	return rc ? rc : reserve_ports(c, r);
 }
 
+static bool match_possible(const struct pcgdp_match *m)
+{
+	return m->src_len <= 32 && m->dst_len <= 32 && m->sport_first <= m->sport_last && m->dport_first <= m->dport_last;
+}
+
 static int build_nat(struct config *c, char *error, uint32_t error_len)
 {
 	for (uint32_t i = 0; i < c->n_nat; i++) {
@@ -149,6 +154,8 @@ static int build_nat(struct config *c, char *error, uint32_t error_len)
 
 		if (!vrf_of(c, r->vrf) || r->action > PCGDP_NO_DNAT || r->id == 0 || r->id >= 65536)
 			return FAIL(-EINVAL, "nat[%.48s]: VRF %u, action %u or id %u is out of range", r->name, r->vrf, r->action, r->id);
+		if (!match_possible(&r->match))
+			return FAIL(-EINVAL, "nat[%.48s].match: a prefix length above 32, or a range of ports that ends before it begins", r->name);
 		if (pool && (r->n_pool == 0 || r->n_pool > PCGDP_POOL_MAX))
 			return FAIL(-EINVAL, "nat[%.48s]: %u public addresses, not 1 to %u", r->name, r->n_pool, PCGDP_POOL_MAX);
 		for (uint32_t k = 0; pool && k < r->n_pool; k++)
@@ -190,6 +197,8 @@ static int build_firewall(struct config *c, char *error, uint32_t error_len)
 
 		if (!vrf_of(c, r->vrf) || r->action > PCGDP_REJECT)
 			return FAIL(-EINVAL, "firewall[%.48s]: VRF %u or action %u is out of range", r->name, r->vrf, r->action);
+		if (!match_possible(&r->match))
+			return FAIL(-EINVAL, "firewall[%.48s].match: a prefix length above 32, or a range of ports that ends before it begins", r->name);
 		v = &c->vrfs[r->vrf];
 		if (r->direction & PCGDP_IN)
 			rc = classifier_add_grouped(&v->fw_in, &r->match, r->src_group, r->dst_group, i);

@@ -339,6 +339,10 @@ class TestPorts:
         assert one(world.down(A, udp())).role == "uplink"
 
 
+def matching(row, **given):
+    return row._replace(match=row.match._replace(**given))
+
+
 BAD = {
     "no such VRF": ("routes", lambda row: row._replace(vrf=7)),
     "prefix of 33 bits": ("routes", lambda row: row._replace(prefix_len=33)),
@@ -349,6 +353,9 @@ BAD = {
     "rule id 0": ("nat", lambda row: row._replace(id=0)),
     "unknown action": ("nat", lambda row: row._replace(action=5)),
     "DNAT to nobody": ("nat", lambda row: row._replace(action=0, n_targets=0)),
+    "source of 33 bits": ("nat", lambda row: matching(row, src_len=33)),
+    "destination of 33 bits": ("firewall", lambda row: matching(row, dst_len=33)),
+    "ports backwards": ("firewall", lambda row: matching(row, dport_first=9, dport_last=8)),
     "firewall action": ("firewall", lambda row: row._replace(action=3)),
     "index too large": ("publics", lambda row: row._replace(index=65536)),
     "address twice": ("publics", lambda row: row._replace(secondary_be=ip(POOL_B.secondary))),
