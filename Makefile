@@ -4,6 +4,7 @@ PY      := .venv/bin/python
 PYTEST  := $(PY) -m pytest
 LOCK    := images/python-dev.lock
 DEBIAN  := images/debian-packages.txt
+MASKED  := coturn # packages whose service must not run on the machine that installs them
 # Stamps are named by the content they stand for: what has not changed is not done again.
 STAMP_DEBIAN := build/setup/debian-$(shell sha256sum $(DEBIAN) | cut -c1-16)
 STAMP_VENV   := .venv/setup-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
@@ -24,11 +25,14 @@ setup: $(STAMP_DEBIAN) $(STAMP_VENV) ## install what is missing: Debian packages
 $(STAMP_DEBIAN): $(DEBIAN)
 	@missing=$$(sed 's/#.*//' $(DEBIAN) | xargs -n1 | while read -r p; do \
 		dpkg-query -W -f '$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || echo "$$p"; \
-	done); \
+	done | xargs); \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" != 0 ]; then \
 			echo "Debian packages missing:" $$missing "- install them, or run make as root" >&2; exit 1; \
 		fi; \
+		for p in $(MASKED); do case " $$missing " in *" $$p "*) \
+			mkdir -p /etc/systemd/system && ln -sn /dev/null /etc/systemd/system/$$p.service || true;; \
+		esac; done; \
 		export DEBIAN_FRONTEND=noninteractive; \
 		apt-get -q update && \
 		apt-get -q install -y --no-install-recommends -o DPkg::Lock::Timeout=300 $$missing; \

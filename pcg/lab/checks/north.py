@@ -3,6 +3,7 @@
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
+from pcg.lab import stun
 from pcg.lab.capture import Capture
 from pcg.lab.checks.check import check, equal, expect
 from pcg.lab.clients import curl, ping_once
@@ -39,3 +40,13 @@ def ping_out(lab: Lab) -> str:
     # The reply's 64 less the hop, the Internet gateway and ourselves.
     expect("ttl=61" in out, f"ttl is not 61: {out}")
     return "3 of 3 answered, TTL 61"
+
+
+@check(1, "a STUN client learns what kind of NAT this is (RFC 5780)")
+def behaviour_by_stun(lab: Lab) -> str:
+    with stun.server(lab.layout):
+        seen = stun.discover(lab.layout.workload_ns("web1"))
+    equal("the mapping (RFC 4787 REQ-1)", seen.mapping, "Endpoint Independent")
+    equal("the filtering (RFC 4787 REQ-8)", seen.filtering, "Address Dependent")
+    equal("who the server saw", seen.seen_as, lab.layout.public("eip-t1")[0])
+    return "endpoint-independent mapping, address-dependent filtering"
