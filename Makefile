@@ -15,7 +15,7 @@ C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/xdp/*.c datapath_c/include
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo figures test test-unit test-c test-asan test-netns test-e2e lint format \
-	fuzz soak bench bench-peers lab-up lab-down lock clean
+	fuzz soak bench bench-dhcp bench-peers lab-up lab-down lock clean
 
 help: ## this page
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ soak: build ## the path against its twin, CASES (100,000) new ones; the scenario
 
 bench: build ## figures of the packet path; QUICK=1: the shorter parts, in a minute; ARGS="--only north --sessions 1000"
 	$(PY) -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
+bench-dhcp: build ## DHCP under load, tunnel to Kea and back, as root
+	$(PY) -m bench.run --only dhcp $(ARGS)
 
 bench-peers: build ## the same packets through Linux and Open vSwitch, in turns, as root; ARGS="--only memory"
 	$(PY) -m bench.peers $(ARGS)

@@ -47,6 +47,14 @@ BARS = {
     ("marked", 1_000_000): ("value", 1000, "at most"),
     ("program", None): ("value", 1000, "at most"),
     ("one change", None): ("value", 5, "at most"),
+    ("dhcp boot", 10_000): ("value", 3000, "at most"),
+    ("dhcp boot unserved", 10_000): ("value", 0, "at most"),
+    ("dhcp exchanges", 10_000): ("value", 2000, "at least"),
+    ("dhcp renewals", 10_000): ("value", 990, "at least"),  # of 1,000 that are asked for
+    ("dhcp boot others lost", None): ("value", 1, "at most"),
+    ("dhcp turns others lost", None): ("value", 1, "at most"),
+    ("dhcp renew others lost", None): ("value", 1, "at most"),
+    ("dhcp change", 1000): ("value", 1000, "at most"),
 }
 
 

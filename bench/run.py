@@ -19,6 +19,7 @@ from bench import (
     busy,
     churn,
     control,
+    dhcp,
     idle,
     machine,
     memory,
@@ -39,7 +40,7 @@ SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
 SOME_QUICK = {"east": (1_000_000,), "mixed": (1_000_000,)}
-NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations", "profile")
+NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations", "profile", "dhcp")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
@@ -104,6 +105,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "flood": lambda _args: busy.flood(),
         "veth": wired,
         "control": lambda _args: control.measure(),
+        "dhcp": lambda _args: dhcp.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
         "profile": lambda args: profile.measure(most(args) if args.sessions else SIZED_AT),
     }
