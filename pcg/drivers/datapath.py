@@ -5,7 +5,7 @@ of changes tells when that is not so (it was restarted, somebody else wrote): th
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from pcg.drivers.netlink import Link
@@ -96,6 +96,24 @@ class Datapath:
         self._whole = False
         return []
 
+    def write_ports(self, write: Mapping[Any, Any], remove: Iterable[Any]) -> None:
+        """Beside apply(): ports whose addresses are leased, at once. Raises BackendError.
+
+        The caller sees to it that what apply() is given next has them too.
+        """
+        if self.held is None:
+            raise BackendError("datapath", "what it holds is not known yet")
+        changes = Plan([key for key in remove if key in self.held.single["ports"]], dict(write))
+        try:
+            if changes.write:
+                self._put("ports", changes)
+            if changes.remove:
+                self._delete("ports", changes)
+            self._follow_mark()
+        except BackendError:
+            self.held = None
+            raise
+
     def misplaced(self, links: Mapping[str, Link]) -> list[BackendError]:
         """What is wrong with the interfaces that it has taken; `links` are those it should have,
         by role. It opened them when it started, and knows nothing of names or of what came later.
@@ -148,6 +166,15 @@ class Datapath:
             raise named(e, policy) from None
         self.held = self.held._replace(policy=policy, numbers=numbers_of(policy))
         log.info("policy of revision %d is in force", revision)
+
+    def _follow_mark(self) -> None:
+        """After a write of ports: nothing else may have moved, else it is another datapath."""
+        mark = self._read_mark()
+        before, now = (dict(zip(MARKS, m, strict=True)) for m in (self._mark, mark))
+        same = all(before[name] == now[name] for name in ("commits", "revision", "teps"))
+        if not same or now["ports"] != len(self.held.single["ports"]):
+            raise BackendError("datapath", "it was restarted, or somebody else wrote")
+        self._mark = mark
 
     def _read_mark(self) -> tuple[int, ...]:
         totals = self.client.totals()

@@ -96,7 +96,7 @@ class Port(Value):
     id: Id
     segment: Id
     mac: Mac
-    addresses: tuple[Address, ...]
+    addresses: tuple[Address, ...]  # empty: what the segment's DHCP scope gives it
     tep: Address
     instance: Label = ""
 

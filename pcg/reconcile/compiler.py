@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pcg.model.desired import Desired
 from pcg.reconcile import compile as c
 from pcg.reconcile.numbers import Numbers, merged, numbers_for
-from pcg.reconcile.ports import Key, PortTable
+from pcg.reconcile.ports import Home, Key, PortTable
 
 
 class Tables(NamedTuple):
@@ -21,6 +21,7 @@ class Tables(NamedTuple):
     nexthops: Mapping[bytes, Any]
     ports: Mapping[Key, Any]
     touched: set[Key]  # of `ports`: may differ from the last time
+    homes: Mapping[str, Home]  # segment -> where its ports live
 
 
 class Compiler:
@@ -42,7 +43,7 @@ class Compiler:
         inputs = (d.gateway, d.teps, hops)
         teps = self._once("teps", inputs, lambda: c.teps(desired, hops))
         nexthops = self._once("nexthops", (d.routes, hops), lambda: c.nexthops(desired, hops))
-        return Tables(policy, teps, nexthops, self._ports.records, touched)
+        return Tables(policy, teps, nexthops, self._ports.records, touched, homes)
 
     def _number(self, desired: Desired, known: Numbers) -> None:
         """Names we gave a number that did not reach the datapath yet keep it as well."""

@@ -1,7 +1,7 @@
 """Rules of workload ports. A document may have a hundred thousand: what is right stays cheap."""
 
 from pcg.model.addresses import MAC, address_number
-from pcg.model.desired import Port
+from pcg.model.desired import Port, Segment
 from pcg.model.rules.context import Context
 
 ZERO_MAC = "00:00:00:00:00:00"
@@ -48,6 +48,8 @@ def check_mac(
 
 def check_addresses(ctx: Context, port: Port, owners: dict[tuple[str, int], str]) -> None:
     subnet = ctx.subnets.get(port.segment)
+    if not port.addresses and subnet is not None:
+        check_dynamic(ctx, port, subnet.segment)
     for index, text in enumerate(port.addresses):
         number = address_number(text)
         if number is None:
@@ -64,6 +66,20 @@ def check_addresses(ctx: Context, port: Port, owners: dict[tuple[str, int], str]
             ctx.add(f"ports[{port.id}].addresses[{index}]", text, mend)
         elif index and text in port.addresses[:index]:
             ctx.add(f"ports[{port.id}].addresses[{index}]", text, "stands there twice; keep one")
+
+
+def check_dynamic(ctx: Context, port: Port, segment: Segment) -> None:
+    """A port without addresses waits for a lease: somebody must be able to give it one."""
+    path = f"ports[{port.id}].addresses"
+    if segment.dhcp is None:
+        ctx.add(path, None, f"is empty; write one, or give segment {segment.id} a DHCP scope")
+        return
+    scope = ctx.tables["dhcp"].get(segment.dhcp)
+    if scope is None or scope.pools:
+        return
+    if not any(b.client_id or b.mac == port.mac for b in scope.bindings):
+        mend = f"is empty, and dhcp[{scope.id}] has neither a pool nor a binding for it; add one"
+        ctx.add(path, None, mend)
 
 
 def _misplaced(number: int, subnet: tuple) -> str:

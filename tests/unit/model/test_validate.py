@@ -143,6 +143,20 @@ def test_what_another_vrf_does_inside_is_its_own_affair():
     assert problems(edited(far, port)) == []
 
 
+def test_a_port_without_addresses_needs_somebody_who_gives_it_one():
+    empty = "addresses: [10.1.0.10, 10.1.0.11]", "addresses: []"
+    assert problems(edited(empty)) == []
+    start, end = (GOOD.index(text) for text in ("  pools: [", "  gateway: 10.1.0.1\n"))
+    dry, bindings = GOOD[start:end], GOOD[GOOD.index("  bindings: [") : GOOD.index("ha: {peer")]
+    assert problems(edited(empty, (dry, ""), (bindings, ""))) == [
+        "ports[web2].addresses: is empty, and dhcp[lan] has neither a pool nor a binding for it; "
+        "add one"
+    ]
+    for who in ('mac: "06:00:00:00:01:02"', 'client_id: "01aabb"'):
+        bound = f"  bindings: [{{{who}, address: 10.1.0.20}}]\n"
+        assert problems(edited(empty, (dry, ""), (bindings, bound))) == []
+
+
 def test_newer_schema_from_a_peer_is_refused():
     newer = msgspec.structs.replace(parse_desired(GOOD), schema=2)
     assert [str(p) for p in validate(newer)] == [

@@ -1,0 +1,187 @@
+"""Leases that workloads have, as the relay sees them given: who may use which address until when.
+
+The engine decides and keeps them over restarts. This book is what the rest of the gateway goes by:
+a *dynamic* port (none of its addresses desired) may send from what is leased to it and from
+nothing else. It also holds the engine to its word: an address is one port's at a time, whatever
+became of the engine's own files. Pure; `now` is monotonic seconds, `wall` seconds since 1970.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pcg.proto.roster import Client, Roster, Site
+from pcg.reconcile.addresses import mac_text, text
+
+Key = tuple[str, bytes]  # VRF, address
+FOREVER = 0xFFFFFFFF  # RFC 2131 section 3.3: a lease without end
+PER_PORT = 8  # leases by different client identifiers: firmware, installer, system, and some more
+INF = float("inf")
+
+
+class Given(NamedTuple):
+    """What a lease says."""
+
+    address: bytes
+    lease_s: float
+    client_id: bytes = b""
+    hostname: str = ""
+    sure: bool = True
+
+
+@dataclass(slots=True)
+class Lease:
+    site: Site
+    port: str
+    address: bytes
+    mac: bytes
+    client_id: bytes
+    instance: str
+    hostname: str = ""
+    until: float = INF  # monotonic
+    expires: float = INF  # wall clock, for people
+    sure: bool = False  # the engine said so; else only the datapath's record did
+
+    @property
+    def key(self) -> Key:
+        return self.site.vrf, self.address
+
+    def view(self) -> dict[str, Any]:
+        """For people and the controller: msgpack-able."""
+        return {
+            "vrf": self.site.vrf,
+            "segment": self.site.segment,
+            "address": text(self.address),
+            "mac": mac_text(self.mac),
+            "client_id": self.client_id.hex() if self.sure else "",
+            "hostname": self.hostname,
+            "port": self.port,
+            "instance": self.instance,
+            "expires": None if self.expires == INF else round(self.expires, 3),
+        }
+
+
+class LeaseBook:
+    def __init__(self) -> None:
+        self.leases: dict[Key, Lease] = {}
+        self.changed: dict[Key, None] = {}  # since the last report; in order
+        self._by_port: dict[str, dict[bytes, Lease]] = {}  # port -> client id -> lease
+        self._owners: dict[tuple[str, bytes], str] = {}  # segment, client id -> port
+        self._ends: list[tuple[float, Key]] = []  # heap; older entries of a lease stay in it
+
+    # ---- may it? ----
+
+    def wrong_request(self, client: Client, client_id: bytes) -> str:
+        """Why this port may not ask under that identifier; "" when it may.
+
+        The engine goes by client identifiers, which anybody can write into a message. One who
+        writes another's would be given the other's address, one who writes ever new ones all.
+        """
+        port = client.port.id
+        if client_id and self._owners.get((client.site.segment, client_id), port) != port:
+            return "CLIENT_ID_TAKEN"
+        held = self._by_port.get(port)
+        if held and len(held) >= PER_PORT and client_id not in held:
+            return "TOO_MANY_LEASES"
+        return ""
+
+    def wrong_address(self, client: Client, address: bytes) -> str:
+        """Why the port may not have the address that the engine says; "" when it may."""
+        if client.addresses:
+            return "" if address in client.addresses else "ADDRESS_NOT_ITS_OWN"
+        site, number = client.site, int.from_bytes(address, "big")
+        if number not in site.subnet or site.subnet.edge(number) or address == site.gateway:
+            return "ADDRESS_NOT_ITS_OWN"
+        lease = self.leases.get((site.vrf, address))
+        return "" if lease is None or lease.port == client.port.id else "ADDRESS_TAKEN"
+
+    # ---- what happens to it ----
+
+    def put(self, client: Client, given: Given, now: float, wall: float) -> Lease | None:
+        """A lease given or prolonged; returns the one that ended by it, at another address."""
+        key = client.site.vrf, given.address
+        former = self._by_port.get(client.port.id, {}).get(given.client_id)
+        lease = self.leases.get(key)
+        if lease is None or lease is not former:
+            for old in filter(None, (former, lease)):
+                self.end(old.key)
+            lease = self._open(client, given)
+        forever = given.lease_s >= FOREVER
+        until, expires = (INF, INF) if forever else (now + given.lease_s, wall + given.lease_s)
+        if until < lease.until:  # else the entry that is too early is put right in its time
+            heapq.heappush(self._ends, (until, key))
+        lease.until, lease.expires = until, expires
+        lease.sure = lease.sure or given.sure
+        lease.hostname = given.hostname or lease.hostname
+        self.changed[key] = None
+        return former if former is not lease else None
+
+    def _open(self, client: Client, given: Given) -> Lease:
+        port, site = client.port, client.site
+        lease = Lease(site, port.id, given.address, client.mac, given.client_id, port.instance)
+        self.leases[lease.key] = lease
+        self._by_port.setdefault(port.id, {})[given.client_id] = lease
+        if given.client_id:
+            self._owners[site.segment, given.client_id] = port.id
+        return lease
+
+    def end(self, key: Key) -> Lease | None:
+        """Released, declined or taken back."""
+        lease = self.leases.pop(key, None)
+        if lease is None:
+            return None
+        held = self._by_port[lease.port]
+        held.pop(lease.client_id, None)
+        if not held:
+            del self._by_port[lease.port]
+        if self._owners.get(owner := (lease.site.segment, lease.client_id)) == lease.port:
+            del self._owners[owner]
+        self.changed[key] = None
+        return lease
+
+    def expire(self, now: float) -> list[Lease]:
+        """Those that have ended by now, taken out."""
+        ended = []
+        while self._ends and self._ends[0][0] <= now:
+            _, key = heapq.heappop(self._ends)
+            lease = self.leases.get(key)
+            if lease is None:
+                continue
+            if lease.until <= now:
+                ended.append(self.end(key))
+            else:
+                heapq.heappush(self._ends, (lease.until, key))
+        return ended
+
+    def follow(self, ports: Iterable[str], roster: Roster) -> list[Lease]:
+        """Ports came, went or changed: leases of those that are no longer what they were, ended."""
+        ended = []
+        for port in ports:
+            client = roster.by_port.get(port)
+            for lease in list(self._by_port.get(port, {}).values()):
+                if client is None or client.mac != lease.mac or not _home(client, lease):
+                    ended.append(self.end(lease.key))
+                else:
+                    lease.site, lease.instance = client.site, client.port.instance
+        return ended
+
+    def unsure(self, vrf: str) -> list[Key]:
+        """Leases that the engine of that VRF has not confirmed."""
+        return [key for key, lease in self.leases.items() if key[0] == vrf and not lease.sure]
+
+    def ports(self) -> list[str]:
+        return list(self._by_port)
+
+    def of_port(self, port: str) -> Iterator[Lease]:
+        yield from list(self._by_port.get(port, {}).values())
+
+
+def _home(client: Client, lease: Lease) -> bool:
+    """Whether the lease is still one of its segment, and of a port that may have it."""
+    old, new = lease.site, client.site
+    if (old.segment, old.vrf, old.vni) != (new.segment, new.vrf, new.vni):
+        return False
+    if client.addresses:
+        return lease.address in client.addresses
+    return int.from_bytes(lease.address, "big") in new.subnet and lease.address != new.gateway

@@ -1,0 +1,192 @@
+"""A thread that carries DHCP between the datapath and the engines, one per VRF, on loopback.
+
+    datapath --Punts--> request() --UDP--> engine of the port's VRF
+    datapath <--Punts-- frame() <-- Dhcp.give() <--UDP-- engine
+
+It works in batches: whatever has arrived is taken in, decided (pcg.proto.relay) and sent on before
+anything is waited for. Nothing is logged per message; what ends here is counted.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import zmq
+
+from pcg.gateway.dhcp import Dhcp
+from pcg.model.errors import BackendError
+from pcg.proto import relay
+from pcg.proto.relay import RefusedError
+from pcg.wire import dhcp
+from pcg.wire.dhcp import TYPE_NAMES
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+GIADDR = socket.inet_aton(LOOPBACK)
+REPLY_MAX = 65535  # bytes
+AT_ONCE = 256  # replies of one turn, so that requests get theirs
+BUFFER = 8 << 20  # bytes of the kernel's, each way: a second of everybody booting
+WAIT_MS = 500  # to look at expiry, and at the end
+
+Server = tuple[str, int]  # address, UDP port
+
+
+class Punts(Protocol):
+    """What we need of pcg.datapath.punts.Punts."""
+
+    socket: zmq.Socket
+
+    def receive(self) -> list: ...
+    def send(self, answers: list) -> int: ...
+
+
+class Relay:
+    def __init__(self, punts: Punts, book: Dhcp, answer: type, port: int = 0) -> None:
+        """port   UDP, on loopback, where engines send their replies; 0: any
+        answer  pcg.datapath.punts.Answer
+        Raises  BackendError
+        """
+        self.punts, self.dhcp, self._answer = punts, book, answer
+        self.messages: Counter[tuple[str, str]] = Counter()  # (type, "in" | "out") that went on
+        self._servers: Mapping[str, Server] = {}
+        self._vrfs: Mapping[Server, str] = {}
+        self._socket = _socket(port)
+        self.port = self._socket.getsockname()[1]
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+
+    def serve(self, servers: Mapping[str, Server]) -> None:
+        """Where the engine of each VRF listens, from now on."""
+        if servers != self._servers:
+            self._vrfs = {server: vrf for vrf, server in servers.items()}
+            self._servers = dict(servers)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=4 * WAIT_MS / 1000)
+        self._socket.close()
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self.punts.socket, zmq.POLLIN)
+        poller.register(self._socket, zmq.POLLIN)
+        look_at = 0.0
+        while not self._end.is_set():
+            poller.poll(WAIT_MS)
+            self.turn()
+            if (now := time.monotonic()) >= look_at:
+                look_at = now + WAIT_MS / 1000
+                self.dhcp.expire()
+
+    def turn(self) -> None:
+        """Take in what has arrived, send on what may go on."""
+        self._requests(self.punts.receive())
+        self._replies(list(self._arrived()))
+
+    # ---- to the engines ----
+
+    def _requests(self, punts: Iterable) -> None:
+        ended = []
+        for punt in punts:
+            client = self.dhcp.roster.by_mac.get((punt.vni, punt.mac))
+            if client is None:
+                self.dhcp.refuse("CLIENT_UNKNOWN")
+                continue
+            try:
+                request = self._request(client, punt.frame)
+            except RefusedError as e:
+                self.dhcp.refuse(e.reason, client)
+                continue
+            message = request.message
+            self.messages[TYPE_NAMES[message.type], "in"] += 1
+            if message.type == dhcp.RELEASE:
+                ended.append((client, message.ciaddr))
+            elif message.type == dhcp.DECLINE:
+                ended.append((client, message.options.get(dhcp.ASKED, b"")))
+        if ended:
+            self.dhcp.end(ended)
+
+    def _request(self, client: relay.Client, frame: bytes) -> relay.Request:
+        """Sent on. Raises RefusedError."""
+        request = relay.request(client, frame, GIADDR)
+        client_id = request.message.options.get(dhcp.CLIENT_ID, b"")
+        if why := self.dhcp.book.wrong_request(client, client_id):
+            raise RefusedError(why, client)
+        server = self._servers.get(client.site.vrf)
+        try:
+            if server is None or self._socket.sendto(request.data, server) < len(request.data):
+                raise RefusedError("NO_ENGINE", client)
+        except OSError:  # its buffer is full, or it went away this moment
+            raise RefusedError("NO_ENGINE", client) from None
+        return request
+
+    # ---- to the clients ----
+
+    def _arrived(self) -> Iterable[relay.Reply]:
+        clients = self.dhcp.roster.by_circuit
+        for _ in range(AT_ONCE):
+            try:
+                data, server = self._socket.recvfrom(REPLY_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an engine is not there: its VRF's requests find that out
+            vrf = self._vrfs.get(server)
+            try:
+                if vrf is None:
+                    raise RefusedError("STRANGER")
+                reply = relay.reply(data, clients)
+                if reply.client.site.vrf != vrf:
+                    raise RefusedError("REPLY_BROKEN", reply.client)
+            except RefusedError as e:
+                self.dhcp.refuse(e.reason, e.client)
+                continue
+            yield reply
+
+    def _replies(self, said: list[relay.Reply]) -> None:
+        answers, types = [], []
+        for reply in self.dhcp.give(said) if said else ():
+            client = reply.client
+            try:
+                frame = relay.frame(reply)
+            except RefusedError as e:
+                self.dhcp.refuse(e.reason, client)
+                continue
+            answers.append(self._answer(client.site.vni, client.mac, frame))
+            types.append((TYPE_NAMES[reply.message.type], client))
+        if not answers:
+            return
+        try:
+            sent = self.punts.send(answers)
+        except BackendError:
+            sent = 0
+        for kind, _ in types[:sent]:
+            self.messages[kind, "out"] += 1
+        for _, client in types[sent:]:
+            self.dhcp.refuse("NOT_SENT", client)
+
+
+def _socket(port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        made.bind((LOOPBACK, port))
+    except OSError as e:
+        made.close()
+        mend = "correct `dhcp.relay_port` in the gateway's settings"
+        raise BackendError(f"DHCP relay port {port}", e.strerror or str(e), mend) from None
+    made.setblocking(False)
+    for forced, asked in ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF)):  # SO_*BUFFORCE
+        with contextlib.suppress(OSError):
+            made.setsockopt(socket.SOL_SOCKET, asked, BUFFER)
+            made.setsockopt(socket.SOL_SOCKET, forced, BUFFER)  # beyond rmem_max: root only
+    return made

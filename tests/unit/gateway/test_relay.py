@@ -1,0 +1,236 @@
+"""The relay between a punt channel and an engine on a real UDP socket; time is nobody's here."""
+
+import socket
+from typing import NamedTuple
+
+import pytest
+
+from pcg.gateway.relay import AT_ONCE, Relay
+from pcg.model.errors import BackendError
+from pcg.wire import dhcp
+from tests.unit.gateway.test_dhcp import SERVED, World, programmed
+from tests.unit.proto.dhcp_world import frame, message, replied, seen
+from tests.waiting import wait_until
+
+
+class Punt(NamedTuple):
+    vni: int
+    mac: bytes
+    tep: bytes
+    at: float
+    frame: bytes
+
+
+class Answer(NamedTuple):
+    vni: int
+    mac: bytes
+    frame: bytes
+
+
+class Punts:
+    """pcg.datapath.punts.Punts over lists."""
+
+    def __init__(self):
+        self.waiting, self.sent, self.room = [], [], 10_000
+
+    def receive(self):
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    def send(self, answers):
+        taken = answers[: self.room]
+        self.sent += taken
+        return len(taken)
+
+
+class Place:
+    """A relay in a gateway, and the engine of VRF t1."""
+
+    def __init__(self, monkeypatch):
+        self.world = World(monkeypatch)
+        self.world.adopt(SERVED)
+        self.world.run(3.0)
+        self.dhcp, self.punts = self.world.gateway.dhcp, Punts()
+        self.relay = Relay(self.punts, self.dhcp, Answer)
+        self.engine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.engine.bind(("127.0.0.1", 0))
+        self.engine.settimeout(10)
+        self.relay.serve({"t1": self.engine.getsockname()})
+
+    def close(self):
+        self.relay.close()
+        self.engine.close()
+
+    def client(self, name):
+        return self.dhcp.roster.by_port[name]
+
+    def say(self, name, *options, kind="discover", sent_frame=None, **header):
+        one = self.client(name)
+        if sent_frame is None:
+            sent_frame = frame(message(kind, *options, mac=one.mac, **header))
+        self.punts.waiting.append(Punt(one.site.vni, one.mac, bytes(4), 0.0, sent_frame))
+
+    def turn(self):
+        self.relay.turn()
+
+    def heard(self):
+        return dhcp.parse(self.engine.recv(2000))
+
+    def answer(self, name, kind="ack", yiaddr="192.168.1.100", engine=None, **more):
+        data = replied(
+            kind, ("lease_time", 600), to=self.client(name), yiaddr=socket.inet_aton(yiaddr), **more
+        )
+        (engine or self.engine).sendto(data, ("127.0.0.1", self.relay.port))
+
+    def until(self, cond, what):
+        def look():
+            self.turn()
+            return cond()
+
+        wait_until(look, what)
+
+    def refused(self):
+        return dict(self.dhcp.refused)
+
+
+@pytest.fixture
+def place(monkeypatch):
+    made = Place(monkeypatch)
+    yield made
+    made.close()
+
+
+def test_a_whole_exchange(place):
+    place.say("vm-1")
+    place.turn()
+    assert place.heard().type == dhcp.DISCOVER
+    place.answer("vm-1", "offer")
+    place.until(lambda: len(place.punts.sent) == 1, "the offer")
+    place.say("vm-1", ("hostname", b"joe"), ("requested_addr", "192.168.1.100"), kind="request")
+    place.turn()
+    assert place.heard().options[dhcp.ASKED] == socket.inet_aton("192.168.1.100")
+    place.answer("vm-1")
+    place.until(lambda: len(place.punts.sent) == 2, "the ack")
+    kinds = [seen(answer.frame)[1].type for answer in place.punts.sent]
+    assert kinds == [dhcp.OFFER, dhcp.ACK]
+    assert place.punts.sent[0][:2] == (
+        101,
+        place.client("vm-1").mac,
+    )
+    assert [a for _, a in programmed(place.world)] == ["192.168.1.100"]
+    (lease,) = place.dhcp.view()
+    assert (lease["port"], lease["hostname"]) == ("vm-1", "joe")
+    assert place.relay.messages == dict.fromkeys(
+        (("DISCOVER", "in"), ("OFFER", "out"), ("REQUEST", "in"), ("ACK", "out")), 1
+    )
+    assert place.refused() == {}
+
+
+@pytest.mark.parametrize("kind", ["release", "decline"])
+def test_rfc2131_4_3_3_and_4_3_4_what_is_declined_or_released_is_no_longer_the_ports(place, kind):
+    place.answer("vm-1")
+    place.until(place.dhcp.view, "the lease")
+    if kind == "release":
+        place.say("vm-1", kind=kind, ciaddr=socket.inet_aton("192.168.1.100"))
+    else:
+        place.say("vm-1", ("requested_addr", "192.168.1.100"), kind=kind)
+    place.turn()
+    assert place.heard().type == (dhcp.RELEASE if kind == "release" else dhcp.DECLINE)
+    assert place.dhcp.view() == []
+    assert programmed(place.world) == {}
+
+
+def test_one_cannot_release_or_decline_anothers_address(place):
+    place.answer("vm-1")
+    place.until(place.dhcp.view, "the lease")
+    place.say("vm-2", kind="release", ciaddr=socket.inet_aton("192.168.1.100"))
+    place.say("vm-2", ("requested_addr", "192.168.1.100"), kind="decline")
+    place.turn()
+    assert [lease["port"] for lease in place.dhcp.view()] == ["vm-1"]
+    assert len(programmed(place.world)) == 1
+
+
+def test_bad_frames_are_counted_by_reason_and_harm_nobody(place):
+    place.say("vm-1", sent_frame=b"")
+    place.say("vm-1", sent_frame=frame(b"x" * 300))
+    place.say("vm-1", hops=9)
+    place.say("vm-1", giaddr=b"\x0a\0\0\1")
+    place.punts.waiting.append(Punt(101, b"nobody", bytes(4), 0.0, b""))
+    place.say("vm-2")
+    place.turn()
+    assert place.heard().mac == place.client("vm-2").mac
+    assert place.refused() == {
+        ("web", "FRAME"): 1,
+        ("web", "COOKIE"): 1,
+        ("web", "HOPS"): 1,
+        ("web", "RELAYED"): 1,
+        ("", "CLIENT_UNKNOWN"): 1,
+    }
+
+
+def test_a_copied_client_identifier_gets_nobodys_address(place):
+    place.say("vm-1", ("client_id", b"\1copy"))
+    place.turn()
+    place.heard()
+    one = place.client("vm-1")
+    data = replied("ack", ("lease_time", 600), ("client_id", b"\1copy"), to=one)
+    place.engine.sendto(data, ("127.0.0.1", place.relay.port))
+    place.until(place.dhcp.view, "the lease")
+    place.say("vm-2", ("client_id", b"\1copy"))
+    place.say("vm-2")
+    place.turn()
+    assert place.refused() == {("web", "CLIENT_ID_TAKEN"): 1}
+    assert dhcp.CLIENT_ID not in place.heard().options
+
+
+def test_a_vrf_without_engine_is_counted(place):
+    place.say("far")
+    place.turn()
+    assert place.refused() == {("other", "NO_ENGINE"): 1}
+
+
+def test_who_is_not_the_engine_is_not_believed(place):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        place.answer("vm-1", engine=stranger)
+        place.until(place.refused, "it is refused")
+    assert place.refused() == {("", "STRANGER"): 1}
+    assert place.punts.sent == []
+
+
+def test_the_engine_of_one_vrf_speaks_for_no_other(place):
+    place.answer("far")
+    place.until(place.refused, "it is refused")
+    assert place.refused() == {("other", "REPLY_BROKEN"): 1}
+    assert place.punts.sent == []
+
+
+def test_replies_that_the_datapath_does_not_take_are_counted(place):
+    place.punts.room = 0
+    place.answer("vm-1", "offer")
+    place.until(place.refused, "it is refused")
+    assert place.refused() == {("web", "NOT_SENT"): 1}
+    assert not place.relay.messages
+
+
+def test_a_burst_is_carried_whole(place):
+    n = AT_ONCE + 50
+    for _ in range(n):
+        place.answer("vm-1", "offer")
+    place.until(lambda: len(place.punts.sent) == n, "all of them")
+
+
+def test_an_engine_that_went_away_does_not_stop_the_others(place):
+    gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    gone.bind(("127.0.0.1", 0))
+    place.relay.serve({"t1": place.engine.getsockname(), "t2": gone.getsockname()})
+    gone.close()
+    for _ in range(5):
+        place.say("far")
+        place.say("vm-1")
+        place.turn()
+        assert place.heard().mac == place.client("vm-1").mac
+
+
+def test_a_port_that_is_taken_is_a_backend_error(place):
+    with pytest.raises(BackendError, match="relay port"):
+        Relay(place.punts, place.dhcp, Answer, place.relay.port)
