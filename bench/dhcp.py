@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import dhcp_change, frames, idle, machine, world
+from bench import dhcp_alone, dhcp_change, frames, idle, machine, world
 from bench.dhcp_place import CLIENTS, OTHERS, SEGMENTS, Place
 from bench.rows import Row
 from pcg.lab import ns
@@ -98,6 +98,7 @@ def measure() -> Iterator[Row]:
         drops = {k: v for k, v in place.ask.drops().items() if v}
         yield row("dhcp drops", sum(drops.values()), "packets", json.dumps(drops))
     yield from dhcp_change.measure()
+    yield from dhcp_alone.measure()
 
 
 def row(what: str, value: float, unit: str, note: str, more: dict | None = None) -> Row:
