@@ -255,6 +255,7 @@ static const struct pcgdp_nat *to_mapping(const struct config *c, const struct a
 		d->reason = R_NO_DNAT;
 		return NULL;
 	}
+	d->rule = r;
 	d->open = r->filtering == PCGDP_ENDPOINT_INDEPENDENT;
 	m = &a->mappings.m[d->mapping];
 	d->kind = PCGDP_SNAT;

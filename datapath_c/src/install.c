@@ -128,13 +128,17 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 {
 	const struct decision *d = &mk->d;
 	struct outside out = {.mapping = NONE, .addr = d->new_addr, .port = own_port(&mk->k, d)};
+	const struct session_table *t = &w->dp->arena.sessions;
+	enum reason reason = PEEK(t->live) < t->n ? (enum reason)R_OK : R_SESSIONS_FULL;
 	struct pkt *p = mk->p;
 
-	if (d->draw_port && !outside_dry(w, &mk->k, d, &out)) {
-		drop(p, R_NAT_PORTS_EXHAUSTED);
+	if (reason == (enum reason)R_OK && d->draw_port)
+		reason = outside_dry(w, mk, &out);
+	if (reason != (enum reason)R_OK) {
+		drop(p, reason);
 		return NULL;
 	}
-	reply_fill(&w->dp->arena.sessions, mk, out.addr, out.port);
+	reply_fill(t, mk, out.addr, out.port);
 	session_fill(w, w->dry_entry, mk, out.addr, out.port);
 	if (conflict_dry(w, mk)) {
 		drop(p, R_SESSION_CONFLICT);

@@ -129,8 +129,9 @@ static bool answer_is_ours(const struct worker *w, const struct making *mk, be32
 	const struct session_table *t = &w->dp->arena.sessions;
 	union key rk = reply_key(&mk->k, true, addr, port);
 	struct session_query q = {t, &rk};
+	uint32_t there = sigtab_find(&t->index, hash_key(t->secret, &rk), session_key_is, &q);
 
-	return sigtab_find(&t->index, hash_key(t->secret, &rk), session_key_is, &q) == NONE;
+	return there == NONE || (w->dry && there / 2 == w->dry_ended);
 }
 
 // A few neighbours from a random port on: the search is bounded, and complete where ports are few.
@@ -223,24 +224,43 @@ int outside_take(struct worker *w, const struct making *mk, struct stock *st, ui
 	return 0;
 }
 
-bool outside_dry(const struct worker *w, const union key *k, const struct decision *d, struct outside *out)
+// The first port that a new mapping could have; false: none is left.
+static bool look(const struct worker *w, const struct making *mk, struct outside *out)
 {
-	const struct mapping_table *t = &w->dp->arena.mappings;
-	union key in = mapping_key(k, d->nat_id);
-	uint32_t m = mapping_find_in(t, &in, hash_key(t->secret, &in));
+	const struct decision *d = &mk->d;
 	uint16_t first = port_first_of(w->cfg, d->rule), last = port_last_of(w->cfg, d->rule), port = 0;
 
-	if (m != NONE && mapping_fits(w->cfg, d->rule, &t->m[m])) {
-		out->addr = t->m[m].out_addr;
-		out->port = t->m[m].out_port;
-		return true;
-	}
 	for (uint32_t i = 0; !port && i < d->rule->n_pool; i++) {
 		const struct public_address *pub = public_of_index(w->cfg, d->rule->pool[(d->pool_at + i) % d->rule->n_pool]);
 
-		port = natport_look(&w->dp->natports, pub->rec.index, (uint8_t)k->domain_proto, first, last, pub->reserved);
+		port = natport_look(&w->dp->natports, pub->rec.index, (uint8_t)mk->k.domain_proto, first, last, pub->reserved);
 		out->addr = pub->rec.secondary_be;
 	}
 	out->port = htons(port);
 	return port;
+}
+
+enum reason outside_dry(struct worker *w, const struct making *mk, struct outside *out)
+{
+	const struct mapping_table *t = &w->dp->arena.mappings;
+	const struct decision *d = &mk->d;
+	union key in = mapping_key(&mk->k, d->nat_id);
+	uint32_t m = mapping_find_in(t, &in, mk->in_hash);
+	enum reason reason;
+
+	if (m != NONE && mapping_fits(w->cfg, d->rule, &t->m[m])) {
+		out->addr = t->m[m].out_addr;
+		out->port = t->m[m].out_port;
+		if (!d->rule->overflow || answer_is_ours(w, mk, out->addr, out->port))
+			return (enum reason)R_OK;
+	} else {
+		reason = fair_mapping(w, mk);
+		if (reason != (enum reason)R_OK)
+			return reason;
+		if (PEEK(t->live) >= t->n)
+			return R_NAT_MAPPINGS_FULL;
+		if (look(w, mk, out))
+			return (enum reason)R_OK;
+	}
+	return d->rule->overflow && !overflow(w, mk, out) ? (enum reason)R_OK : R_NAT_PORTS_EXHAUSTED;
 }

@@ -78,6 +78,13 @@ class TestSessions:
             assert world.down(A, udp(dst="172.16.5.5", dport=dport))[0].ip.src == A.address
         assert prohibited(world.down(A, udp()))
 
+    def test_those_that_come_in_by_a_mapping_are_of_its_rule(self, world):
+        limit(world, "snat", sessions_each=2, filtering=1)
+        (out,) = world.down(A, udp())
+        assert world.up(udp(OTHER_NET, out.ip.src, 1, out.ip.sport))
+        assert not world.up(udp(OTHER_NET, out.ip.src, 2, out.ip.sport))
+        assert world.drops() == {"QUOTA_SESSIONS": 1}
+
     def test_a_session_that_is_decided_again_is_not_new(self, world):
         limit(world, sessions_each=1)
         assert world.down(A, udp())
@@ -115,6 +122,14 @@ class TestPorts:
             "reason": "QUOTA_PORTS",
         }
         assert usage(world)["public_index"] in (0, 1)
+
+    def test_explained(self, world):
+        limit(world, "snat", ports_each=1)
+        world.down(A, udp(sport=1))
+        told, _ = world.dp.explain("downlink", over(A, udp(sport=2)))
+        assert told[-1]["reason"] == "QUOTA_PORTS"
+        told, _ = world.dp.explain("downlink", over(A, udp(sport=1, dst=OTHER_NET)))
+        assert told[-1]["verdict"] == "sent"
 
     def test_given_back(self, world):
         limit(world, ports_each=1)

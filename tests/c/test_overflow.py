@@ -4,6 +4,8 @@ RFC 4787 REQ-3: "A NAT MUST NOT have a "Port assignment" behavior of "Port overl
 off unless a rule says so, and then only once the pool's ports have run out.
 """
 
+from socket import inet_aton
+
 import pytest
 from scapy.layers.inet import ICMP
 
@@ -58,6 +60,15 @@ def test_a_port_serves_another_destination(full):
     assert flow(one(full.up(answer(out)))) == (OTHER_NET, TINY.address, 53, 5)
     assert overflowed(full) == 1
     assert full.dp.totals()["mappings"] == 4
+
+
+def test_explained(full):
+    told, sent = full.dp.explain("downlink", over(TINY, says(5, OTHER_NET)))
+    assert told[-1]["verdict"] == "sent"
+    assert sent[26:30] == inet_aton(FEW.secondary)
+    told, _ = full.dp.explain("downlink", over(TINY, says(5)))
+    assert told[-1]["reason"] == "NAT_PORTS_EXHAUSTED"
+    assert overflowed(full) == 0
 
 
 def test_as_many_as_ports_for_each_destination(full):

@@ -24,9 +24,10 @@ def pieces(size: int, least: int, most: int) -> st.SearchStrategy[list[bytes]]:
     return whole.map(lambda data: [data[i : i + size] for i in range(0, len(data), size)])
 
 
-nat = pieces(13, 2, 8)
-policies = st.builds(Given, st.binary(min_size=28, max_size=28), nat, pieces(8, 0, 5))
-steps = pieces(20, 15, 45)
+nat = pieces(17, 2, 8)
+bases, members = st.binary(min_size=30, max_size=30), st.binary(min_size=9, max_size=9)
+policies = st.builds(Given, bases, nat, pieces(10, 0, 5), members)
+steps = pieces(28, 15, 45)
 met = Counter()
 
 
@@ -61,8 +62,11 @@ def test_the_cases_reached_what_they_are_for(built):
         wanted |= {
             "NAT_PORTS_EXHAUSTED", "NAT_FILTERED", "NO_NAT", "NO_DNAT", "NAT_PROTOCOL",
             "TTL_EXPIRED", "NEIGHBOUR_UNRESOLVED", "TCP_NO_SESSION", "ICMP_NO_SESSION",
-            "SOURCE_SPOOFED", "BLACKHOLE",
+            "SOURCE_SPOOFED", "BLACKHOLE", "QUOTA_SESSIONS", "QUOTA_PORTS", "shared", "by group",
+            "clamped", "cut", "joined", "reset", "FRAGMENT_OVERLAP", "FRAGMENT_DUPLICATE",
+            "FRAGMENT_TIMEOUT", "ECN_CONGESTED",
         }  # fmt: skip
     missing = wanted - set(met)
+    print(met)
     assert not missing, (missing, met)
     assert met["unknown port"] <= met["sent"] // 100

@@ -130,13 +130,13 @@ def translation(p: Picks, id_: int) -> r.Nat:
         matched = match(p.of(INSIDE), p.of(OUTSIDE), p.of([0, 0, 0, 17, 6, 47]))
         if action == 1:
             pool = p.of([(first,), tuple(mine)])
-            ports = p.of([(0, 0), (0, 0), (2000, 2001), (2000, 2000), (3000, 3050)])
+            ports = p.of([(0, 0), (2000, 2001), (2000, 2000), (3000, 3050)])
     fw_match = p.of([0, 1, 2, 0])
     padded = pool + (0,) * (16 - len(pool))
     return r.Nat(
         id_, vrf, action, fw_match, 0, len(pool), *ports, target.to_bytes(4), targets, matched,
-        padded, f"nat-{id_}", timeouts=p.of([(0,) * 6, (5, 60, 10, 30, 30, 30)]),
-        filtering=p.of([0, 0, 1]),
+        padded, f"nat-{id_}", *p.of(QUOTAS), p.of([(0,) * 6, (5, 60, 10, 30, 30, 30)]),
+        p.of([0, 0, 1]), overflow=p.of([0, 1]) if action == 1 else 0, reset=p.of([0, 1]),
     )  # fmt: skip
 
 
@@ -145,11 +145,12 @@ def everybody(p: Picks, vrf: int) -> r.Nat:
     mine = [index for index, owner in PUBLICS if owner == vrf]
     pool = (*mine, *(0,) * (16 - len(mine)))
     action, nobody = p.of([(1, 0), (1, 0), (1, 0), (3, 32)])
-    ports = p.of([(0, 0)] * 5 + [(2000, 2001)])
+    ports, overflow = p.of([((0, 0), 0), ((0, 0), 0), ((2000, 2000), 1), ((2000, 2000), 0)])
     matched = match(("0.0.0.0", nobody))
     return r.Nat(
-        20 + vrf, vrf, action, 0, 0, len(mine), *ports, bytes(4), 0, matched, pool, "everybody"
-    )
+        20 + vrf, vrf, action, 0, 0, len(mine), *ports, bytes(4), 0, matched, pool, "everybody",
+        overflow=overflow,
+    )  # fmt: skip
 
 
 def filtering(p: Picks, id_: int) -> r.Firewall:
@@ -162,7 +163,8 @@ def filtering(p: Picks, id_: int) -> r.Firewall:
         p.of([(0, 65535), (53, 53), (80, 80), (7001, 9002)]),
     )
     stateless = p.of([0, 0, 1])
-    return r.Firewall(id_, vrf, action, way, 0, matched, f"fw-{id_}", stateless=stateless)
+    groups = p.of([0, 0, 0, *GROUPS]), p.of([0, 0, 0, *GROUPS])
+    return r.Firewall(id_, vrf, action, way, 0, matched, f"fw-{id_}", *groups, stateless)
 
 
 class Given(NamedTuple):
@@ -171,13 +173,30 @@ class Given(NamedTuple):
     base: bytes
     nat: list[bytes]
     firewall: list[bytes]
+    members: bytes = b""
+
+
+GROUPS = (1, 2, 3, 4)  # those that rules name; the last has no members
+
+
+def members(p: Picks) -> list[r.Members]:
+    prefixes = [*INSIDE[1:4], *OUTSIDE[1:], ("203.0.113.0", 29), ("10.99.1.10", 31), ("0.0.0.0", 0)]
+    rows = set()
+    for group in GROUPS[:-1]:
+        for _ in range(p.of([2, 1, 3, 0])):
+            net, length = p.of(prefixes)
+            rows.add(r.Members(0, group, at(net).to_bytes(4), length))
+    return sorted(rows)
+
+
+QUOTAS = [(0, 0)] * 5 + [(2, 0), (0, 1), (4, 2)]  # sessions, ports
 
 
 def policy(given: Given) -> dict[str, list]:
     p = Picks(given.base)
     local = r.Local(
         TEP.to_bytes(4), p.of([1, 0]), p.of([1500, 1500, 9001]), p.of([9001, 1500]),
-        *p.of([(1024, 65535), (40000, 40063)]), 7,
+        *p.of([(1024, 65535), (40000, 40063)]), 7, *p.of(QUOTAS), p.of([1, 1, 0]),
     )  # fmt: skip
     return {
         "local": [local],
@@ -191,6 +210,8 @@ def policy(given: Given) -> dict[str, list]:
         "nat": [translation(Picks(data), i + 1) for i, data in enumerate(given.nat)]
         + [everybody(p, i) for i in (0, 1)],
         "firewall": [filtering(Picks(data), i + 1) for i, data in enumerate(given.firewall)],
+        "groups": [r.Groups(group, 0, f"group-{group}") for group in GROUPS],
+        "members": members(Picks(given.members)),
     }
 
 
@@ -216,6 +237,10 @@ def neighbours(data: bytes) -> tuple[list[r.Ports], list[r.Teps], list[r.Nexthop
 # ---- packets ----
 
 FLAGS = [ip4.SYN, ip4.SYN | ip4.ACK, ip4.ACK, ip4.FIN | ip4.ACK, ip4.RST, ip4.RST | ip4.ACK]
+# None; MSS 8903, 1460, 536 and 65535, some at an odd offset; malformed ones
+OPTIONS = ["", "020422c7", "01020405b4000000", "02040218", "010101020204ffff", "0300020422c70000"]
+OPTIONS += ["010204fffe010101", "020322c7", "00000000020422c7", "01010102"]
+OPTIONS = [bytes.fromhex(text) for text in OPTIONS]
 DPORTS = [53, 80, 7001, 7003, 2000, 2001, 9001, 8080]
 
 
@@ -231,7 +256,8 @@ def made(p: Picks, src: int, dst: int, proto: int, sport: int, dport: int, flags
         packet = ip4.udp(src, dst, sport, dport, data, **odd)
         return packet if p.of([1, 1, 1, 0]) else without_sum(packet)
     if proto == ip4.TCP:
-        return ip4.tcp(src, dst, sport, dport, flags, seq=p.of([1, 0xFFFFFFFF]), data=data, **odd)
+        seq, options = p.of([1, 0xFFFFFFFF]), p.of(OPTIONS)
+        return ip4.tcp(src, dst, sport, dport, flags, seq, 0, data, options, **odd)
     if proto == ip4.ICMP:
         rest = sport.to_bytes(2) + b"\0\1"
         kind = p.of([8] * 9 + [0, 13])

@@ -5,24 +5,28 @@ the records as lists and looks at each of them every time.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from pcg.reconcile import records as r
 from tests.oracle.ipv4 import ICMP, TCP, UDP
-from tests.oracle.routes import longest
-from tests.oracle.rules import ALLOW, REJECT, Flow, covers, first, ruling
+from tests.oracle.policy import (
+    BLACKHOLE,
+    DNAT,
+    NO_DNAT,
+    NO_SNAT,
+    REFLEXIVE,
+    SEGMENT,
+    SNAT,
+    UPLINK,
+    Records,
+    num,
+)
+from tests.oracle.rules import ALLOW, REJECT, Flow, first, ruling
 
-DNAT, SNAT, REFLEXIVE, NO_SNAT, NO_DNAT = range(5)
 EXTERNAL, INTERNAL, BYPASS = range(3)
 IN, OUT = 1, 2
-UPLINK, SEGMENT, BLACKHOLE = range(3)
 PORTS = (TCP, UDP)
 DRAWS = (TCP, UDP, ICMP)  # what has a port or an identifier that a mapping can change
-
-
-def num(address: bytes) -> int:
-    return int.from_bytes(address)
 
 
 def spread(address: int, n: int) -> int:
@@ -65,81 +69,8 @@ class Decision:
     dst_port: r.Ports | None = None
 
 
-class Policy:
-    """The records of one gateway, as the backends get them."""
-
-    def __init__(self, policy: dict[str, list], ports, teps, nexthops) -> None:
-        self.local: r.Local = policy["local"][0]
-        self.vrfs = {vrf.index: vrf for vrf in policy["vrfs"]}
-        self.segments = {seg.vni: seg for seg in policy["segments"]}
-        self.publics = {pub.index: pub for pub in policy["publics"]}
-        self.secondary = {num(pub.secondary_be): pub for pub in policy["publics"]}
-        self.elastic = {num(pub.address_be): pub for pub in policy["publics"]}
-        self.nat, self.firewall = policy["nat"], policy["firewall"]
-        self.members = policy.get("members", [])
-        self.timeouts = {rule.id: rule.timeouts for rule in self.nat}
-        self.routes = {vrf: [] for vrf in self.vrfs}
-        for row in policy["routes"]:
-            self.routes[row.vrf].append((IPv4Network((row.prefix_be, row.prefix_len)), row))
-        self.routed = [
-            (IPv4Network((seg.subnet_be, seg.prefix_len)), seg.vrf)
-            for seg in policy["segments"]
-            if seg.flags & 1 and not seg.kind
-        ]
-        self.ports = {(port.vrf, num(port.address_be)): port for port in ports}
-        self.teps = {num(tep.address_be): tep for tep in teps}
-        self.nexthops = {num(hop.address_be): hop for hop in nexthops}
-        self.doors = [door for rule in self.nat for door in self._doors(rule)]
-
-    def _doors(self, rule: r.Nat) -> list[tuple[r.Match, r.Nat, int]]:
-        """Inwards: what a rule matches, and the place in the pool that it stands for."""
-        if rule.action in (DNAT, NO_DNAT):
-            return [(rule.match, rule, 0)]
-        if rule.action != REFLEXIVE:
-            return []
-        peer = {"src_be": rule.match.dst_be, "src_len": rule.match.dst_len, "dst_len": 32}
-        pool = [self.publics[i].secondary_be for i in rule.pool[: rule.n_pool]]
-        return [(r.Match(dst_be=at, **peer), rule, i) for i, at in enumerate(pool)]
-
-    def range_of(self, rule: r.Nat) -> tuple[int, int]:
-        if rule.port_first:
-            return rule.port_first, rule.port_last
-        return self.local.port_first, self.local.port_last
-
-    def promised(self, pub: r.Publics, port: int) -> bool:
-        """A DNAT rule for some of its ports: none of those is ever drawn. For all ports: none is
-        promised, since replies are sessions."""
-        return any(
-            rule.action == DNAT
-            and rule.match.dst_len == 32
-            and rule.match.dst_be == pub.secondary_be
-            and (rule.match.dport_first, rule.match.dport_last) != r.ANY_PORTS
-            and rule.match.dport_first <= port <= rule.match.dport_last
-            for rule in self.nat
-        )
-
-    def route(self, vrf: int, dst: int) -> r.Routes | None:
-        return longest(self.routes[vrf], IPv4Address(dst))
-
-    def outwards(self, vrf: int, dst: int) -> tuple | None:
-        if dst in self.elastic:
-            return ("hairpin",)
-        route = self.route(vrf, dst)
-        if not route or route.kind != UPLINK or num(route.next_hop_be) not in self.nexthops:
-            return None
-        return "hop", num(route.next_hop_be)
-
-    def owner(self, dst: int) -> int | None:
-        """Whose VRF is an address on the uplink: a public address, or in a routed segment."""
-        if dst in self.secondary:
-            return self.secondary[dst].vrf
-        return longest(self.routed, IPv4Address(dst))
-
-    def source_fits(self, port: r.Ports, tep: int, vni: int) -> bool:
-        """DESIGN 6.5: a port of that TEP; on a segment's own VNI also of that segment."""
-        return num(port.tep_be) == tep and (self.segments[vni].kind == 1 or port.vni == vni)
-
-    # ---- the decision ----
+class Policy(Records):
+    """The records of one gateway, and what they say of a first packet."""
 
     def matches(self, rules, key: Key, src: int, dst: int, dport: int) -> int | None:
         sport, dport = (key.sport, dport) if key.proto in PORTS else (0, 0)
@@ -274,27 +205,3 @@ class Policy:
             d.reason = "NEIGHBOUR_UNRESOLVED"
         if d.mapping and not d.open and key.src not in d.mapping.contacted:  # RFC 4787 REQ-8
             d.reason = "NAT_FILTERED"
-
-    # ---- mappings ----
-
-    def fits(self, rule: r.Nat, mapping) -> bool:
-        """Would the rule still give it its outside endpoint?"""
-        pub = self.publics.get(mapping.public)
-        low, high = self.range_of(rule)
-        return (
-            rule.id == mapping.key.rule
-            and rule.action == SNAT
-            and pub is not None
-            and num(pub.secondary_be) == mapping.address
-            and mapping.public in rule.pool[: rule.n_pool]
-            and low <= mapping.port <= high
-        )
-
-    def still_allows(self, vrf: int, mapping) -> r.Nat | None:
-        """The rule that does. Whose rule is gone, or whose VRF lost the address, is closed."""
-        src = mapping.key.src.to_bytes(4)
-        for rule in self.nat:
-            mine = vrf == rule.vrf == mapping.key.vrf and self.fits(rule, mapping)
-            if mine and covers(rule.match.src_be, rule.match.src_len, src):
-                return rule
-        return None

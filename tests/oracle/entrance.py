@@ -1,6 +1,7 @@
-"""Frames as they come: read with every rule that may end one before anything is looked up.
+"""Frames as they come: read with every rule that may end one before anything is looked up; pieces
+of a packet wait for the others.
 
-The slow twin of outer.c, uplink.c and inner.c.
+The slow twin of outer.c, uplink.c, inner.c and reassemble.c.
 """
 
 from typing import NamedTuple
@@ -29,6 +30,10 @@ class DroppedError(Exception):
     """Why a packet ended."""
 
 
+class HeldError(Exception):
+    """A piece that waits for the others."""
+
+
 class Arrived(NamedTuple):
     """A packet on its way through, and what is known of it."""
 
@@ -38,18 +43,26 @@ class Arrived(NamedTuple):
     tep: int = 0
     looped: bool = False
     error: bool = False
+    widest: int = 0  # of the pieces with DF in which it came; 0: it came in none
+    made: bool = False  # by the gateway
+    told: bool = False  # by resets that its session has ended
 
 
 class Entrance:
-    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in` and look_up()."""
+    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in`, `reassembly`, `why`,
+    `now_s` and look_up()."""
 
     def arrive(self, role: str, frame: bytes) -> None:
         if role == "uplink":
             self.from_uplink(frame)
             return
-        tep, ecn, data = tunnel.outer(
-            frame, self.down_mac, num(self.policy.local.tep_be), DroppedError
-        )
+        ours = num(self.policy.local.tep_be)
+        ip = tunnel.underlay(frame, self.down_mac, ours, DroppedError)
+        if ip.frag & (MF | OFFSET):
+            if ip.src not in self.policy.teps:  # only whom we know may fill our memory
+                raise DroppedError("TEP_UNKNOWN")
+            ip = self.joined(ip, "outer")
+        tep, ecn, data = tunnel.inside(ip, DroppedError)
         head = geneve.read(data, self.policy.segments.keys() if tep in self.policy.teps else set())
         if head.reason in (None, "VNI_UNKNOWN") and tep not in self.policy.teps:
             raise DroppedError("TEP_UNKNOWN")
@@ -74,6 +87,18 @@ class Entrance:
             raise DroppedError("MAC_NOT_OURS")
         self.forward(ip, seg.vrf, uplink=False, vni=vni, tep=tep)
 
+    def joined(self, ip: Ip, *where) -> Ip:
+        """The whole datagram that this piece completes."""
+        found = self.reassembly.put(ip.whole(), self.now_s, where)
+        self.piece = not isinstance(found, tuple) or found[0] != "FRAGMENT_BAD"
+        if found == "held":
+            raise HeldError
+        if isinstance(found, tuple):
+            reason, frames = found
+            self.why += [reason] * (frames - 1)
+            raise DroppedError(reason)
+        return header(found)
+
     def is_dhcp(self, ip: Ip, gateway: int) -> bool:
         whole = ip.proto == UDP and len(ip.payload) >= 8 and not ip.frag & OFFSET
         return whole and ip.dst in (0xFFFFFFFF, gateway) and ip.payload[2:4] == b"\0\x43"
@@ -85,7 +110,7 @@ class Entrance:
             raise DroppedError("ETHERTYPE")
         self.owned(frame[14:], looped=False)
 
-    def owned(self, data: bytes, looped: bool) -> None:
+    def owned(self, data: bytes, looped: bool, widest: int = 0) -> None:
         if len(data) < 20:
             raise DroppedError("IP_BAD")
         vrf = self.policy.owner(int.from_bytes(data[16:20]))
@@ -93,7 +118,7 @@ class Entrance:
             raise DroppedError("NOT_OWNED")
         ip = self.whole(data)
         self.possible(ip)
-        self.forward(ip, vrf, uplink=True, looped=looped)
+        self.forward(ip, vrf, uplink=True, looped=looped, widest=widest)
 
     def whole(self, data: bytes) -> Ip:
         if len(data) < 20:
@@ -111,9 +136,14 @@ class Entrance:
         if ip.src >> 24 in NEVER or ip.dst >> 24 in NEVER or ip.src == ip.dst:
             raise DroppedError("IP_MARTIAN")
 
-    def forward(self, ip: Ip, vrf: int, uplink: bool, **where) -> None:
+    def forward(self, ip: Ip, vrf: int, uplink: bool, widest: int = 0, **where) -> None:
         if ip.frag & (MF | OFFSET):
-            raise DroppedError("IP_FRAGMENT")
+            port = self.policy.ports.get((vrf, ip.src))
+            fits = port and self.policy.source_fits(port, where.get("tep"), where.get("vni"))
+            if not uplink and not fits:
+                raise DroppedError("SOURCE_SPOOFED")
+            ip = self.joined(ip, uplink, vrf)
+            widest = self.reassembly.widest
         self.lengths(ip)
         error = ip.proto == ICMP and ip.payload[0] in ERRORS
         if ip.proto == ICMP and not error and ip.payload[0] not in (ECHO, ECHO_REPLY):
@@ -126,7 +156,7 @@ class Entrance:
                 raise DroppedError("ICMP_NO_SESSION")
         else:
             key = Key(vrf, uplink, ip.src, ip.dst, *ip.ports, ip.proto)
-        self.look_up(Arrived(ip, key, error=error, **where))
+        self.look_up(Arrived(ip, key, error=error, widest=widest, **where))
 
     def lengths(self, ip: Ip) -> None:
         n, l4 = len(ip.payload), ip.payload

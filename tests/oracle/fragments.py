@@ -9,6 +9,7 @@ from tests.oracle.checksum import checksum
 
 DF, MF = 0x4000, 0x2000
 DATA_MAX = 65535 - 20
+CE = 3  # RFC 3168: what IPv4's TOS says of congestion
 
 
 def header(ip: bytes, length: int, frag: int) -> bytes:
@@ -44,6 +45,25 @@ class Datagram:
     ended: bool = False
     header: bytes = b""
     data: dict[int, int] = field(default_factory=dict)  # where -> byte
+    ecn: set[int] = field(default_factory=set)
+    longest: int = 0  # of the pieces, as IP packets
+    longest_df: int = 0  # of those with DF
+
+    def met(self, packet: bytes, frag: int) -> None:
+        self.ecn.add(packet[1] & 3)
+        self.longest = max(self.longest, len(packet))
+        if frag & DF:
+            self.longest_df = max(self.longest_df, len(packet))
+
+    def whole(self) -> bytes | None:
+        """Congestion that a piece met is the whole's (RFC 3168 section 5.3); None: it cannot be
+        told, since a piece's sender does not speak ECN. DF as the longest piece had it."""
+        if CE in self.ecn and 0 in self.ecn:
+            return None
+        tos = self.header[1] | (CE if CE in self.ecn else 0)
+        head = self.header[:1] + bytes([tos]) + self.header[2:]
+        frag = DF if self.longest == self.longest_df else 0
+        return header(head, 20 + self.end, frag) + bytes(self.data[i] for i in range(self.end))
 
 
 class Reassembly:
@@ -51,19 +71,26 @@ class Reassembly:
 
     def __init__(self, timeout_s: float = 15) -> None:
         self.timeout_s = timeout_s
-        self.table: dict[bytes, Datagram] = {}
+        self.table: dict[tuple, Datagram] = {}
+        self.joined = 0  # pieces that became part of another
+        self.widest = 0  # of the last whole with DF: its longest piece
+
+    @property
+    def held(self) -> int:
+        return sum(d.held for d in self.table.values())
 
     def expire(self, now_s: float) -> int:
         """Frames that waited too long."""
         late = [k for k, d in self.table.items() if now_s >= d.first_s + self.timeout_s]
         return sum(self.table.pop(k).held for k in late)
 
-    def put(self, packet: bytes, now_s: float = 0):
+    def put(self, packet: bytes, now_s: float = 0, where: tuple = ()):
+        """where: pieces that met elsewhere are of another datagram."""
         frag = struct.unpack("!H", packet[6:8])[0]
         at, more, data = (frag & 0x1FFF) * 8, bool(frag & MF), packet[20:]
         if not data or (more and len(data) % 8) or at + len(data) > DATA_MAX:
             return "FRAGMENT_BAD", 1
-        key = packet[4:6] + packet[9:10] + packet[12:20]
+        key = where, packet[4:6] + packet[9:10] + packet[12:20]
         d = self.table.setdefault(key, Datagram(now_s))
         if d.ended:
             return "FRAGMENT_OVERLAP", 1
@@ -82,13 +109,15 @@ class Reassembly:
             d.ended, held, d.held = True, d.held, 0
             return "FRAGMENT_OVERLAP", held + 1
         d.data |= new
+        d.met(packet, frag)
         d.end = d.end if more else at + len(data)
         d.header = d.header if at else packet[:20]
         if d.end is None or len(d.data) < d.end:
             d.held += 1
             return "held"
         del self.table[key]
-        return header(d.header, 20 + d.end, 0) + bytes(d.data[i] for i in range(d.end))
+        self.joined, self.widest = self.joined + d.held, d.longest_df
+        return d.whole() or ("ECN_CONGESTED", 1)
 
 
 def joined(pieces: list[bytes]) -> bytes:

@@ -11,12 +11,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tests.oracle import ipv4 as ip4
+from tests.oracle.again import Again
+from tests.oracle.answers import Answers
 from tests.oracle.decision import Decision, Key, Policy, num
-from tests.oracle.entrance import Arrived, DroppedError, Entrance
-from tests.oracle.errors import made_error, made_reset, quoted_changed, translated
-from tests.oracle.fragments import cut
-from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, icmp, older, right
-from tests.oracle.table import Session, Table, Way, touch
+from tests.oracle.entrance import Arrived, DroppedError, Entrance, HeldError
+from tests.oracle.errors import quoted_changed, translated
+from tests.oracle.fragments import Reassembly, cut
+from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, older, right
+from tests.oracle.mss import clamped
+from tests.oracle.table import Table, Way, touch
 
 
 class Sent(NamedTuple):
@@ -26,13 +29,16 @@ class Sent(NamedTuple):
     ip: Ip
 
 
-class Twin(Entrance):
+class Twin(Entrance, Again, Answers):
     def __init__(self, policy: Policy, macs: tuple[bytes, bytes]) -> None:
         """macs: of the uplink's and of the downlink's port."""
         self.policy, self.up_mac, self.down_mac = policy, *macs
         self.table, self.drops, self.hits = Table(), Counter(), Counter()
         self.segment_in, self.segment_out = Counter(), Counter()
-        self.made = self.now_s = 0
+        self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
+        self.clamped = self.cuts = self.made = self.now_s = 0
+        self.reassembly = Reassembly()
+        self.piece = False  # the last frame was one that may wait for others
         self.todo: list[Callable[[], None]] = []
         self.sent: list[Sent] = []
         self.turned = False  # the last frame, towards an Elastic IP of ours
@@ -44,11 +50,14 @@ class Twin(Entrance):
     def frame(self, role: str, frame: bytes, now_s: int, drawn) -> list[Sent]:
         """drawn(key): the outside address and port that the path gave a new mapping."""
         self.now_s, self.drawn, self.sent, self.why = now_s, drawn, [], []
-        self.turned = False
+        self.turned = self.piece = False
+        self.expire(now_s)
         self.todo = [lambda: self.arrive(role, frame)]
         while self.todo:
             try:
                 self.todo.pop(0)()
+            except HeldError:
+                continue
             except DroppedError as why:
                 self.why.append(str(why))
         self.drops.update(self.why)
@@ -58,12 +67,17 @@ class Twin(Entrance):
         """Another policy: every session is decided again at its next packet."""
         # A rule that is gone keeps its timers: its sessions are about to be decided again.
         policy.timeouts = {**self.policy.timeouts, **policy.timeouts}
+        policy.resets = {**self.policy.resets, **policy.resets}
         self.policy = policy
         self.table.mark()
         self.sweep(now_s)
 
     def sweep(self, now_s: int) -> None:
         self.table.sweep(self.policy, now_s, self.gone)
+        self.expire(now_s)
+
+    def expire(self, now_s: int) -> None:
+        self.drops["FRAGMENT_TIMEOUT"] += self.reassembly.expire(now_s)
 
     def gone(self, way: tuple | None) -> bool:
         if not way or way[0] != "port":
@@ -75,7 +89,9 @@ class Twin(Entrance):
     def look_up(self, p: Arrived) -> None:
         found = self.table.index.get(p.key)
         if found and found[0].marked:
-            found = self.decide_again(*found, p)
+            again = self.decide_again(*found, p)
+            p = p if again else self.end(*found, p)
+            found = again
         if not found:
             self.first(p)
             return
@@ -83,7 +99,7 @@ class Twin(Entrance):
         way = session.ways[at]
         if not p.key.uplink and not self.source_ok(way, p):
             raise DroppedError("SOURCE_SPOOFED")
-        self.rewrite(p, way)
+        self.rewrite(p, way, session.ways[at ^ 1].way)
 
     def source_ok(self, way: Way, p: Arrived) -> bool:
         """RFC 5508 REQ-4: an error may come from a router between, if that is one of the TEP's."""
@@ -99,52 +115,13 @@ class Twin(Entrance):
             return self.policy.from_uplink(key, self.table.outside(key.dst, key.dport, key.proto))
         return self.policy.from_overlay(key)
 
-    def same(self, session: Session, d: Decision) -> bool:
-        """Does the new policy say what the session does? Whoever was let in stays, though the
-        mapping has forgotten the address since."""
-        let_in = d.reason == "NAT_FILTERED" and d.mapping is session.mapping
-        allowed = d.reason in (None, "NEIGHBOUR_UNRESOLVED") or let_in
-        if not allowed or d.stateless or d.to_gateway or d.kind != session.kind:
-            return False
-        fwd = session.ways[0]
-        if d.pool:
-            return bool(session.mapping) and self.policy.fits(d.nat, session.mapping)
-        return d.kind is None or (d.address == fwd.address and (d.kind != 0 or d.port == fwd.port))
-
-    def decide_again(self, session: Session, at: int, p: Arrived):
-        d = self.decide(session.ways[0].key)
-        if not self.same(session, d):
-            self.table.unlink(session)
-            if session.mapping:  # nor may its peer come back in by the mapping
-                key = session.ways[0].key
-                peer = key.src if key.uplink else key.dst
-                kept = [None if one == peer else one for one in session.mapping.contacted]
-                session.mapping.contacted = kept
-            return None
-        if not d.way or not d.back:  # it keeps its way until the new one is known
-            return session, at
-        rules = d.reason is not None or (d.nat_id, d.fw_id) == (session.nat_id, session.fw_id)
-        if rules and [d.way, d.back] == [way.way for way in session.ways]:
-            session.marked = False
-            return session, at
-        return self.replace(session, at, d, p)
-
-    def replace(self, session: Session, at: int, d: Decision, p: Arrived):
-        """The same addresses, another way or another rule's name: a new session takes over."""
-        self.table.unlink(session)
-        key = session.ways[0].key
-        made = self.table.install(self.policy, d, key, self.now_s, lambda: self.drawn(key))
-        if isinstance(made, str):
-            self.refuse(made, p)
-        made.made_s = session.made_s
-        for new, old in zip(made.ways, session.ways, strict=True):
-            new.flags, new.last_s = old.flags, old.last_s
-        return made, at
-
-    def refuse(self, reason: str, p: Arrived) -> None:
+    def refuse(self, reason: str, d: Decision, p: Arrived) -> None:
         """RFC 5508 REQ-8: no mapping can be made; inwards only, for a source may be forged."""
-        if reason == "NAT_PORTS_EXHAUSTED" and not p.key.uplink:
-            self.say(p, 3, 13)
+        if reason != "SESSION_CONFLICT":
+            port = d.src_port or d.dst_port
+            self.refused[port.vrf, num(port.address_be)] += 1
+            if not p.key.uplink:
+                self.say(p, 3, 13)
         raise DroppedError(reason)
 
     # ---- first packets ----
@@ -169,19 +146,10 @@ class Twin(Entrance):
         if d.to_gateway:
             self.to_gateway(p, d)
         elif d.stateless:
-            self.rewrite(p, Way(key, "", 0, None, d.way, d.src_port), counted=False)
+            back = ("port", d.src_port) if d.src_port else None
+            self.rewrite(p, Way(key, "", 0, None, d.way, d.src_port), back, counted=False)
         else:
             self.new_session(p, d)
-
-    def to_gateway(self, p: Arrived, d: Decision) -> None:
-        """Ping is answered (RFC 792), nothing else is served there."""
-        ip = p.ip
-        if p.error or ip.proto != ICMP or ip.payload[0] != ip4.ECHO:
-            raise DroppedError("GATEWAY_ADDRESSED")
-        turned = icmp(
-            ip.dst, ip.src, ip4.ECHO_REPLY, ip.payload[1], ip.payload[4:8], ip.payload[8:]
-        )
-        self.leave(("port", d.src_port), replace(turned, tos=ip.tos, id=ip.id, frag=ip.frag), p)
 
     def new_session(self, p: Arrived, d: Decision) -> None:
         if p.error:
@@ -189,39 +157,46 @@ class Twin(Entrance):
         if not self.opens(p.ip):
             if p.ip.proto != TCP:
                 raise DroppedError("ICMP_NO_SESSION")
-            if not p.key.uplink:  # RST inwards, silence outwards
-                self.make(("port", d.src_port), made_reset(p.ip), p)
+            self.reset_for(p)
             raise DroppedError("TCP_NO_SESSION")
         if p.ip.ttl <= 1:
             self.say(p, 11, 0)
             raise DroppedError("TTL_EXPIRED")
         made = self.table.install(self.policy, d, p.key, self.now_s, lambda: self.drawn(p.key))
         if isinstance(made, str):
-            self.refuse(made, p)
-        self.rewrite(p, made.ways[0])
+            self.refuse(made, d, p)
+        self.rewrite(p, made.ways[0], made.ways[1].way)
 
     # ---- out ----
 
-    def mtu(self, way: tuple) -> int | None:
+    def mtu(self, way: tuple | None) -> int | None:
         """For the packet inside; None: nobody knows yet."""
+        if not way or way[0] == "hairpin":
+            return None
         if way[0] == "hop":
             return self.policy.local.uplink_mtu
-        if way[0] == "hairpin":
-            return None
         tep = self.policy.teps.get(num(way[1].tep_be))
         room = (tep and tep.mtu) or self.policy.local.downlink_mtu
         seg = self.policy.segments.get(way[1].vni)
         return min(seg.mtu if seg else 1500, room - 50 - 8 * bool(tep and tep.option))
 
-    def rewrite(self, p: Arrived, way: Way, counted: bool = True) -> None:
+    def may_cut(self, p: Arrived, ip: Ip, mtu: int) -> bool:
+        """RFC 791: with DF only what came in pieces, into such as its sender made."""
+        return not ip.frag & ip4.DF or 0 < p.widest <= mtu
+
+    def rewrite(self, p: Arrived, way: Way, back: tuple | None, counted: bool = True) -> None:
+        """back: the way to its sender."""
         mtu = self.mtu(way.way)
         if p.ip.ttl <= 1:
             self.say(p, 11, 0)
             raise DroppedError("TTL_EXPIRED")
-        if mtu is not None and p.ip.length > mtu and p.ip.frag & ip4.DF:
+        if mtu is not None and p.ip.length > mtu and not self.may_cut(p, p.ip, mtu):
             self.say(p, 3, 4, mtu)  # RFC 1191: with the MTU that would do
             raise DroppedError("TOO_BIG")
         ip = p.ip
+        if self.policy.local.mss_clamp:
+            ip = clamped(p.ip, min(self.mtu(one) or 65535 for one in (way.way, back)))
+            self.clamped += ip != p.ip
         if p.error:  # neither refreshes nor ends anything (RFC 5508 REQ-5)
             if way.side:
                 if not right(ip.payload):
@@ -249,19 +224,22 @@ class Twin(Entrance):
                 raise DroppedError("PORT_UNKNOWN")
         if not resolved:
             raise DroppedError("NEIGHBOUR_UNRESOLVED")
-        pieces = self.cut(ip, self.mtu(way))
+        if way[0] == "hop" and p.made and self.policy.owner(ip.src) is None:
+            raise DroppedError("EGRESS_SOURCE")  # of a session that a NO_SNAT rule had let out
+        pieces = self.pieces(ip, self.mtu(way), p)
         self.made += len(pieces) - 1
         if way[0] == "port":
             self.segment_out[way[1].vni] += len(pieces)
         self.sent += [Sent(way, piece) for piece in pieces]
 
-    def cut(self, ip: Ip, mtu: int) -> list[Ip]:
+    def pieces(self, ip: Ip, mtu: int, p: Arrived) -> list[Ip]:
         """RFC 791; RFC 4787 REQ-13."""
         if ip.length <= mtu:
             return [ip]
-        if ip.frag & ip4.DF:
+        if not self.may_cut(p, ip, mtu):
             raise DroppedError("TOO_BIG")
-        return [ip4.header(piece) for piece in cut(ip.whole(), mtu)]
+        df = bool(ip.frag & ip4.DF)
+        return [ip4.header(piece) for piece in cut(ip.whole(), p.widest if df else mtu, df)]
 
     def turn_round(self, ip: Ip, p: Arrived) -> None:
         """What the Internet gateway would do: the sender's secondary address becomes its Elastic
@@ -274,24 +252,5 @@ class Twin(Entrance):
         if ip.proto == ICMP and ip.payload[0] in ip4.ERRORS:  # RFC 5508 REQ-7
             ip = quoted_changed(ip, src=dst, dst=src)
         ip = changed(changed(ip, "src", src), "dst", dst)
-        self.todo.append(lambda: self.owned(replace(ip, sum=None).whole(), looped=True))
-
-    # ---- what the gateway says itself ----
-
-    def say(self, p: Arrived, kind: int, code: int, mtu: int = 0) -> None:
-        """An ICMP error to the sender; never about an error (RFC 1812 section 4.3.2.7)."""
-        if p.error:
-            return
-        if p.key.uplink:
-            way, speaker = self.policy.outwards(p.key.vrf, p.ip.src), p.ip.dst
-        else:
-            port = self.policy.ports[p.key.vrf, p.ip.src]
-            seg = self.policy.segments.get(port.vni)
-            way, speaker = ("port", port), num(seg.gateway_be) if seg else 0
-        if way and speaker:
-            self.make(way, made_error(p.ip, speaker, kind, code, mtu), p)
-
-    def make(self, way: tuple, ip: Ip | None, p: Arrived) -> None:
-        if ip:
-            self.made += 1
-            self.todo.append(lambda: self.leave(way, ip, p._replace(looped=False)))
+        whole = replace(ip, sum=None).whole()
+        self.todo.append(lambda: self.owned(whole, looped=True, widest=p.widest))

@@ -102,9 +102,11 @@ def udp(src: int, dst: int, sport: int, dport: int, data: bytes = b"", **ip) -> 
     return transport(src, dst, UDP, head, data, **ip)
 
 
-def tcp(src: int, dst: int, sport: int, dport: int, flags: int, seq=1, ack=0, data=b"", **ip) -> Ip:
-    head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 0, 0, 0)
-    return transport(src, dst, TCP, head, data, **ip)
+def tcp(src, dst, sport: int, dport: int, flags: int, seq=1, ack=0, data=b"", options=b"", **ip):
+    """options: a multiple of 4 bytes."""
+    offset = 5 + len(options) // 4 << 4
+    head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, offset, flags, 0, 0, 0)
+    return transport(src, dst, TCP, head, options + data, **ip)
 
 
 def icmp(src: int, dst: int, kind: int, code: int, rest: bytes, data: bytes = b"", **ip) -> Ip:

@@ -1,47 +1,17 @@
-"""Sessions and mappings as a list and two dicts: the slow twin of session.c, mapping.c, natport.c.
-
-Ports that the path draws at random are learnt from what it made, and then held to: in the rule's
-range, promised to no DNAT rule, not shared, the same for the same inside endpoint.
-"""
+"""Sessions as a list and a dict: the slow twin of session.c, install.c and keeper.c."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pcg.reconcile import records as r
 from tests.oracle.decision import Decision, Key, Policy, num
 from tests.oracle.ipv4 import ACK, FIN, ICMP, RST, SYN, TCP, UDP, Ip
+from tests.oracle.mappings import Drawn, Mapping, Mappings, Outside, allowed, reply
 
-CONTACTS = 5  # how many remote addresses a mapping remembers
 # RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 7857 section 2.1; in the order of a rule's
 TIMEOUTS_S = (240, 7440, 240, 300, 60, 300)
 STATES = ("opening", "established", "closing")
 TIMER = {UDP: 3, ICMP: 4}
 OTHER = 5
-
-
-class Inside(NamedTuple):
-    """Whose a mapping is: an endpoint, and the rule it was made by."""
-
-    vrf: int
-    src: int
-    sport: int
-    proto: int
-    rule: int
-
-
-@dataclass(eq=False, slots=True)
-class Mapping:
-    key: Inside
-    public: int
-    address: int
-    port: int
-    contacted: list[int]
-    sessions: int = 0
-    retired: bool = False
-
-    def contact(self, remote: int) -> None:
-        if remote not in self.contacted:
-            self.contacted = [*self.contacted, remote][-CONTACTS:]
 
 
 @dataclass(eq=False, slots=True)
@@ -101,83 +71,45 @@ class Totals:
         self.sessions += 1
 
 
-def reply(key: Key, d: Decision, port: int) -> Key:
-    """What the other side answers to."""
-    src, dst, sport, dport = key.dst, key.src, key.dport, key.sport
-    if d.kind is not None and key.uplink:
-        src, sport = d.address, port
-    elif d.kind is not None:
-        dst, dport = d.address, port
-    if key.proto == ICMP:
-        sport = dport = port if d.kind is not None else key.dport
-    return Key(key.vrf, not key.uplink, src, dst, sport, dport, key.proto)
-
-
 @dataclass
-class Table:
-    index: dict[Key, tuple[Session, int]] = field(default_factory=dict)
+class Table(Mappings):
     live: list[Session] = field(default_factory=list)
-    mappings: list[Mapping] = field(default_factory=list)
+    dying: list[Session] = field(default_factory=list)  # until housekeeping they count
     held: list[Mapping] = field(default_factory=list)  # by what ended, until housekeeping
     ended: list[Session] = field(default_factory=list)
 
-    # ---- mappings ----
+    def sessions_of(self, vrf: int, address: int) -> int:
+        """How many a workload's address holds."""
+        owners = (next(way.source for way in s.ways if way.source) for s in self.live + self.dying)
+        return sum((port.vrf, num(port.address_be)) == (vrf, address) for port in owners)
 
-    def outside(self, address: int, port: int, proto: int) -> Mapping | None:
-        for m in self.mappings:
-            if (m.address, m.port, m.key.proto) == (address, port, proto):
-                return m
-        return None
+    def full(self, policy: Policy, d: Decision) -> bool:
+        port = d.src_port or d.dst_port
+        most = allowed(d.nat.sessions_each if d.nat else 0, policy.local.sessions_each)
+        return self.sessions_of(port.vrf, num(port.address_be)) >= most
 
-    def free(self, policy: Policy, rule: r.Nat, pub: r.Publics, proto: int) -> bool:
-        """Has this public address a port left for the rule?"""
-        low, high = policy.range_of(rule)
-        used = {m.port for m in self.mappings if (m.public, m.key.proto) == (pub.index, proto)}
-        if high - low > len(used) + 20:  # the rules of these tests promise fewer
-            return True
-        return any(
-            port not in used and not policy.promised(pub, port) for port in range(low, high + 1)
-        )
-
-    def mapping_for(self, policy: Policy, d: Decision, key: Key, drawn) -> Mapping | None:
-        """Found or made (RFC 4787 REQ-1 to 3); None: no port is left. drawn(): the address and
-        port that the path gave."""
-        inside = Inside(key.vrf, key.src, key.sport, key.proto, d.nat.id)
-        for m in self.mappings:
-            if m.key == inside and not m.retired:
-                if policy.fits(d.nat, m):
-                    return m
-                m.retired = True
-        for pub in d.pool:
-            if self.free(policy, d.nat, pub, key.proto):
-                return self._drawn(policy, d, inside, pub, *drawn())
-        return None
-
-    def _drawn(self, policy: Policy, d: Decision, inside: Inside, pub, address, port) -> Mapping:
-        low, high = policy.range_of(d.nat)
-        assert address == num(pub.secondary_be), "RFC 4787 REQ-2: paired address"
-        assert low <= port <= high, "a port out of the rule's range"
-        assert not policy.promised(pub, port), "a port that a DNAT rule promises"
-        assert not self.outside(address, port, inside.proto), "RFC 4787 REQ-3: port shared"
-        self.mappings.append(Mapping(inside, pub.index, address, port, []))
-        return self.mappings[-1]
-
-    # ---- sessions ----
-
-    def install(self, policy: Policy, d: Decision, key: Key, now_s: int, drawn) -> Session | str:
-        """The new session, or why there is none."""
-        mapping, address, port = d.mapping, d.address, d.port
+    def outside_of(self, policy, d: Decision, key: Key, drawn: Drawn, old) -> Outside | str:
+        if d.pool and old and not old.mapping:  # it shares a port, and goes on with it
+            return Outside(None, old.ways[0].address, old.ways[0].port)
         if d.pool:
-            mapping = self.mapping_for(policy, d, key, drawn)
-            if not mapping:
-                return "NAT_PORTS_EXHAUSTED"
-            address, port = mapping.address, mapping.port
+            return self.outside_for(policy, d, key, drawn)
+        return Outside(d.mapping, d.address, key.sport if d.port is None else d.port)
+
+    def install(
+        self, policy: Policy, d: Decision, key: Key, now_s: int, drawn: Drawn, old=None
+    ) -> Session | str:
+        """The new session, or why there is none. It may take the place of an old one."""
+        if not old and self.full(policy, d):
+            return "QUOTA_SESSIONS"
+        found = self.outside_of(policy, d, key, drawn, old)
+        if isinstance(found, str):
+            return found
+        mapping, address, port = found
         if mapping:
             mapping.sessions += 1
             mapping.contact(key.src if key.uplink else key.dst)
-        d.address = address
-        port = key.sport if port is None else port
-        back = reply(key, d, port)
+        self.overflows[d.nat_id] += bool(d.pool and not mapping and not old)
+        back = reply(key, d, address, port)
         if back in self.index:
             self.held += [mapping] if mapping else []
             return "SESSION_CONFLICT"
@@ -195,6 +127,7 @@ class Table:
 
     def unlink(self, session: Session) -> None:
         self.live.remove(session)
+        self.dying.append(session)
         self.ended.append(session)
         for way in session.ways:
             del self.index[way.key]
@@ -209,7 +142,7 @@ class Table:
                 self.unlink(session)
         for mapping in self.held:
             mapping.sessions -= 1
-        self.held = []
+        self.held, self.dying = [], []
         self.mappings = [m for m in self.mappings if m.sessions]
 
     def mark(self) -> None:

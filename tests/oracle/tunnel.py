@@ -3,17 +3,17 @@
 import struct
 from dataclasses import replace
 
-from tests.oracle.checksum import checksum, pseudo
+from tests.oracle.checksum import checksum, ones_sum, pseudo
 from tests.oracle.decision import Policy, num
-from tests.oracle.ipv4 import MF, OFFSET, UDP, Ip, right
+from tests.oracle.ipv4 import UDP, Ip, header, right
 
 ECT1, ECT0, CE = 1, 2, 3
 PORT = 6081
 HASHED = range(0xC000, 0x10000)  # RFC 8926 section 3.3: from a hash of the inner flow
 
 
-def outer(frame: bytes, mac: bytes, tep: int, dropped) -> tuple[int, int, bytes]:
-    """The sending TEP, what the underlay says of congestion, and what begins with Geneve."""
+def underlay(frame: bytes, mac: bytes, tep: int, dropped) -> Ip:
+    """The tunnel packet, or a piece of it."""
     if frame[:6] != mac:
         raise dropped("MAC_NOT_OURS")
     if frame[12:14] != b"\x08\0":
@@ -27,14 +27,23 @@ def outer(frame: bytes, mac: bytes, tep: int, dropped) -> tuple[int, int, bytes]
     data = data[:length]
     if num(data[16:20]) != tep or data[9] != UDP:
         raise dropped("OUTER_NOT_TUNNEL")
-    if int.from_bytes(data[6:8]) & (MF | OFFSET):
-        raise dropped("OUTER_FRAGMENT")
-    udp = data[20:]
+    return header(data)
+
+
+def inside(ip: Ip, dropped) -> tuple[int, int, bytes]:
+    """The sending TEP, what the underlay says of congestion, and what begins with Geneve."""
+    udp = ip.payload
+    if len(udp) < 8:
+        raise dropped("OUTER_IP_BAD")
     if int.from_bytes(udp[4:6]) != len(udp):
         raise dropped("OUTER_UDP_LENGTH")
     if int.from_bytes(udp[2:4]) != PORT:
         raise dropped("OUTER_NOT_TUNNEL")
-    return num(data[12:16]), data[1] & 3, udp[8:]
+    total = int.from_bytes(udp[6:8])
+    sides = ip.src.to_bytes(4), ip.dst.to_bytes(4)
+    if total and ones_sum(udp, pseudo(*sides, UDP, len(udp))) != 0xFFFF:
+        raise dropped("OUTER_UDP_CHECKSUM")
+    return ip.src, ip.tos & 3, udp[8:]
 
 
 def congestion(ip: Ip, outer_ecn: int, dropped) -> Ip:

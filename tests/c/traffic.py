@@ -1,0 +1,188 @@
+"""What is sent to the path and its twin: one step of a sequence, made from bytes."""
+
+from dataclasses import replace
+
+from tests.c import worlds as w
+from tests.c.worlds import Picks
+from tests.oracle import fragments as fr
+from tests.oracle import ipv4 as ip4
+from tests.oracle.decision import Key, num
+from tests.oracle.table import Session
+
+STEPS = ["out"] * 6 + ["beside"] + ["in"] * 3 + ["again"] * 6 + ["another"] * 2 + ["error"] * 2
+STEPS += ["time", "commit"] + ["pieces"] * 4 + ["more"] * 5
+KINDS = ["out", "out", "more", "in", "again", "again", "beside", "error"]
+ORDERS = ["backwards", "last first", "one twice", "one lost", "one moved", "one forged"]
+
+
+class Cutter:
+    """How a packet is to be sent in pieces: of its own, of its tunnel, or of both."""
+
+    def __init__(self, p: Picks) -> None:
+        self.pieces, self.df = p.of([2, 3, 5]), p.of([False, False, True])
+        self.inner, self.outer = p.of([(1, 0), (1, 0), (0, 1), (1, 1)])
+        self.order, self.which = p.of(["as they are"] * 6 + ORDERS), p.of(range(5))
+        self.anew = p.of([True] * 9 + [False])
+
+    def cut(self, packet: bytes) -> list[bytes]:
+        step = max(8, -(-(len(packet) - 20) // self.pieces) // 8 * 8)
+        pieces = fr.cut(packet, 20 + step, self.df) or [packet]
+        return [bytes(one) for one in self.mixed(pieces)]
+
+    def mixed(self, pieces: list[bytes]) -> list[bytes]:
+        at = self.which % len(pieces)
+        one, rest = pieces[at], pieces[:at] + pieces[at + 1 :]
+        frag = int.from_bytes(one[6:8])
+        match self.order:
+            case "backwards":
+                return pieces[::-1]
+            case "last first":
+                return pieces[-1:] + pieces[:-1]
+            case "one twice":
+                return [*pieces[: at + 1], one, *pieces[at + 1 :]]
+            case "one lost":
+                return rest
+            case "one moved":
+                return [*rest, fr.header(one, len(one), frag + 1 & 0xFFFF) + one[20:]]
+            case "one forged":
+                return [one, one[:-1] + bytes([one[-1] ^ 1]), *rest]
+        return pieces
+
+    def inside(self, packet: ip4.Ip, number: int) -> list[ip4.Ip]:
+        """number: an identification that was not there before."""
+        if not self.inner:
+            return [packet]
+        packet = replace(packet, id=number, sum=None) if self.anew else packet
+        return [ip4.header(one) for one in self.cut(packet.whole())]
+
+    def around(self, frame: bytes, number: int) -> list[bytes]:
+        """Of a tunnel packet."""
+        if not self.outer:
+            return [frame]
+        ip = fr.header(frame[14:18] + number.to_bytes(2) + frame[20:], len(frame) - 14, 0)
+        return [frame[:14] + one for one in self.cut(ip + frame[34:])]
+
+
+class Traffic:
+    """Of the pair: it has `twin`, run(), time() and commit()."""
+
+    cutter: Cutter | None = None
+    number = 10
+
+    def step(self, data: bytes) -> None:
+        p = Picks(data)
+        getattr(self, {"in": "in_"}.get(kind := p.of(STEPS), kind))(p)
+
+    def out(self, p: Picks) -> None:
+        vrf, n = p.of([0, 0, 0, 1]), p.of(range(4))
+        src = p.of([w.host(vrf, n)] * 15 + [w.NOBODY])
+        there = [w.elastic(i) for i in range(5)] + [w.host(vrf, i) for i in range(4)]
+        dst = p.of([*w.PEERS * 4, *there, w.NOBODY, (src & 0xFFFFFF00) + 1, w.at("10.0.2.2")])
+        own = [w.home(vrf, n), w.transit(vrf)] * 7
+        vni = p.of([*own, w.home(vrf, 2), w.home(1 - vrf, n)])
+        self.down(self.packet(p, src, dst), vrf, vni, p)
+
+    def packet(self, p: Picks, src: int, dst: int) -> ip4.Ip:
+        proto, flags = p.of([17, 6, 17, 1, 6, 47]), p.of([ip4.SYN, ip4.SYN, ip4.SYN, *w.FLAGS])
+        return w.made(p, src, dst, proto, p.of([1, 2, 3]), p.of(w.DPORTS), flags)
+
+    def tunnelled(self, packet: ip4.Ip, vrf: int, vni: int, p: Picks) -> bytes:
+        port = self.twin.policy.ports.get((vrf, packet.src))
+        tep = num(port.tep_be) if port else w.TEPS[0]
+        tep = p.of([tep] * 30 + [w.TEPS[1], w.STRANGER])
+        gateway_mac = self.twin.policy.segments[vni].gateway_mac
+        return w.in_tunnel(packet, vni, tep, gateway_mac, p.of([0, 0, 0, 2, 1, 3]))
+
+    def in_(self, p: Picks) -> None:
+        doors = [w.secondary(i) for i in range(5)] + [w.host(0, 3), w.host(1, 3)]
+        src = p.of([*w.PEERS, w.PEERS[0], w.elastic(0), w.host(0, 3)])
+        self.up(self.packet(p, src, p.of(doors)))
+
+    def session(self, p: Picks) -> Session | None:
+        live = self.twin.table.live
+        return p.of(live) if live else None
+
+    def again(self, p: Picks) -> None:
+        """A packet along a session, one way or the other."""
+        session = self.session(p)
+        if not session:
+            return
+        key = p.of(session.ways).key
+        flags = p.of([ip4.ACK, ip4.SYN | ip4.ACK, *w.FLAGS])
+        packet = w.made(p, key.src, key.dst, key.proto, key.sport, key.dport, flags)
+        self.send(key, packet, p)
+
+    def send(self, key: Key, packet: ip4.Ip, p: Picks) -> None:
+        if key.uplink and key.src in self.twin.policy.elastic:
+            return  # the other end of a hairpin: only the path itself sends so
+        if key.uplink:
+            self.up(packet)
+            return
+        port = self.twin.policy.ports.get((key.vrf, key.src))
+        vni = p.of([w.transit(key.vrf), port.vni if port else w.transit(key.vrf)])
+        self.down(packet, key.vrf, vni, p)
+
+    def another(self, p: Picks) -> None:
+        """From another peer to a session's outside endpoint."""
+        session = self.session(p)
+        if session:
+            key = next(way.key for way in session.ways if way.key.uplink)
+            packet = w.made(p, p.of(w.PEERS), key.dst, key.proto, p.of([1, 2]), key.dport, ip4.SYN)
+            self.up(packet)
+
+    def more(self, p: Picks) -> None:
+        """From the workload of a session, from another port of its or to another peer."""
+        session = self.session(p)
+        if session:
+            key = next(way.key for way in session.ways if not way.key.uplink)
+            sport, dst = p.of([4, 5, 6, 7, key.sport]), p.of([key.dst, *w.PEERS])
+            packet = w.made(p, key.src, dst, key.proto, sport, key.dport, ip4.SYN)
+            self.send(key, packet, p)
+
+    def beside(self, p: Picks) -> None:
+        """From the peer of a session to another public address, which may lead to the same host."""
+        session = self.session(p)
+        if session:
+            key = next(way.key for way in session.ways if way.key.uplink)
+            dst, dport = w.secondary(p.of(range(5))), p.of([key.dport, 80, 7001])
+            packet = w.made(p, key.src, dst, key.proto, key.sport, dport, ip4.SYN)
+            self.send(key, packet, p)
+
+    def error(self, p: Picks) -> None:
+        """About a packet that one end of a session received; by that end, or a router before it."""
+        session = self.session(p)
+        if not session:
+            return
+        key = p.of(session.ways).key  # the direction in which the error travels
+        quoted = w.made(p, key.dst, key.src, key.proto, key.dport, key.sport, ip4.ACK)
+        kind, code = p.of([(3, 3), (3, 4), (11, 0), (3, 13), (12, 0)])
+        src = p.of([key.src, key.src, w.PEERS[2] if key.uplink else w.host(key.vrf, 1)])
+        data = quoted.whole()[: p.of([548, 28, 36, 20])]
+        error = ip4.icmp(src, key.dst, kind, code, b"\0\0\5\0", data, frag=ip4.DF)
+        self.send(key, error, p)
+
+    def pieces(self, p: Picks) -> None:
+        """Any of the others, in pieces."""
+        self.cutter = Cutter(p)
+        kind = p.of(KINDS)
+        getattr(self, {"in": "in_"}.get(kind, kind))(p)
+        self.cutter = None
+
+    # ---- on the wire ----
+
+    def inside(self, packet: ip4.Ip) -> list[ip4.Ip]:
+        self.number += 1
+        return self.cutter.inside(packet, self.number) if self.cutter else [packet]
+
+    def around(self, frame: bytes) -> list[bytes]:
+        self.number += 1
+        return self.cutter.around(frame, self.number) if self.cutter else [frame]
+
+    def up(self, packet: ip4.Ip) -> None:
+        for one in self.inside(packet):
+            self.run("uplink", w.plain(one))
+
+    def down(self, packet: ip4.Ip, vrf: int, vni: int, p: Picks) -> None:
+        for one in self.inside(packet):
+            for frame in self.around(self.tunnelled(one, vrf, vni, p)):
+                self.run("downlink", frame)
