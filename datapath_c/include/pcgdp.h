@@ -8,11 +8,12 @@
 //
 // Records (struct pcgdp_<table>) are what the tables hold. Every byte of a record counts when two
 // are compared: clear it before filling it. Two kinds of tables:
-//   single   TEPS, PORTS, NEXTHOPS: put and del take effect one by one, at once
+//   single   TEPS, PORTS, NEXTHOPS, CLIENTS: put and del take effect one by one, at once
 //   policy   all others: begin, put, commit publishes the set whole
 //
 // Threads: put, del, begin..commit, nic_add, start, stop: one caller at a time (the control
-// thread). Reads, inject and trace may be called from another thread beside it.
+// thread). Reads, inject and trace may be called from another thread beside it, and so may punts and
+// send, by one caller at a time.
 
 enum {
 	PCGDP_ABI = 1,         // of this header
@@ -31,7 +32,7 @@ enum pcgdp_driver {
 };
 
 enum pcgdp_table {
-	PCGDP_T_TEPS, PCGDP_T_PORTS, PCGDP_T_NEXTHOPS, // single
+	PCGDP_T_TEPS, PCGDP_T_PORTS, PCGDP_T_NEXTHOPS, PCGDP_T_CLIENTS, // single
 	PCGDP_T_LOCAL, PCGDP_T_VRFS, PCGDP_T_SEGMENTS, PCGDP_T_PUBLICS, // policy
 	PCGDP_T_ROUTES, PCGDP_T_NAT, PCGDP_T_FIREWALL,
 	PCGDP_T_GROUPS, PCGDP_T_MEMBERS,
@@ -41,7 +42,7 @@ enum pcgdp_table {
 struct pcgdp_params {
 	uint32_t sessions;      // table size; 1,024 to 16,777,216
 	uint32_t mappings;      // 0: as many as sessions
-	uint32_t ports;         // workload addresses; 0: 131,072
+	uint32_t ports;         // workload addresses, and as many DHCP clients; 0: 131,072
 	uint32_t workers;       // 1 to PCGDP_WORKERS_MAX
 	char arena[256];        // file on a tmpfs or hugetlbfs that outlives the process; "": anonymous
 	uint32_t fresh;         // 1: start empty even if the arena holds sessions
@@ -74,6 +75,13 @@ struct pcgdp_nexthops {     // key: address_be; on the uplink
 	uint8_t reserved;
 };
 
+struct pcgdp_clients {      // key: vni, mac; ports of segments with DHCP, whether they have an address or not
+	uint32_t vni;
+	uint8_t mac[6];
+	uint8_t reserved[2];
+	uint32_t tep_be;
+};
+
 // ---- policy tables ----
 
 struct pcgdp_local {        // one record
@@ -89,6 +97,8 @@ struct pcgdp_local {        // one record
 	uint32_t mss_clamp;     // 1: a SYN's MSS is made to fit both sides
 	uint32_t made_all;      // ICMP errors and RST that we make in a second, for each side; 0: none
 	uint32_t made_each;     // of them, about packets of one source
+	uint32_t dhcp_all;      // DHCP packets that go on to the relay in a second; 0: none
+	uint32_t dhcp_each;     // of them, from one port
 };
 
 struct pcgdp_vrfs {         // key: index
@@ -413,6 +423,18 @@ struct pcgdp_capture_state { // frames, by role
 	uint64_t lost[2];       // fitted, and no ring had room: the reader was too slow
 };
 
+enum pcgdp_said { PCGDP_NAME = 0, PCGDP_TEXT = 1, PCGDP_ADVICE = 2 }; // advice: of a reason
+
+// A frame on its way to the relay, or to a workload; behind it `length` bytes from the inner Ethernet
+// header on, and zeros up to a multiple of 8.
+struct pcgdp_parcel {
+	uint64_t at_ns;         // CLOCK_MONOTONIC, of its burst; to a workload: 0
+	uint32_t vni;           // of its segment
+	uint32_t tep_be;        // where it came from; to a workload: 0
+	uint8_t mac[6];         // of its port
+	uint16_t length;
+};
+
 // ---- life ----
 
 struct pcgdp;
@@ -449,11 +471,20 @@ int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out
 // lost: since that began.
 int pcgdp_events(struct pcgdp *dp, uint32_t keep, struct pcgdp_event *out, uint32_t n, uint64_t *lost);
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns); // one ageing round; the housekeeping thread calls it itself once started
-const char *pcgdp_reason_name(uint32_t reason); // NULL past the last
-const char *pcgdp_reason_text(uint32_t reason);
-const char *pcgdp_reason_advice(uint32_t reason);
-const char *pcgdp_stage_name(uint32_t stage);
-const char *pcgdp_stage_text(uint32_t stage);
+// enum pcgdp_said of a reason, of a stage; NULL past the last one.
+const char *pcgdp_reason(uint32_t reason, uint32_t what);
+const char *pcgdp_stage(uint32_t stage, uint32_t what);
+
+// ---- to the gateway's relay, and back: DHCP of workloads ----
+
+// Whole parcels, the oldest first; returns the bytes copied. What the call before copied is done with
+// if `gone`, else it comes again. out NULL: nobody reads; what waits, and what comes before the next
+// call, is dropped (PUNT_NOBODY).
+int pcgdp_punts(struct pcgdp *dp, uint8_t *out, uint32_t out_len, uint32_t gone);
+int pcgdp_punt_fd(struct pcgdp *dp); // to poll: readable when a parcel has come since pcgdp_punts was called
+// Parcels to workloads' ports, each sent or counted as dropped. Returns the bytes taken: less than len
+// while those before have not left. -EINVAL: they are no parcels.
+int pcgdp_send(struct pcgdp *dp, const uint8_t *parcels, uint32_t len);
 
 // ---- trace and frames without a NIC ----
 

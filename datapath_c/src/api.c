@@ -63,6 +63,8 @@ static int make_parts(struct pcgdp *dp)
 	dp->dry->dry = true;
 	if (getrandom(dp->next_id, sizeof(dp->next_id), 0) != (ssize_t)sizeof(dp->next_id))
 		return -EIO;
+	if (clients_open(&dp->clients, dp->params.ports) || punts_open(&dp->punts) || sending_open(&dp->sending))
+		return -ENOMEM;
 	return natports_open(&dp->natports);
 }
 
@@ -130,6 +132,9 @@ void pcgdp_close(struct pcgdp *dp)
 	config_free(dp->cfg);
 	config_free(dp->building);
 	natports_close(&dp->natports);
+	clients_close(&dp->clients);
+	punts_close(&dp->punts);
+	sending_close(&dp->sending);
 	free(dp->counter_vni);
 	free(dp->paths);
 	free(dp->nat_totals);
@@ -216,6 +221,8 @@ int pcgdp_put(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n,
 		rc = teps_put(dp, records, n, error, error_len);
 	else if (table == PCGDP_T_NEXTHOPS)
 		rc = nexthops_put(dp, records, n, error, error_len);
+	else if (table == PCGDP_T_CLIENTS)
+		rc = clients_put(dp, records, n, error, error_len);
 	pthread_mutex_unlock(&dp->control);
 	return rc;
 }
@@ -231,6 +238,8 @@ int pcgdp_del(struct pcgdp *dp, uint32_t table, const void *records, uint32_t n)
 		rc = teps_del(dp, records, n);
 	else if (table == PCGDP_T_NEXTHOPS)
 		rc = nexthops_del(dp, records, n);
+	else if (table == PCGDP_T_CLIENTS)
+		rc = clients_del(dp, records, n);
 	pthread_mutex_unlock(&dp->control);
 	return rc;
 }
@@ -242,14 +251,17 @@ struct view {
 	uint32_t high;
 };
 
-static struct view single_view(const struct arena *a, uint32_t table)
+static struct view single_view(const struct pcgdp *dp, uint32_t table)
 {
+	const struct arena *a = &dp->arena;
 	const struct arena_head *h = a->head;
 
 	if (table == PCGDP_T_PORTS)
 		return (struct view){(const uint8_t *)a->ports, sizeof(struct port), offsetof(struct port, live), h->ports_high};
 	if (table == PCGDP_T_TEPS)
 		return (struct view){(const uint8_t *)a->teps, sizeof(struct tep), offsetof(struct tep, live), h->teps_high};
+	if (table == PCGDP_T_CLIENTS)
+		return (struct view){(const uint8_t *)dp->clients.c, sizeof(struct client), offsetof(struct client, live), dp->clients.high};
 	return (struct view){(const uint8_t *)a->nexthops, sizeof(struct nexthop), offsetof(struct nexthop, live), h->nexthops_high};
 }
 
@@ -279,8 +291,8 @@ int pcgdp_read(struct pcgdp *dp, uint32_t table, uint32_t from, void *records, u
 		got = fair_read(a, from, records, n);
 	} else if (table == PCGDP_PATH_MTU) {
 		got = path_mtu_read(dp, from, records, n);
-	} else if (table <= PCGDP_T_NEXTHOPS) {
-		struct view v = single_view(a, table);
+	} else if (table <= PCGDP_T_CLIENTS) {
+		struct view v = single_view(dp, table);
 
 		got = read_single(&v, from, records, n, size);
 	} else {

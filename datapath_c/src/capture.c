@@ -78,11 +78,7 @@ int pcgdp_capture_start(struct pcgdp *dp, const struct pcgdp_capture_wanted *wan
 
 static void copy_out(const struct tap *t, uint32_t lane, uint64_t at, void *to, uint32_t n)
 {
-	uint32_t size = t->wanted.ring_bytes, off = (uint32_t)at & (size - 1), first = MIN(n, size - off);
-	const uint8_t *ring = ring_of(t, lane);
-
-	memcpy(to, ring + off, first);
-	memcpy((uint8_t *)to + first, ring, n - first);
+	ring_out(ring_of(t, lane), t->wanted.ring_bytes, at, to, n);
 }
 
 // Whole records of one lane, as many as `room` takes.

@@ -55,6 +55,7 @@ size_t record_size(uint32_t table)
 		[PCGDP_T_TEPS] = sizeof(struct pcgdp_teps),
 		[PCGDP_T_PORTS] = sizeof(struct pcgdp_ports),
 		[PCGDP_T_NEXTHOPS] = sizeof(struct pcgdp_nexthops),
+		[PCGDP_T_CLIENTS] = sizeof(struct pcgdp_clients),
 		[PCGDP_T_LOCAL] = sizeof(struct pcgdp_local),
 		[PCGDP_T_VRFS] = sizeof(struct pcgdp_vrfs),
 		[PCGDP_T_SEGMENTS] = sizeof(struct pcgdp_segments),

@@ -3,6 +3,7 @@
 
 #include "decide.h"
 
+#include "dhcp.h"
 #include "dp.h"
 
 static be16 match_port(uint8_t proto, be16 port)
@@ -163,7 +164,10 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 		leave(c, a, v, k, d);
 	} else {
 		d->stateless = true;
-		enter(c, a, v, k->dst, d);
+		if (dhcp_from_server(k))
+			d->reason = R_DHCP_SERVER;
+		else
+			enter(c, a, v, k->dst, d);
 	}
 }
 

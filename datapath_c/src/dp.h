@@ -4,7 +4,10 @@
 
 #include <pthread.h>
 
+#include "clients.h"
 #include "limit.h"
+#include "punt.h"
+#include "send.h"
 #include "touch.h"
 #include "worker.h"
 
@@ -55,6 +58,10 @@ struct pcgdp {
 	uint32_t (*timeouts)[PCGDP_TIMERS]; // by NAT rule id, 65,536; housekeeping holds no policy
 	struct tracer *tracer;
 	struct events *events; // NULL: nobody wants them
+	struct clients clients;
+	uint64_t dhcp_rate; // of all ports; see limit.h
+	struct punts punts;
+	struct sending sending;
 
 	pthread_mutex_t touching;
 	struct touch_list touches; // what must be marked: a commit adds, housekeeping takes

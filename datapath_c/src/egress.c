@@ -82,26 +82,10 @@ static uint32_t nat_id_of(const struct worker *w, const struct pkt *p)
 	return p->nat_id || p->number == NONE ? p->nat_id : w->dp->arena.sessions.cold[p->number / 2].nat_id;
 }
 
-// Before   the packet at p->l3 is final, p->slot says where to
-// After    sent, or turned round inside
-// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_SOURCE, EGRESS_NO_PORT, HAIRPIN_LOOP, TOO_BIG (an answer of ours)
-static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
+static inline enum pcgdp_verdict leave_by(struct worker *w, struct pkt *p, const struct adj *a)
 {
-	const struct adj_table *t = &w->dp->arena.adjs;
 	uint8_t *ip = p->data + p->l3;
-	const struct adj *a;
-	struct slot s;
 
-	if (UNLIKELY(p->slot >= t->n_slots)) {
-		if (p->slot != SLOT_RAW)
-			return hairpin(w, p);
-		tx_put(w, p->nic, p->data, p->len);
-		return PCGDP_SENT;
-	}
-	s = slot_get(t, p->slot);
-	a = &t->adj[s.adj];
-	if (UNLIKELY(!s.adj)) // removed, and no sweep has been since
-		return drop(p, p->slot < nexthop_slot(&w->dp->arena, 0) ? R_PORT_UNKNOWN : R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!a->resolved))
 		return drop(p, R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!w->dp->nics[a->role].ops))
@@ -121,6 +105,31 @@ static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 	p->len = a->len + (uint32_t)p->ip_len;
 	tx_put(w, a->role, p->data, p->len);
 	return PCGDP_SENT;
+}
+
+// Before   the packet at p->l3 is final, p->slot says where to
+// After    sent, or turned round inside
+// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_SOURCE, EGRESS_NO_PORT, HAIRPIN_LOOP, TOO_BIG (an answer of ours)
+static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
+{
+	const struct adj_table *t = &w->dp->arena.adjs;
+	struct slot s;
+
+	if (UNLIKELY(p->slot >= t->n_slots)) {
+		if (p->slot != SLOT_RAW)
+			return hairpin(w, p);
+		tx_put(w, p->nic, p->data, p->len);
+		return PCGDP_SENT;
+	}
+	s = slot_get(t, p->slot);
+	if (UNLIKELY(!s.adj)) // removed, and no sweep has been since
+		return drop(p, p->slot < nexthop_slot(&w->dp->arena, 0) ? R_PORT_UNKNOWN : R_NEIGHBOUR_UNRESOLVED);
+	return leave_by(w, p, &t->adj[s.adj]);
+}
+
+enum pcgdp_verdict egress_by(struct worker *w, struct pkt *p, const struct adj *a)
+{
+	return leave_by(w, p, a);
 }
 
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p)

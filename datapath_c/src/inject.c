@@ -61,6 +61,8 @@ int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const u
 			free(bufs[i]);
 		frames += bytes_of(lengths + at, k);
 	}
+	if (!LOAD(&dp->n_workers)) // else it is worker 0's
+		send_serve(w);
 	worker_end(w);
 	w->capture = NULL;
 	pthread_mutex_unlock(&dp->injecting);

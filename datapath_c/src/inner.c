@@ -5,18 +5,10 @@
 
 #include "answer.h"
 #include "csum.h"
+#include "dhcp.h"
 #include "dp.h"
 #include "install.h"
 #include "reassemble.h"
-
-// A client to its server: by broadcast, or to the segment's gateway when it renews.
-static inline bool is_dhcp(const struct pkt *p, const struct ip_hdr *ip)
-{
-	const struct udp_hdr *uh = (const void *)((const uint8_t *)ip + IP_HLEN);
-
-	return ip->proto == IPP_UDP && p->ip_len >= IP_HLEN + UDP_HLEN && uh->dport == htons(67) &&
-		(ip->dst == 0xffffffff || ip->dst == p->segment->rec.gateway_be) && !(ntohs(ip->frag) & IP_OFFSET);
-}
 
 // RFC 6040 section 4.2: what the underlay said about congestion must reach the receiver, who can
 // be told only if it speaks ECN.
@@ -122,7 +114,8 @@ static enum pcgdp_verdict fragment_of_packet(struct worker *w, struct pkt *p, ui
 
 // Before   overlay: p->off at the inner Ethernet header; uplink: at the IP header
 // After    p->l3, p->ip_len, p->key, p->hash set; p->len cut to the IP length
-// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_NOT_SERVED; of a
+// Punts    DHCP
+// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_*, PUNT_*; of a
 //          fragment SOURCE_SPOOFED, FRAGMENT*
 static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
@@ -160,8 +153,12 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		return drop(p, R_IP_CHECKSUM);
 	if (UNLIKELY(p->ecn & 1) && ecn_merge(p, ip) != PCGDP_NEXT)
 		return PCGDP_DROPPED;
-	if (!(p->flags & PF_UPLINK) && is_dhcp(p, ip))
-		return drop(p, R_DHCP_NOT_SERVED);
+	if (!(p->flags & PF_UPLINK) && dhcp_may_be(p, ip)) {
+		v = dhcp_one(w, p);
+		if (v != PCGDP_NEXT)
+			return v;
+		ip = pkt_ip(p); // it may have been one of several pieces
+	}
 	if (martian(ip->src, ip->dst))
 		return drop(p, R_IP_MARTIAN);
 	if (broadcast) // never forwarded, nor answered by an error (RFC 1812 section 5.3.4)

@@ -16,6 +16,7 @@
 #include "plain.h"
 
 #include "behind.h"
+#include "dhcp.h"
 #include "dp.h"
 #include "plain_parse.h"
 #include "rewrite.h"
@@ -165,7 +166,7 @@ static inline bool ask_ports(const struct here *h, struct plain *q)
 {
 	uint32_t vrf = q->segment->domain / 2;
 
-	if (martian(q->key.src, q->key.dst) || !routed_to_segment(h->w->cfg, vrf, q->key.dst))
+	if (martian(q->key.src, q->key.dst) || dhcp_from_server(&q->key) || !routed_to_segment(h->w->cfg, vrf, q->key.dst))
 		return false;
 	q->src_hash = hash_pair(h->a, vrf, q->key.src);
 	q->dst_hash = hash_pair(h->a, vrf, q->key.dst);
@@ -301,7 +302,7 @@ void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, ui
 void plain_hand_over(const struct plain *q, struct pkt *p)
 {
 	const struct ip_hdr *ip = (const void *)q->ip;
-	bool to_dhcp = ip->proto == IPP_UDP && q->key.dport == htons(67);
+	bool to_dhcp = ip->proto == IPP_UDP && q->key.dport == htons(DHCP_SERVER_PORT);
 
 	if (UNLIKELY(martian(ip->src, ip->dst) || to_dhcp))
 		return;

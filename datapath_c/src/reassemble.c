@@ -128,8 +128,9 @@ static uint8_t *ip_of(const struct worker *w, const struct datagram *d, uint32_t
 static void give_up(struct worker *w, const struct datagram *d, uint32_t kind, enum reason reason)
 {
 	struct pkt p = {.data = ip_of(w, d, kind) - d->l3, .l3 = d->l3, .nic = d->nic, .reason = (uint8_t)reason, .proto = (uint8_t)d->key.domain_proto,
-		.outer_src = d->outer_src, .vrf = d->key.domain_proto >> 9, .key = d->key, .segment = segment_of_vni(w->cfg, d->vni)};
+		.outer_src = d->outer_src, .key = d->key, .segment = segment_of_vni(w->cfg, d->vni)};
 
+	p.vrf = p.segment ? p.segment->rec.vrf : d->key.domain_proto >> 9;
 	p.len = d->l3 + IP_HLEN + (d->has_first ? 8u : 0);
 	p.key.sport = p.key.dport = 0; // there they tell datagrams apart
 	ledger_drops(w, &p, d->pieces);

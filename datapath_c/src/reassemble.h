@@ -6,7 +6,7 @@
 
 // Who may fill the table: each kind has a room of its own, so that a stranger on the Internet
 // cannot crowd out what comes through a tunnel.
-enum fragment_kind { FRAGMENT_OUTER, FRAGMENT_INNER, FRAGMENT_UPLINK, N_FRAGMENT_KINDS };
+enum fragment_kind { FRAGMENT_OUTER, FRAGMENT_INNER, FRAGMENT_UPLINK, FRAGMENT_DHCP, N_FRAGMENT_KINDS };
 
 enum {
 	DATAGRAMS = RX_MAX,              // of a kind; as many as one call of run_frames() may complete
@@ -22,6 +22,7 @@ void reassembly_free(struct reassembly *r);
 // Before   the IPv4 header at p->l3 is whole, p->ip_len its total length, it has MF or an offset
 // After    NEXT: p is the whole datagram; HELD: it waits for its other pieces
 // Drops    FRAGMENT_BAD, FRAGMENT_DUPLICATE, FRAGMENT_OVERLAP, ECN_CONGESTED; others' FRAGMENTS_FULL
+// Domain   where its addresses are: INNER, UPLINK; who sent it, as that may have no address: DHCP
 enum pcgdp_verdict reassemble(struct worker *w, struct pkt *p, enum fragment_kind kind, uint32_t domain);
 // Gives up what has waited too long. Between worker_begin() and worker_end().
 void reassembly_expire(struct worker *w);

@@ -215,29 +215,14 @@ static const char *const stages[N_STAGES][2] = {
 };
 #undef X
 
-const char *pcgdp_reason_name(uint32_t reason)
+const char *pcgdp_reason(uint32_t reason, uint32_t what)
 {
-	return reason < N_REASONS ? reasons[reason][0] : NULL;
+	return reason < N_REASONS && what <= PCGDP_ADVICE ? reasons[reason][what] : NULL;
 }
 
-const char *pcgdp_reason_text(uint32_t reason)
+const char *pcgdp_stage(uint32_t stage, uint32_t what)
 {
-	return reason < N_REASONS ? reasons[reason][1] : NULL;
-}
-
-const char *pcgdp_reason_advice(uint32_t reason)
-{
-	return reason < N_REASONS ? reasons[reason][2] : NULL;
-}
-
-const char *pcgdp_stage_name(uint32_t stage)
-{
-	return stage < N_STAGES ? stages[stage][0] : NULL;
-}
-
-const char *pcgdp_stage_text(uint32_t stage)
-{
-	return stage < N_STAGES ? stages[stage][1] : NULL;
+	return stage < N_STAGES && what <= PCGDP_TEXT ? stages[stage][what] : NULL;
 }
 
 int pcgdp_trace_start(struct pcgdp *dp, const struct pcgdp_trace_filter *filter, uint32_t packets)

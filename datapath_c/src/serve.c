@@ -44,12 +44,30 @@ static void nap(void)
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
+// Whoever writes to its ring from here on wakes it by `fd`.
+static void falls_asleep(struct pollfd *at, int fd, uint32_t *asleep)
+{
+	*at = (struct pollfd){.fd = fd, .events = POLLIN};
+	__atomic_store_n(asleep, 1, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static void wakes_up(int fd, uint32_t *asleep)
+{
+	uint64_t woken;
+
+	STORE(asleep, 0);
+	while (read(fd, &woken, sizeof(woken)) > 0)
+		;
+}
+
 static void wait_for_frames(struct worker *w)
 {
 	struct mailbox *box = w->dp->boxes[w->id];
-	struct pollfd fds[3];
+	struct sending *sending = w->id ? NULL : &w->dp->sending;
+	struct pollfd fds[4];
 	nfds_t n = 0;
-	uint64_t woken;
+	bool waits;
 
 	for (uint32_t role = 0; role < 2; role++) {
 		struct nic *nic = &w->dp->nics[role];
@@ -58,17 +76,17 @@ static void wait_for_frames(struct worker *w)
 		if (fd >= 0)
 			fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
-	if (!box) {
+	if (box)
+		falls_asleep(&fds[n++], box->fd, &box->asleep);
+	if (sending)
+		falls_asleep(&fds[n++], sending->fd, &sending->asleep);
+	waits = mail_waits(box) || (sending && send_waits(sending));
+	if (!waits)
 		poll(fds, n, SLEEP_MS);
-		return;
-	}
-	fds[n++] = (struct pollfd){.fd = box->fd, .events = POLLIN};
-	__atomic_store_n(&box->asleep, 1, __ATOMIC_SEQ_CST);
-	if (!mail_waits(box))
-		poll(fds, n, SLEEP_MS);
-	STORE(&box->asleep, 0);
-	while (read(box->fd, &woken, sizeof(woken)) > 0)
-		;
+	if (box)
+		wakes_up(box->fd, &box->asleep);
+	if (sending)
+		wakes_up(sending->fd, &sending->asleep);
 }
 
 // What passed since the last look was spent on frames, or it was not.
@@ -78,17 +96,19 @@ static void spent_until(struct worker *w, uint64_t *then_ns, uint64_t now_ns)
 	*then_ns = now_ns;
 }
 
-// What other workers sent. What has waited too long ends by the clock alone.
-static uint32_t serve_fragments(struct worker *w, uint64_t now_ns)
+// What other workers and the relay sent. What has waited too long ends by the clock alone.
+static uint32_t serve_others(struct worker *w, uint64_t now_ns)
 {
-	bool mail = mail_waits(w->dp->boxes[w->id]);
+	bool mail = mail_waits(w->dp->boxes[w->id]), sends = !w->id && send_waits(&w->dp->sending);
 	uint32_t n = 0;
 
-	if (LIKELY(!mail && reassembly_idle(w)))
+	if (LIKELY(!mail && !sends && reassembly_idle(w)))
 		return 0;
 	worker_begin(w, now_ns);
 	if (mail)
 		n = mail_serve(w);
+	if (sends)
+		n += send_serve(w);
 	worker_end(w);
 	return n;
 }
@@ -115,7 +135,7 @@ static uint32_t serve(struct worker *w, uint64_t *now_ns)
 		perf_round(&w->perf, n);
 		most = n > most ? n : most;
 	}
-	n = serve_fragments(w, *now_ns);
+	n = serve_others(w, *now_ns);
 	most = n > most ? n : most;
 	w->busy = most;
 	return most;

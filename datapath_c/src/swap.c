@@ -38,26 +38,34 @@ void slot_swap(struct pcgdp *dp, struct swaps *s, uint32_t slot, struct slot to)
 		swaps_flush(dp, s);
 }
 
-void port_adjacency(struct pcgdp *dp, uint32_t i, struct swaps *s)
+void port_template(struct pcgdp *dp, const struct pcgdp_ports *r, const uint8_t *speaker, struct adj *adj)
 {
 	struct arena *a = &dp->arena;
-	const struct pcgdp_ports *r = &a->ports[i].rec;
-	uint32_t t = tep_find(a, r->tep_be), n = adj_alloc(&a->adjs);
+	uint32_t t = tep_find(a, r->tep_be);
 	const struct pcgdp_teps *tep = t == NONE ? NULL : &a->teps[t].rec;
 	const struct segment *seg = segment_of_vni(dp->cfg, r->vni);
 	const struct pcgdp_local *local = &dp->cfg->local;
 	static const uint8_t zero[6];
 	struct adj_tunnel at = {.our_mac = dp->nics[PCGDP_DOWNLINK].mac, .next_mac = tep ? tep->mac : zero,
-		.inner_src = seg ? seg->rec.gateway_mac : zero, .inner_dst = r->mac, .our_tep = local->tep_be, .tep = r->tep_be, .address = r->address_be,
+		.inner_src = speaker ? speaker : seg ? seg->rec.gateway_mac : zero, .inner_dst = r->mac, .our_tep = local->tep_be, .tep = r->tep_be, .address = r->address_be,
 		.vni = r->vni, .vrf = r->vrf, .label = local->label, .counter = seg ? seg->counter : 0,
 		.inner_mtu = seg ? seg->rec.mtu : 1500, .underlay_mtu = path_mtu(dp, t, tep && tep->mtu ? tep->mtu : local->downlink_mtu),
 		.option = tep && tep->option, .udp_checksum = local->udp_checksum, .resolved = tep && tep->resolved && seg};
+
+	adj_make_tunnel(adj, &at);
+}
+
+void port_adjacency(struct pcgdp *dp, uint32_t i, struct swaps *s)
+{
+	struct arena *a = &dp->arena;
+	const struct pcgdp_ports *r = &a->ports[i].rec;
+	uint32_t n = adj_alloc(&a->adjs);
 
 	if (!n) { // cannot be: the pool has room for every slot and all swaps that wait
 		swaps_flush(dp, s);
 		n = adj_alloc(&a->adjs);
 	}
-	adj_make_tunnel(&a->adjs.adj[n], &at);
+	port_template(dp, r, NULL, &a->adjs.adj[n]);
 	slot_swap(dp, s, port_slot(i), (struct slot){.adj = n, .tep = r->tep_be});
 }
 

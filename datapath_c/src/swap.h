@@ -14,6 +14,8 @@ struct swaps {
 
 void slot_swap(struct pcgdp *dp, struct swaps *s, uint32_t slot, struct slot to);
 void swaps_flush(struct pcgdp *dp, struct swaps *s);
+// Towards a port, in the name of `speaker`: a MAC, NULL: its segment's gateway.
+void port_template(struct pcgdp *dp, const struct pcgdp_ports *r, const uint8_t *speaker, struct adj *adj);
 void port_adjacency(struct pcgdp *dp, uint32_t port, struct swaps *s);
 void nexthop_adjacency(struct pcgdp *dp, uint32_t nexthop, struct swaps *s);
 // -ENOSPC, in words: which record of those that were given found no place.

@@ -40,11 +40,7 @@ static bool asked_for(const struct tap *t, uint32_t role, uint32_t direction)
 
 static void copy_in(const struct tap *t, uint32_t lane, uint64_t at, const void *from, uint32_t n)
 {
-	uint32_t size = t->wanted.ring_bytes, off = (uint32_t)at & (size - 1), first = MIN(n, size - off);
-	uint8_t *ring = ring_of(t, lane);
-
-	memcpy(ring + off, from, first);
-	memcpy(ring, (const uint8_t *)from + first, n - first);
+	ring_in(ring_of(t, lane), t->wanted.ring_bytes, at, from, n);
 }
 
 static void put(struct tap *t, uint32_t id, struct pcgdp_captured *c, const uint8_t *bytes)

@@ -12,6 +12,7 @@
 // Off, there is no tap: nothing here is called but behind the tracer's test.
 #pragma once
 
+#include "ring.h"
 #include "worker.h"
 
 enum { TAP_LANES = PCGDP_WORKERS_MAX + 1, TAP_HEAD = sizeof(struct pcgdp_captured) };
@@ -50,11 +51,6 @@ INLINE uint8_t *ring_of(const struct tap *t, uint32_t lane)
 INLINE uint8_t *aside_of(const struct tap *t, uint32_t lane, uint32_t place)
 {
 	return ring_of(t, lane) + t->wanted.ring_bytes + (size_t)place * t->wanted.snaplen;
-}
-
-INLINE uint32_t padded(uint32_t n)
-{
-	return (n + 7) & ~7u;
 }
 
 void tap_rx(struct worker *w, struct tap *t, const struct pkt *p, uint32_t place); // as it came

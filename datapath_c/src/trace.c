@@ -65,6 +65,10 @@ static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event
 		if (p->segment)
 			snprintf(ev->note, sizeof(ev->note), "VNI %u, %.40s", p->vni, p->segment->rec.name);
 		break;
+	case STAGE_parse_inner:
+		if (p->verdict == PCGDP_PUNTED)
+			snprintf(ev->note, sizeof(ev->note), "DHCP, to the relay");
+		break;
 	case STAGE_session_lookup:
 		if (p->flags & PF_ANSWER)
 			snprintf(ev->note, sizeof(ev->note), "answered by the gateway");
@@ -172,4 +176,20 @@ void trace_stage(struct worker *w, const struct pkt *p, enum stage stage)
 	}
 	if (ends && n != NOT_TRACED)
 		tell(t, p, t->scratch[w->id][place].step, n);
+}
+
+// By its own header, as a workload without an address has no slot.
+void trace_sent(struct worker *w, const struct pkt *p, const struct adj *a)
+{
+	struct tracer *t = w->tracer;
+	struct pcgdp_trace_event step;
+
+	tap_made(w, p);
+	if (!PEEK(&t->left))
+		return;
+	fill(w, p, STAGE_egress, &step);
+	step.next_be = a->next;
+	step.mtu = a->mtu;
+	snprintf(step.note, sizeof(step.note), "from the relay; Geneve, VNI %u", p->vni);
+	tell(t, p, &step, 1);
 }

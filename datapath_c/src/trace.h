@@ -32,3 +32,4 @@ struct tracer {
 
 void trace_begin(struct worker *w, struct pkt *p, uint32_t place); // at rx
 void trace_stage(struct worker *w, const struct pkt *p, enum stage stage);
+void trace_sent(struct worker *w, const struct pkt *p, const struct adj *a); // of the relay's, after egress

@@ -36,7 +36,7 @@ uint64_t clock_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-static void settle_ended(struct worker *w, const struct pkt *p)
+void settle_ended(struct worker *w, const struct pkt *p)
 {
 	if (p->verdict == PCGDP_PUNTED)
 		BUMP(&w->c.punt, 1);

@@ -121,7 +121,9 @@ extern const uint8_t stage_enters[N_STAGES];
 #undef X
 
 void burst_settle(struct worker *w, struct burst *b, enum stage stage); // counts, traces, takes out what ended
+void settle_ended(struct worker *w, const struct pkt *p); // counts how it ended
 enum pcgdp_verdict egress_one(struct worker *w, struct pkt *p);
+enum pcgdp_verdict egress_by(struct worker *w, struct pkt *p, const struct adj *a); // whatever its slot
 void mss_clamp(struct worker *w, struct pkt *p, uint32_t mtu);
 // fragment.c: may a packet that is longer than mtu leave in pieces? Then cut it and send them.
 bool may_fragment(const struct worker *w, const struct pkt *p, uint32_t mtu);

@@ -56,37 +56,37 @@ def tables() -> dict[str, int]:
     return {name.lower(): value for value, name in named if not name.startswith("PCGDP_")}
 
 
-def _text_list(function) -> list[str]:
+def _text_list(function, what: int) -> list[str]:
     out: list[str] = []
-    while text := function(len(out)):
+    while text := function(len(out), what):
         out.append(ffi().string(text).decode())
     return out
 
 
 @functools.cache
 def reason_names() -> list[str]:
-    return _text_list(lib().pcgdp_reason_name)
+    return _text_list(lib().pcgdp_reason, lib().PCGDP_NAME)
 
 
 @functools.cache
 def reason_texts() -> list[str]:
-    return _text_list(lib().pcgdp_reason_text)
+    return _text_list(lib().pcgdp_reason, lib().PCGDP_TEXT)
 
 
 @functools.cache
 def reason_advice() -> list[str]:
     """What to do about each."""
-    return _text_list(lib().pcgdp_reason_advice)
+    return _text_list(lib().pcgdp_reason, lib().PCGDP_ADVICE)
 
 
 @functools.cache
 def stage_names() -> list[str]:
-    return _text_list(lib().pcgdp_stage_name)
+    return _text_list(lib().pcgdp_stage, lib().PCGDP_NAME)
 
 
 @functools.cache
 def stage_texts() -> list[str]:
-    return _text_list(lib().pcgdp_stage_text)
+    return _text_list(lib().pcgdp_stage, lib().PCGDP_TEXT)
 
 
 @functools.cache

@@ -50,12 +50,13 @@ class Frames:
         return self._room
 
     def inject(self, role: str, frames: Sequence[bytes], now_ns: int = 0) -> list[Sent]:
-        """Run frames through the path as if `role`'s port had received them; what it would send.
+        """Run frames through the path as if `role`'s port had received them; what it would send,
+        and, while no worker runs, what send_raw() left to be sent.
 
         now_ns  monotonic; 0: the clock
         """
         sent: list[Sent] = []
-        for at in range(0, len(frames), FRAMES_AT_ONCE):
+        for at in range(0, len(frames) or 1, FRAMES_AT_ONCE):
             sent += self._inject(role_number(role), frames[at : at + FRAMES_AT_ONCE], now_ns)
         return sent
 

@@ -213,6 +213,26 @@ class Datapath(Frames):
     def events(self, keep: int) -> list[dict]:
         return views.views("event", self.events_raw(keep)[0])
 
+    # ---- DHCP, to the gateway's relay and back ----
+
+    def punts_raw(self, room: bytearray, gone: bool) -> int:
+        """Fill `room` with parcels, those of the last call again unless they are `gone`; bytes."""
+        into = self.ffi.from_buffer(room)
+        return ensure(self.lib.pcgdp_punts(self._dp, into, len(room), gone), "punts")
+
+    def punts_close(self, gone: bool = False) -> None:
+        """Nobody reads: what waits is dropped, and what comes until the next punts_raw()."""
+        ensure(self.lib.pcgdp_punts(self._dp, self.ffi.NULL, 0, gone), "punts")
+
+    def punt_fd(self) -> int:
+        """Readable when a parcel has come since punts_raw()."""
+        return self.lib.pcgdp_punt_fd(self._dp)
+
+    def send_raw(self, parcels: bytes) -> int:
+        """Parcels to workloads; the bytes taken: whole ones, all unless those before wait."""
+        data = self.ffi.from_buffer(parcels)
+        return ensure(self.lib.pcgdp_send(self._dp, data, len(parcels)), "send")
+
     def sweep(self, now_ns: int) -> None:
         """One ageing round, as housekeeping does by itself once started."""
         ensure(self.lib.pcgdp_sweep(self._dp, now_ns), "sweep")

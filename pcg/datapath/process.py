@@ -21,6 +21,8 @@ import zmq
 from pcg.datapath import pages
 from pcg.datapath.claims import claim_all
 from pcg.datapath.lib import Datapath
+from pcg.datapath.punting import Punter
+from pcg.datapath.punts import endpoint_of
 from pcg.datapath.server import Server
 from pcg.datapath.watch import Watch
 from pcg.model.errors import BackendError
@@ -131,6 +133,7 @@ def run(settings: DatapathSettings) -> int:
     """The whole life of the process; its exit code. Raises BackendError when it cannot begin."""
     path = socket_path(settings.control)
     prepare_folder(path)
+    prepare_folder(socket_path(endpoint_of(settings.control)))
     kernel_ports = [p.interface for p in settings.ports if p.driver != "mem"]
     with contextlib.ExitStack() as stack:
         claim_all(stack, path, settings.arena, kernel_ports)
@@ -141,9 +144,13 @@ def run(settings: DatapathSettings) -> int:
         # path closes, the claims go last.
         context = stack.enter_context(zmq.Context())
         server = stack.enter_context(contextlib.closing(Server(dp, context, settings.control)))
-        os.chmod(path, SOCKET_MODE)
+        punts = endpoint_of(settings.control)
+        punter = stack.enter_context(contextlib.closing(Punter(dp, context, punts)))
+        for socket_file in (path, socket_path(punts)):
+            os.chmod(socket_file, SOCKET_MODE)
         drop_privileges(settings.user)
         dp.start()
+        punter.start()
         nics = dp.nics()
         for nic in nics:
             log.info("%s: %s", nic["name"], nic["note"] or nic["driver"])

@@ -23,7 +23,9 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "teps": lambda r: r.address_be,
     "ports": lambda r: (r.vrf, r.address_be),
     "nexthops": lambda r: r.address_be,
+    "clients": lambda r: (r.vni, r.mac),
 }
+FOLLOWED = ("ports", "clients")  # as many as there are workloads: only what was touched is compared
 IN_ORDER = ("nat", "firewall")  # the first match decides; the other tables are sets
 MARKS = ("changes", "commits", "revision", "ports", "teps")  # of totals(): move with any write
 
@@ -50,8 +52,8 @@ class Datapath:
         self.client = client
         self.held: Held | None = None  # None: must be read
         self._mark: tuple[int, ...] = ()
-        self._whole = True  # compare all ports once; afterwards only those touched
-        self._pending: set = set()  # ports touched and not written yet
+        self._whole = True  # compare all of FOLLOWED once; afterwards only what was touched
+        self._pending: dict[str, set] = {t: set() for t in FOLLOWED}  # touched, not written yet
 
     def check(self) -> bool:
         """Whether it still holds what we believe; else it is read at the next occasion."""
@@ -80,11 +82,10 @@ class Datapath:
         """
         held = self.read()
         plans = {t: plan(getattr(want, t), held.single[t]) for t in ("teps", "nexthops")}
-        self._pending |= want.touched
-        if self._whole:
-            plans["ports"] = plan(want.ports, held.single["ports"])
-        else:
-            plans["ports"] = plan_keys(self._pending, want.ports, held.single["ports"])
+        for t, touched in ("ports", want.touched), ("clients", want.touched_clients):
+            self._pending[t] |= touched
+            pending, wanted, has = self._pending[t], getattr(want, t), held.single[t]
+            plans[t] = plan(wanted, has) if self._whole else plan_keys(pending, wanted, has)
         commit = may_commit and want.policy != held.policy
         if commit or any(plans.values()):
             failed = self._write(plans, want.policy if commit else None, revision)
@@ -92,7 +93,8 @@ class Datapath:
                 self.held = None  # what a failed call left behind is not ours to guess
                 return failed
             self._mark = self._read_mark()
-        self._pending.clear()
+        for pending in self._pending.values():
+            pending.clear()
         self._whole = False
         return []
 

@@ -23,7 +23,7 @@ from pcg.model.kinds import (
     Value,
     Vni,
 )
-from pcg.model.terms import ErrorRates, Filtering, Quota, Timers
+from pcg.model.terms import DhcpRates, ErrorRates, Filtering, Quota, Timers
 
 SCHEMA = 1  # of the document; a higher one is refused by name, never half understood
 
@@ -50,6 +50,7 @@ class Gateway(Value):
     mss_clamp: bool = True  # TCP's MSS is made to fit both sides' MTU, for when ICMP is dropped
     quota: Quota = Quota()  # of each workload address, where its NAT rule says nothing
     errors: ErrorRates = ErrorRates()
+    dhcp_requests: DhcpRates = DhcpRates()
 
 
 class FirewallAction(enum.Enum):

@@ -22,6 +22,13 @@ class ErrorRates(Value):
     per_source: Rate = 100  # about packets of one source
 
 
+class DhcpRates(Value):
+    """DHCP packets of workloads that are answered in a second; more are dropped, and counted."""
+
+    per_second: Rate = 10_000
+    per_port: Rate = 10
+
+
 class Quota(Value):
     """What one overlay address may hold at a time. Absent: as the gateway says, or any number.
 

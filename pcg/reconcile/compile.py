@@ -19,7 +19,7 @@ from pcg.reconcile.ports import Home
 OUR_OPTION = "0x0104/0x80"
 SNAT_PORTS = (1024, 65535)  # RFC 4787 REQ-3a: sources stay out of the well-known range
 SEGMENT, TRANSIT = 0, 1
-ROUTED = 1
+ROUTED, DHCP = 1, 2
 VIA_UPLINK, VIA_SEGMENT, VIA_BLACKHOLE = 0, 1, 2
 
 
@@ -70,6 +70,8 @@ def local(desired: Desired) -> list[r.Local]:
             mss_clamp=int(gateway.mss_clamp),
             made_all=gateway.errors.per_second,
             made_each=gateway.errors.per_source,
+            dhcp_all=gateway.dhcp_requests.per_second,
+            dhcp_each=gateway.dhcp_requests.per_port,
         )
     ]
 
@@ -94,7 +96,7 @@ def segments(desired: Desired, numbers: Numbers) -> list[r.Segments]:
                 gateway_be=address(s.gateway),
                 mtu=s.mtu,
                 prefix_len=length,
-                flags=ROUTED if s.routed else 0,
+                flags=(ROUTED if s.routed else 0) | (DHCP if s.dhcp else 0),
                 gateway_mac=mac(s.gateway_mac),
                 name=s.id,
             )
@@ -120,7 +122,7 @@ def segments(desired: Desired, numbers: Numbers) -> list[r.Segments]:
 
 def homes(desired: Desired, numbers: Numbers) -> dict[str, Home]:
     """Where the ports of each segment live."""
-    return {s.id: Home(numbers.vrfs[s.vrf], s.vni) for s in desired.segments}
+    return {s.id: Home(numbers.vrfs[s.vrf], s.vni, bool(s.dhcp)) for s in desired.segments}
 
 
 def routes(desired: Desired, numbers: Numbers) -> list[r.Routes]:

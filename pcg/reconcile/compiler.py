@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pcg.model.desired import Desired
 from pcg.reconcile import compile as c
 from pcg.reconcile.numbers import Numbers, merged, numbers_for
-from pcg.reconcile.ports import Home, Key, PortTable
+from pcg.reconcile.ports import ClientKey, Home, Key, PortTable
 
 
 class Tables(NamedTuple):
@@ -22,6 +22,8 @@ class Tables(NamedTuple):
     ports: Mapping[Key, Any]
     touched: set[Key]  # of `ports`: may differ from the last time
     homes: Mapping[str, Home]  # segment -> where its ports live
+    clients: Mapping[ClientKey, Any]
+    touched_clients: set[ClientKey]  # likewise of `clients`
 
 
 class Compiler:
@@ -39,11 +41,12 @@ class Compiler:
         policy = self._once("policy", inputs, lambda: c.compile_policy(desired, self.numbers))
         inputs = (d.segments, self.numbers)
         homes = self._once("homes", inputs, lambda: c.homes(desired, self.numbers))
-        touched = self._ports.update(d.ports, homes)
+        touched, touched_clients = self._ports.update(d.ports, homes)
         inputs = (d.gateway, d.teps, hops)
         teps = self._once("teps", inputs, lambda: c.teps(desired, hops))
         nexthops = self._once("nexthops", (d.routes, hops), lambda: c.nexthops(desired, hops))
-        return Tables(policy, teps, nexthops, self._ports.records, touched, homes)
+        ports, clients = self._ports.records, self._ports.clients
+        return Tables(policy, teps, nexthops, ports, touched, homes, clients, touched_clients)
 
     def _number(self, desired: Desired, known: Numbers) -> None:
         """Names we gave a number that did not reach the datapath yet keep it as well."""

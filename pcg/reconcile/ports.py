@@ -1,4 +1,4 @@
-"""Workload ports -> records, one per address, kept up to date by difference.
+"""Workload ports -> records, one per address and one for DHCP, kept up to date by difference.
 
 100,000 ports come and go one at a time. A delta replaces only the objects it changes, so what is
 the same object as before is the same port: comparing identities finds the changed one among
@@ -15,6 +15,14 @@ from pcg.reconcile import records as r
 from pcg.reconcile.addresses import address, mac
 
 Key = tuple[int, bytes]  # vrf, address_be
+ClientKey = tuple[int, bytes]  # vni, mac
+
+
+class Touched(NamedTuple):
+    """Keys of the records that may differ from before."""
+
+    ports: set[Key]
+    clients: set[ClientKey]
 
 
 class Home(NamedTuple):
@@ -22,6 +30,7 @@ class Home(NamedTuple):
 
     vrf: int
     vni: int
+    dhcp: bool = False  # it has a scope
 
 
 def difference(old: Sequence, new: Sequence) -> tuple[list, list]:
@@ -52,33 +61,42 @@ class PortTable:
 
     def __init__(self) -> None:
         self.records: dict[Key, r.Ports] = {}
+        self.clients: dict[ClientKey, r.Clients] = {}
         self._ports: tuple[Port, ...] = ()
         self._homes: Mapping[str, Home] = {}
 
-    def update(self, ports: tuple[Port, ...], homes: Mapping[str, Home]) -> set[Key]:
-        """Follow the desired state; returns the keys whose records may differ from before."""
+    def update(self, ports: tuple[Port, ...], homes: Mapping[str, Home]) -> Touched:
+        """Follow the desired state."""
         if homes != self._homes:
             gone, come = self._ports, ports
         else:
             gone, come = difference(self._ports, ports)
-        touched: set[Key] = set()
+        touched = Touched(set(), set())
         for port in gone:
-            touched.update(self._forget(port))
+            self._forget(port, touched)
         for port in come:
-            touched.update(self._learn(port, homes))
+            self._learn(port, homes[port.segment], touched)
         self._ports, self._homes = ports, homes
         return touched
 
-    def _forget(self, port: Port) -> list[Key]:
+    def _forget(self, port: Port, touched: Touched) -> None:
         home = self._homes[port.segment]
-        keys = [(home.vrf, address(a)) for a in port.addresses]
-        for key in keys:
+        for text in port.addresses:
+            key = (home.vrf, address(text))
             self.records.pop(key, None)
-        return keys
+            touched.ports.add(key)
+        if home.dhcp:
+            key = (home.vni, mac(port.mac))
+            self.clients.pop(key, None)
+            touched.clients.add(key)
 
-    def _learn(self, port: Port, homes: Mapping[str, Home]) -> list[Key]:
-        home, tep, mac_be = homes[port.segment], address(port.tep), mac(port.mac)
-        keys = [(home.vrf, address(a)) for a in port.addresses]
-        for key in keys:
+    def _learn(self, port: Port, home: Home, touched: Touched) -> None:
+        tep, mac_be = address(port.tep), mac(port.mac)
+        for text in port.addresses:
+            key = (home.vrf, address(text))
             self.records[key] = r.Ports(home.vrf, key[1], home.vni, tep, mac_be)
-        return keys
+            touched.ports.add(key)
+        if home.dhcp:
+            key = (home.vni, mac_be)
+            self.clients[key] = r.Clients(home.vni, mac_be, tep)
+            touched.clients.add(key)

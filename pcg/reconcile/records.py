@@ -44,6 +44,12 @@ class Nexthops(NamedTuple):
     resolved: int
 
 
+class Clients(NamedTuple):
+    vni: int
+    mac: bytes
+    tep_be: bytes
+
+
 class Local(NamedTuple):
     tep_be: bytes
     udp_checksum: int
@@ -57,6 +63,8 @@ class Local(NamedTuple):
     mss_clamp: int = 1
     made_all: int = 1000
     made_each: int = 100
+    dhcp_all: int = 10_000
+    dhcp_each: int = 10
 
 
 class Vrfs(NamedTuple):
@@ -152,7 +160,7 @@ class Touch(NamedTuple):
     dst_len: int
 
 
-SINGLE = {"teps": Teps, "ports": Ports, "nexthops": Nexthops}
+SINGLE = {"teps": Teps, "ports": Ports, "nexthops": Nexthops, "clients": Clients}
 POLICY = {
     "local": Local,
     "vrfs": Vrfs,

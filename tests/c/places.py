@@ -48,6 +48,7 @@ R = Vm("192.168.100.4", "0a:00:00:01:00:04", APP, TEP1)
 LONE = Vm("10.50.0.5", "0a:00:00:50:00:05", LONELY, TEP1)
 PLAIN = Vm("198.18.7.7", "0a:00:00:07:00:07", ROUTED, TEP2)
 RED = Vm("192.168.99.9", "0a:00:00:00:99:09", RED_WEB, TEP2, 1)
+NEWCOMER = Vm("0.0.0.0", "0a:00:00:00:99:aa", WEB, TEP1)  # has no address yet, nor a place in VMS
 VMS = (A, B, C, R, TINY, LOST, THIN, LONE, PLAIN, RED)
 
 GATEWAY = {  # VNI -> its gateway's address and MAC

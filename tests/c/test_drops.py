@@ -10,7 +10,7 @@ from scapy.layers.l2 import ARP, Dot1Q
 
 from pcg.datapath.lib import Datapath
 from pcg.reconcile.touches import NOTHING
-from tests.c import wire
+from tests.c import dhcp, wire
 from tests.c.conftest import assert_accounted
 from tests.c.places import (
     APP,
@@ -20,6 +20,7 @@ from tests.c.places import (
     LONE,
     LOST,
     NET,
+    NEWCOMER,
     PLAIN,
     POOL_A,
     RED,
@@ -28,6 +29,7 @@ from tests.c.places import (
     TEP,
     TEP2,
     TINY,
+    TRANSIT,
     WEB,
     WHOLE,
     A,
@@ -107,6 +109,45 @@ def without_nat(name: str, packet, vm=A) -> Callable[[World], object]:
         w.down(vm, packet)
 
     return provoke
+
+
+def asking(vm=NEWCOMER, vni=None, tep=None, **given) -> Callable[[World], object]:
+    """A DHCP request to somebody who reads, with something wrong about it."""
+
+    def provoke(w: World) -> None:
+        relay = dhcp.Relay(dhcp.serve(w).dp)
+        packet = dhcp.ask(vm, **given)
+        w.inject("downlink", dhcp.asked(vm, packet, vni=vni or WEB, tep=tep))
+        assert relay.read() == []
+
+    return provoke
+
+
+def asking_too_much(reserve: int, **rates) -> Callable[[World], object]:
+    """As often as the reserve allows, and once more."""
+
+    def provoke(w: World) -> None:
+        w.policy.quota = rates
+        relay = dhcp.Relay(dhcp.serve(w).dp)
+        w.inject("downlink", *[dhcp.asked()] * (reserve + 1))
+        assert len(relay.read()) == reserve
+
+    return provoke
+
+
+def asking_until_full(w: World) -> None:
+    w.policy.quota = {"dhcp_each": 1_000_000, "dhcp_all": 1_000_000}
+    dhcp.Relay(dhcp.serve(w).dp)
+    frame = dhcp.asked(packet=dhcp.ask() / bytes(8800))
+    while not w.dp.drops():
+        w.inject("downlink", frame)
+        w.now_s += 0.01
+
+
+def reader_gone(w: World) -> None:
+    relay = dhcp.Relay(dhcp.serve(w).dp)
+    w.inject("downlink", dhcp.asked())
+    relay.dp.punts_close()
 
 
 def ports_exhausted(w: World) -> None:
@@ -297,7 +338,26 @@ ROWS = [
     Row("TTL_EXPIRED", "outwards", down(udp(ttl=1))),
     Row("TTL_EXPIRED", "between segments", down(udp(dst=B.address, ttl=1))),
     Row("TTL_EXPIRED", "inwards", up(inwards(ttl=1))),
-    Row("DHCP_NOT_SERVED", "discover", down(udp(src="0.0.0.0", dst="255.255.255.255", dport=67))),
+    Row("DHCP_NOT_SERVED", "no scope", raw("downlink", dhcp.asked(B))),
+    Row("DHCP_NOT_SERVED", "by the transit", asking(vni=TRANSIT)),
+    Row("DHCP_PORT_UNKNOWN", "another MAC", asking(vm=NEWCOMER._replace(mac="0a:00:00:00:99:bb"))),
+    Row("DHCP_PORT_UNKNOWN", "another TEP", asking(tep=TEP2)),
+    Row("DHCP_SERVER", "an offer to all", asking(ports=(67, 68))),
+    Row("DHCP_SERVER", "a relay, to the gateway", asking(ports=(67, 67), dst=GATEWAY_OF_WEB)),
+    Row("DHCP_SERVER", "an offer to a workload", down(udp(dst=B.address, sport=67, dport=68))),
+    Row("DHCP_SERVER", "a reply to the server's port", asking(op=2)),
+    Row("DHCP_SPOOFED", "chaddr", asking(chaddr=bytes(6))),
+    Row("DHCP_RELAYED", "giaddr", asking(giaddr="192.168.99.9")),
+    Row("DHCP_BAD", "no cookie", asking(options=b"")),
+    Row("DHCP_BAD", "not Ethernet", asking(htype=6)),
+    Row("DHCP_CHECKSUM", "UDP", asking(udp={"chksum": 1})),
+    Row("DHCP_RATE_PORT", "one too many", asking_too_much(dhcp_each=1, reserve=2)),
+    Row("DHCP_RATE", "one too many", asking_too_much(dhcp_all=2, reserve=2)),
+    Row("PUNT_FULL", "nobody takes them", asking_until_full),
+    Row("PUNT_NOBODY", "nobody reads", lambda w: dhcp.serve(w).inject("downlink", dhcp.asked())),
+    Row("PUNT_NOBODY", "the reader went", reader_gone),
+    Row("IP_MARTIAN", "DHCP from loopback", asking(src="127.0.0.1")),
+    Row("SOURCE_SPOOFED", "DHCP from another's address", asking(src=A.address)),
     Row("GATEWAY_ADDRESSED", "not a ping", down(udp(dst=GATEWAY_OF_WEB), vni=WEB)),
     Row("GATEWAY_ADDRESSED", "a port", down(tcp("S", dst=GATEWAY_OF_WEB), vni=WEB)),
     # decision

@@ -12,7 +12,18 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from tests.c.places import DOWN_MAC, GATEWAY, HOP_MAC, LABEL, TEP, TEP4, TEP_MAC, UP_MAC, VMS
+from tests.c.places import (
+    DOWN_MAC,
+    GATEWAY,
+    HOP_MAC,
+    LABEL,
+    NEWCOMER,
+    TEP,
+    TEP4,
+    TEP_MAC,
+    UP_MAC,
+    VMS,
+)
 from tests.oracle.checksum import ones_sum, pseudo
 
 OPTION = bytes.fromhex("0104800100000001")
@@ -118,7 +129,8 @@ def read_tunnel(role: str, frame: bytes, udp_checksum: int) -> Seen:
     vni = int.from_bytes(frame[46:49])
     eth = Ether(frame[at:])
     assert eth.src == GATEWAY[vni][1]
-    assert eth.dst in {vm.mac for vm in VMS if vm.vni == vni}
+    macs = {vm.mac for vm in (*VMS, NEWCOMER) if vm.vni == vni}
+    assert eth.dst in macs or (eth.dst == "ff:ff:ff:ff:ff:ff" and eth[UDP].sport == 67)
     sport = struct.unpack("!H", frame[34:36])[0]
     if eth.type == 0x0806:
         return Seen(role, eth, eth[ARP], vni, outer.dst, sport, frame)

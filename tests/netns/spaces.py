@@ -61,6 +61,13 @@ class Space:
             return subprocess.run(command, shell=True, capture_output=True).returncode == 0
 
 
+class Named(Space):
+    """One that is there already, by its name."""
+
+    def __init__(self, name: str) -> None:
+        self.fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+
+
 class Wires:
     """The two namespaces of the drawing, with bare interfaces on the gateway's side."""
 

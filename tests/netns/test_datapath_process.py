@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
@@ -25,101 +24,12 @@ from pcg.datapath.client import Client
 from pcg.datapath.pack import TraceFilter
 from pcg.model.errors import BackendError
 from pcg.reconcile import records
+from tests.netns.process import Place, ip
 from tests.netns.test_nft import unprivileged
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("built")
 PORT = records.Ports(1, bytes([10, 1, 0, 10]), 1001, bytes([10, 99, 0, 2]), bytes(6))
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-@pytest.fixture
-def gw() -> Iterator[str]:
-    """The namespace with interfaces `up0` and `down0`."""
-    tag = f"dp{os.getpid()}"
-    spaces = f"{tag}-gw", f"{tag}-net"
-    for space in spaces:
-        ip("netns", "add", space)
-    try:
-        for name in ("up0", "down0"):
-            peer = ["peer", "name", f"peer-{name}", "netns", spaces[1]]
-            ip("-n", spaces[0], "link", "add", name, "type", "veth", *peer)
-            ip("-n", spaces[0], "link", "set", name, "up")
-            ip("-n", spaces[1], "link", "set", f"peer-{name}", "up")
-        yield spaces[0]
-    finally:
-        for space in spaces:
-            ip("netns", "del", space)
-
-
-class Place:
-    """A folder with the settings of datapaths, and those that run."""
-
-    def __init__(self, space: str, folder: Path) -> None:
-        self.space, self.folder = space, folder
-        self.running: list[subprocess.Popen] = []
-
-    def settings(self, name: str = "a", **given) -> dict:
-        driver = given.pop("driver", "af_packet")
-        ports = [
-            {"interface": given.pop("uplink", "up0"), "role": "uplink", "driver": driver},
-            {"interface": "down0", "role": "downlink", "driver": driver},
-        ]
-        return {
-            "ports": ports,
-            "control": f"ipc://{self.folder}/{name}.sock",
-            "arena": f"{self.folder}/{name}.arena",
-            "sessions": 4096,
-            "workload_addresses": 1024,
-            **given,
-        }
-
-    def start(self, settings: dict, *prefix: str) -> subprocess.Popen:
-        file = self.folder / "datapath.yaml"
-        file.write_text(yaml.safe_dump(settings))
-        argv = ["ip", "netns", "exec", self.space, *prefix]
-        argv += [sys.executable, "-m", "pcg", "datapath", "--settings", str(file)]
-        process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.running.append(process)
-        return process
-
-    def refused(self, settings: dict, *prefix: str, code: int = 1) -> str:
-        """What a datapath says that cannot begin: one message and its exit code."""
-        process = self.start(settings, *prefix)
-        said, _ = process.communicate(timeout=30)
-        assert process.returncode == code, said
-        assert "Traceback" not in said
-        assert said.count("error:") == 1
-        return said
-
-    def ready(self, settings: dict) -> tuple[subprocess.Popen, Client]:
-        process = self.start(settings)
-        client = Client(settings["control"])
-        self.answers(client, process)
-        return process, client
-
-    def answers(self, client: Client, process: subprocess.Popen) -> bool:
-        def asked():
-            assert process.poll() is None, process.communicate()[0]
-            with contextlib.suppress(BackendError):
-                return client.totals()
-
-        return bool(wait_until(asked, "the datapath answers", deadline_s=20))
-
-
-@pytest.fixture
-def place(gw, tmp_path) -> Iterator[Place]:
-    made = Place(gw, tmp_path)
-    yield made
-    for process in made.running:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def status(pid: int) -> dict[str, str]:

@@ -149,7 +149,10 @@ class Policy(Records):
             d.reason = "NO_ROUTE"
         else:
             d.stateless = True
-            self.enter(d, key.vrf, key.dst)
+            if key.proto == UDP and (key.sport == 67 or key.dport == 68):
+                d.reason = "DHCP_SERVER"  # only the gateway is one
+            else:
+                self.enter(d, key.vrf, key.dst)
         return d
 
     def translate_target(self, d: Decision, key: Key) -> bool:

@@ -6,7 +6,7 @@ The slow twin of outer.c, uplink.c, inner.c and reassemble.c.
 
 from typing import NamedTuple
 
-from tests.oracle import geneve, tunnel
+from tests.oracle import dhcp, geneve, tunnel
 from tests.oracle.decision import Key, num
 from tests.oracle.errors import quoted_key
 from tests.oracle.ipv4 import (
@@ -80,8 +80,9 @@ class Entrance:
             raise DroppedError("MAC_NOT_OURS")
         ip = self.whole(inner[14:])
         ip = tunnel.congestion(ip, ecn, DroppedError)
-        if self.is_dhcp(ip, num(seg.gateway_be)):
-            raise DroppedError("DHCP_NOT_SERVED")
+        if dhcp.is_piece(self.policy, vni, tep, inner, ip):
+            ip = self.joined(ip, "dhcp", vni, inner[6:12])
+        dhcp.judge(self.policy, vni, tep, inner, ip, DroppedError)
         self.possible(ip)
         if broadcast:  # RFC 1812 section 5.3.4
             raise DroppedError("MAC_NOT_OURS")
@@ -98,10 +99,6 @@ class Entrance:
             self.why += [reason] * (frames - 1)
             raise DroppedError(reason)
         return header(found)
-
-    def is_dhcp(self, ip: Ip, gateway: int) -> bool:
-        whole = ip.proto == UDP and len(ip.payload) >= 8 and not ip.frag & OFFSET
-        return whole and ip.dst in (0xFFFFFFFF, gateway) and ip.payload[2:4] == b"\0\x43"
 
     def from_uplink(self, frame: bytes) -> None:
         if frame[:6] != self.up_mac:

@@ -14,6 +14,7 @@ from tests.oracle import ipv4 as ip4
 from tests.oracle.again import Again
 from tests.oracle.answers import Answers
 from tests.oracle.decision import Decision, Key, Policy, num
+from tests.oracle.dhcp import PuntedError
 from tests.oracle.entrance import Arrived, DroppedError, Entrance, HeldError
 from tests.oracle.errors import quoted_changed, translated
 from tests.oracle.fragments import Reassembly, cut
@@ -36,7 +37,7 @@ class Twin(Entrance, Again, Answers):
         self.table, self.drops, self.hits = Table(), Counter(), Counter()
         self.segment_in, self.segment_out = Counter(), Counter()
         self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
-        self.clamped = self.cuts = self.made = self.now_s = 0
+        self.punted = self.clamped = self.cuts = self.made = self.now_s = 0
         self.reassembly = Reassembly()
         self.piece = False  # the last frame was one that may wait for others
         self.todo: list[Callable[[], None]] = []
@@ -60,6 +61,8 @@ class Twin(Entrance, Again, Answers):
                 continue
             except DroppedError as why:
                 self.why.append(str(why))
+            except PuntedError:
+                self.punted += 1
         self.drops.update(self.why)
         return self.sent
 

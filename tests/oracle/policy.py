@@ -17,7 +17,7 @@ def num(address: bytes) -> int:
 
 
 class Records:
-    def __init__(self, policy: dict[str, list], ports, teps, nexthops) -> None:
+    def __init__(self, policy: dict[str, list], ports, teps, nexthops, clients=()) -> None:
         self.local: r.Local = policy["local"][0]
         self.vrfs = {vrf.index: vrf for vrf in policy["vrfs"]}
         self.segments = {seg.vni: seg for seg in policy["segments"]}
@@ -37,6 +37,7 @@ class Records:
             if seg.flags & 1 and not seg.kind
         ]
         self.ports = {(port.vrf, num(port.address_be)): port for port in ports}
+        self.clients = {(client.vni, client.mac): num(client.tep_be) for client in clients}
         self.teps = {num(tep.address_be): tep for tep in teps}
         self.nexthops = {num(hop.address_be): hop for hop in nexthops}
         self.doors = [door for rule in self.nat for door in self._doors(rule)]

@@ -5,7 +5,7 @@ import re
 from pcg.model.desired import Gateway, Ha, Interface
 from pcg.model.rules.context import Context, Link, overlaps
 from pcg.model.sizes import ETHERNET_LEN, FRAME_MAX, INTERFACE_NAME_MAX
-from pcg.model.terms import ErrorRates
+from pcg.model.terms import DhcpRates, ErrorRates
 
 # What Linux takes (dev_valid_name), less what would need quoting in nft and shells.
 INTERFACE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
@@ -21,6 +21,7 @@ def check(ctx: Context) -> None:
         check_distinct(ctx, gateway)
         check_tep(ctx, gateway)
         check_errors(ctx, gateway.errors)
+        check_dhcp_requests(ctx, gateway.dhcp_requests)
         if ctx.desired.ha is not None:
             check_ha(ctx, gateway, ctx.desired.ha)
 
@@ -115,6 +116,12 @@ def check_errors(ctx: Context, rates: ErrorRates) -> None:
     if rates.per_source > rates.per_second:
         mend = f"is more than for all sources; use per_second's {rates.per_second} or less"
         ctx.add("gateway.errors.per_source", rates.per_source, mend)
+
+
+def check_dhcp_requests(ctx: Context, rates: DhcpRates) -> None:
+    if rates.per_port > rates.per_second:
+        mend = f"is more than for all ports; use per_second's {rates.per_second} or less"
+        ctx.add("gateway.dhcp_requests.per_port", rates.per_port, mend)
 
 
 def check_ha(ctx: Context, gateway: Gateway, ha: Ha) -> None:

@@ -32,7 +32,7 @@ STATES = st.builds(
 
 
 def holds(client: FakeClient, want) -> bool:
-    single = {t: dict(getattr(want, t)) for t in ("teps", "nexthops", "ports")}
+    single = {t: dict(getattr(want, t)) for t in ("teps", "nexthops", "ports", "clients")}
     return client.single == single and client.policy == want.policy
 
 

@@ -14,6 +14,7 @@ KEYS = {
     "teps": lambda r: r.address_be,
     "ports": lambda r: (r.vrf, r.address_be),
     "nexthops": lambda r: r.address_be,
+    "clients": lambda r: (r.vni, r.mac),
 }
 POLICY = ("local", "vrfs", "segments", "publics", "routes", "nat", "firewall")
 POLICY += ("groups", "members")
