@@ -3,9 +3,13 @@
 import json
 import logging
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from pcg.model.addresses import address_number
 from pcg.wire import messages as m
 
 log = logging.getLogger(__name__)
@@ -23,6 +27,11 @@ def document(gateway: str, said: m.Realised, at: datetime) -> dict:
     }
 
 
+def leases_document(gateway: str, leases: Iterable[m.Lease]) -> dict:
+    ordered = sorted(leases, key=lambda one: (one.segment, address_number(one.address) or 0))
+    return {"gateway": gateway, "leases": [msgspec.structs.asdict(one) for one in ordered]}
+
+
 class RealisedFolder:
     """<folder>/<gateway>.json, each replaced whole. A folder that cannot be written is logged."""
 
@@ -30,15 +39,19 @@ class RealisedFolder:
         self.path = Path(path) if path else None
 
     def write(self, gateway: str, said: m.Realised) -> None:
-        if not self.path:
-            return
-        target = self.path / f"{gateway}.json"
-        aside = self.path / f".{gateway}.json"
+        if self.path:
+            self._replace(f"{gateway}.json", document(gateway, said, datetime.now(UTC)))
+
+    def write_leases(self, gateway: str, leases: Iterable[m.Lease]) -> None:
+        """<folder>/<gateway>.leases.json, the same way."""
+        if self.path:
+            self._replace(f"{gateway}.leases.json", leases_document(gateway, leases))
+
+    def _replace(self, name: str, content: dict) -> None:
+        target, aside = self.path / name, self.path / f".{name}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            aside.write_text(
-                json.dumps(document(gateway, said, datetime.now(UTC)), indent=1) + "\n"
-            )
+            aside.write_text(json.dumps(content, indent=1) + "\n")
             os.replace(aside, target)
         except OSError as e:
             log.error("%s cannot be written (%s)", target, e.strerror)

@@ -21,7 +21,7 @@ from pcg.controller.realised import RealisedFolder
 from pcg.controller.watcher import Watcher
 from pcg.model.errors import ProtocolError
 from pcg.model.settings import ControllerSettings
-from pcg.proto.serve import Joined, Left, Offer, Peer, Reported
+from pcg.proto.serve import Joined, Leased, Left, Offer, Peer, Reported
 from pcg.wire import codec, curve, limits, sockets
 from pcg.wire import messages as m
 
@@ -39,6 +39,7 @@ class Seat:
     peer: Peer
     route: bytes = b""  # of the ROUTER, where it spoke from last
     complaint: str = ""  # logged last
+    leased: bool = False  # its leases are not as written last
 
 
 class Controller:
@@ -186,6 +187,9 @@ class Controller:
             log.info("allow folder %s has changed", self.allow.path)
         for gateway, seat in self._seats.items():
             self._log(gateway, seat.peer.tick(now))
+            if seat.leased:
+                seat.leased = False
+                self.realised.write_leases(gateway, seat.peer.leases.values())
             self._send_topic(gateway, seat.peer.heartbeat())
 
     # -- the conversation ----------------------------------------------------------------------
@@ -218,13 +222,15 @@ class Controller:
             # Gone, or not reading: the gateway asks again for what it misses.
             log.debug("not sent: %s", e)
 
-    def _log(self, gateway: str, events: list[Joined | Reported | Left]) -> None:
+    def _log(self, gateway: str, events: list[Joined | Reported | Left | Leased]) -> None:
         for event in events:
             match event:
                 case Joined():
                     log.info("gateway %s joined", gateway)
                 case Left():
                     log.warning("gateway %s: silent for %.1f s", gateway, event.silent_s)
+                case Leased():
+                    self._seats[gateway].leased = True
                 case Reported():
                     self._reported(gateway, event.realised)
 

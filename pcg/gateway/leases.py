@@ -7,7 +7,7 @@ became of the engine's own files. Pure; `now` is monotonic seconds, `wall` secon
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ from pcg.reconcile.addresses import mac_text, text
 
 Key = tuple[str, bytes]  # VRF, address
 FOREVER = 0xFFFFFFFF  # RFC 2131 section 3.3: a lease without end
-PER_PORT = 8  # leases by different client identifiers: firmware, installer, system, and some more
 INF = float("inf")
 
 
@@ -36,8 +35,8 @@ class Lease:
     port: str
     address: bytes
     mac: bytes
-    client_id: bytes
     instance: str
+    client_id: bytes = b""  # for people
     hostname: str = ""
     until: float = INF  # monotonic
     expires: float = INF  # wall clock, for people
@@ -54,7 +53,7 @@ class Lease:
             "segment": self.site.segment,
             "address": text(self.address),
             "mac": mac_text(self.mac),
-            "client_id": self.client_id.hex() if self.sure else "",
+            "client_id": self.client_id.hex(),
             "hostname": self.hostname,
             "port": self.port,
             "instance": self.instance,
@@ -63,28 +62,13 @@ class Lease:
 
 
 class LeaseBook:
+    """One lease a port: the engine knows clients by MAC alone, and ports by that too."""
+
     def __init__(self) -> None:
         self.leases: dict[Key, Lease] = {}
+        self.by_port: dict[str, Lease] = {}
         self.changed: dict[Key, None] = {}  # since the last report; in order
-        self._by_port: dict[str, dict[bytes, Lease]] = {}  # port -> client id -> lease
-        self._owners: dict[tuple[str, bytes], str] = {}  # segment, client id -> port
         self._ends: list[tuple[float, Key]] = []  # heap; older entries of a lease stay in it
-
-    # ---- may it? ----
-
-    def wrong_request(self, client: Client, client_id: bytes) -> str:
-        """Why this port may not ask under that identifier; "" when it may.
-
-        The engine goes by client identifiers, which anybody can write into a message. One who
-        writes another's would be given the other's address, one who writes ever new ones all.
-        """
-        port = client.port.id
-        if client_id and self._owners.get((client.site.segment, client_id), port) != port:
-            return "CLIENT_ID_TAKEN"
-        held = self._by_port.get(port)
-        if held and len(held) >= PER_PORT and client_id not in held:
-            return "TOO_MANY_LEASES"
-        return ""
 
     def wrong_address(self, client: Client, address: bytes) -> str:
         """Why the port may not have the address that the engine says; "" when it may."""
@@ -99,45 +83,31 @@ class LeaseBook:
     # ---- what happens to it ----
 
     def put(self, client: Client, given: Given, now: float, wall: float) -> Lease | None:
-        """A lease given or prolonged; returns the one that ended by it, at another address."""
-        key = client.site.vrf, given.address
-        former = self._by_port.get(client.port.id, {}).get(given.client_id)
-        lease = self.leases.get(key)
-        if lease is None or lease is not former:
-            for old in filter(None, (former, lease)):
-                self.end(old.key)
-            lease = self._open(client, given)
+        """A lease given or prolonged; returns the port's former one, at another address."""
+        port, site = client.port, client.site
+        lease = former = self.by_port.get(port.id)
+        if lease is None or lease.address != given.address:
+            if former:
+                self.end(former.key)
+            lease = Lease(site, port.id, given.address, client.mac, port.instance)
+            self.leases[lease.key] = self.by_port[port.id] = lease
         forever = given.lease_s >= FOREVER
         until, expires = (INF, INF) if forever else (now + given.lease_s, wall + given.lease_s)
         if until < lease.until:  # else the entry that is too early is put right in its time
-            heapq.heappush(self._ends, (until, key))
+            heapq.heappush(self._ends, (until, lease.key))
         lease.until, lease.expires = until, expires
         lease.sure = lease.sure or given.sure
+        lease.client_id = given.client_id or lease.client_id
         lease.hostname = given.hostname or lease.hostname
-        self.changed[key] = None
+        self.changed[lease.key] = None
         return former if former is not lease else None
-
-    def _open(self, client: Client, given: Given) -> Lease:
-        port, site = client.port, client.site
-        lease = Lease(site, port.id, given.address, client.mac, given.client_id, port.instance)
-        self.leases[lease.key] = lease
-        self._by_port.setdefault(port.id, {})[given.client_id] = lease
-        if given.client_id:
-            self._owners[site.segment, given.client_id] = port.id
-        return lease
 
     def end(self, key: Key) -> Lease | None:
         """Released, declined or taken back."""
         lease = self.leases.pop(key, None)
-        if lease is None:
-            return None
-        held = self._by_port[lease.port]
-        held.pop(lease.client_id, None)
-        if not held:
-            del self._by_port[lease.port]
-        if self._owners.get(owner := (lease.site.segment, lease.client_id)) == lease.port:
-            del self._owners[owner]
-        self.changed[key] = None
+        if lease is not None:
+            del self.by_port[lease.port]
+            self.changed[key] = None
         return lease
 
     def expire(self, now: float) -> list[Lease]:
@@ -158,23 +128,18 @@ class LeaseBook:
         """Ports came, went or changed: leases of those that are no longer what they were, ended."""
         ended = []
         for port in ports:
-            client = roster.by_port.get(port)
-            for lease in list(self._by_port.get(port, {}).values()):
-                if client is None or client.mac != lease.mac or not _home(client, lease):
-                    ended.append(self.end(lease.key))
-                else:
-                    lease.site, lease.instance = client.site, client.port.instance
+            lease, client = self.by_port.get(port), roster.by_port.get(port)
+            if lease is None:
+                continue
+            if client is None or client.mac != lease.mac or not _home(client, lease):
+                ended.append(self.end(lease.key))
+            else:
+                lease.site, lease.instance = client.site, client.port.instance
         return ended
 
     def unsure(self, vrf: str) -> list[Key]:
         """Leases that the engine of that VRF has not confirmed."""
         return [key for key, lease in self.leases.items() if key[0] == vrf and not lease.sure]
-
-    def ports(self) -> list[str]:
-        return list(self._by_port)
-
-    def of_port(self, port: str) -> Iterator[Lease]:
-        yield from list(self._by_port.get(port, {}).values())
 
 
 def _home(client: Client, lease: Lease) -> bool:

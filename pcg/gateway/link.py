@@ -8,6 +8,7 @@ whatever happens to the controller.
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -94,6 +95,12 @@ class ControllerClient:
     def report(self, realised: m.Realised) -> None:
         """What became of a revision: `epoch` and `revision` as the event had them, and errors."""
         self.link.report(realised)
+        self._flush()
+
+    def leases(self, changes: Mapping[tuple[str, str], m.Lease | None]) -> None:
+        """Leases by VRF and address as they are now; None: ended."""
+        self.link.leases.tell(changes)
+        self.link.report_leases()
         self._flush()
 
     def status(self, facts: dict[str, m.Fact]) -> None:

@@ -19,7 +19,7 @@ from pcg.drivers.datapath import Datapath
 from pcg.drivers.neighbours import Neighbours, Seen
 from pcg.drivers.netlink import Link, Netlink
 from pcg.drivers.nft import Nft
-from pcg.gateway.dhcp import Dhcp
+from pcg.gateway.grants import Grants
 from pcg.gateway.health import Health
 from pcg.gateway.nexthops import NextHops
 from pcg.gateway.state import Store
@@ -59,7 +59,7 @@ class Gateway:
         self.rounds = 0
         self.late_since: float | None = None  # monotonic; None: all is as desired
         self.health = {name: Health(name) for name in (*BACKENDS, "state")}
-        self.dhcp = Dhcp(datapath, wall=wall)
+        self.grants = Grants(datapath, wall=wall)
         self._compiler = Compiler()
         self._next_hops = NextHops(neighbours)
         self._links: dict[str, Link] = {}
@@ -182,7 +182,7 @@ class Gateway:
         self.netlink.clear(host.setups(self.desired))
 
     def _program(self, now: float) -> list[BackendError]:
-        with self.dhcp.lock:  # leases are written beside us, by the relay
+        with self.grants.lock:  # leases are written beside us, by the relay
             return self._program_all(now)
 
     def _program_all(self, now: float) -> list[BackendError]:
@@ -193,7 +193,7 @@ class Gateway:
             self._next_hops.look_up(self.desired, self._links, held.single)
             self._ways_due = False
         want = self._compiler.tables(self.desired, self._next_hops.hops, held.numbers)
-        want = self.dhcp.follow(self.desired, want, held.single["ports"])
+        want = self.grants.follow(self.desired, want, held.single["ports"])
         differs = want.policy != held.policy
         may_commit = now >= self._commit_at
         failed = self.datapath.apply(want, self.revision, may_commit)

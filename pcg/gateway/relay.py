@@ -1,7 +1,7 @@
 """A thread that carries DHCP between the datapath and the engines, one per VRF, on loopback.
 
     datapath --Punts--> request() --UDP--> engine of the port's VRF
-    datapath <--Punts-- frame() <-- Dhcp.give() <--UDP-- engine
+    datapath <--Punts-- frame() <-- Grants.give() <--UDP-- engine
 
 It works in batches: whatever has arrived is taken in, decided (pcg.proto.relay) and sent on before
 anything is waited for. Nothing is logged per message; what ends here is counted.
@@ -18,7 +18,7 @@ from typing import Protocol
 
 import zmq
 
-from pcg.gateway.dhcp import Dhcp
+from pcg.gateway.grants import Grants
 from pcg.model.errors import BackendError
 from pcg.proto import relay
 from pcg.proto.relay import RefusedError
@@ -47,12 +47,12 @@ class Punts(Protocol):
 
 
 class Relay:
-    def __init__(self, punts: Punts, book: Dhcp, answer: type, port: int = 0) -> None:
+    def __init__(self, punts: Punts, grants: Grants, answer: type, port: int = 0) -> None:
         """port   UDP, on loopback, where engines send their replies; 0: any
         answer  pcg.datapath.punts.Answer
         Raises  BackendError
         """
-        self.punts, self.dhcp, self._answer = punts, book, answer
+        self.punts, self.grants, self._answer = punts, grants, answer
         self.messages: Counter[tuple[str, str]] = Counter()  # (type, "in" | "out") that went on
         self._servers: Mapping[str, Server] = {}
         self._vrfs: Mapping[Server, str] = {}
@@ -86,7 +86,7 @@ class Relay:
             self.turn()
             if (now := time.monotonic()) >= look_at:
                 look_at = now + WAIT_MS / 1000
-                self.dhcp.expire()
+                self.grants.expire()
 
     def turn(self) -> None:
         """Take in what has arrived, send on what may go on."""
@@ -98,14 +98,14 @@ class Relay:
     def _requests(self, punts: Iterable) -> None:
         ended = []
         for punt in punts:
-            client = self.dhcp.roster.by_mac.get((punt.vni, punt.mac))
+            client = self.grants.roster.by_mac.get((punt.vni, punt.mac))
             if client is None:
-                self.dhcp.refuse("CLIENT_UNKNOWN")
+                self.grants.refuse("CLIENT_UNKNOWN")
                 continue
             try:
                 request = self._request(client, punt.frame)
             except RefusedError as e:
-                self.dhcp.refuse(e.reason, client)
+                self.grants.refuse(e.reason, client)
                 continue
             message = request.message
             self.messages[TYPE_NAMES[message.type], "in"] += 1
@@ -114,14 +114,11 @@ class Relay:
             elif message.type == dhcp.DECLINE:
                 ended.append((client, message.options.get(dhcp.ASKED, b"")))
         if ended:
-            self.dhcp.end(ended)
+            self.grants.end(ended)
 
     def _request(self, client: relay.Client, frame: bytes) -> relay.Request:
         """Sent on. Raises RefusedError."""
-        request = relay.request(client, frame, GIADDR)
-        client_id = request.message.options.get(dhcp.CLIENT_ID, b"")
-        if why := self.dhcp.book.wrong_request(client, client_id):
-            raise RefusedError(why, client)
+        request = relay.request(client, frame, GIADDR, time.monotonic())
         server = self._servers.get(client.site.vrf)
         try:
             if server is None or self._socket.sendto(request.data, server) < len(request.data):
@@ -133,7 +130,7 @@ class Relay:
     # ---- to the clients ----
 
     def _arrived(self) -> Iterable[relay.Reply]:
-        clients = self.dhcp.roster.by_circuit
+        clients = self.grants.roster.by_circuit
         for _ in range(AT_ONCE):
             try:
                 data, server = self._socket.recvfrom(REPLY_MAX)
@@ -149,18 +146,18 @@ class Relay:
                 if reply.client.site.vrf != vrf:
                     raise RefusedError("REPLY_BROKEN", reply.client)
             except RefusedError as e:
-                self.dhcp.refuse(e.reason, e.client)
+                self.grants.refuse(e.reason, e.client)
                 continue
             yield reply
 
     def _replies(self, said: list[relay.Reply]) -> None:
         answers, types = [], []
-        for reply in self.dhcp.give(said) if said else ():
+        for reply in self.grants.give(said) if said else ():
             client = reply.client
             try:
                 frame = relay.frame(reply)
             except RefusedError as e:
-                self.dhcp.refuse(e.reason, client)
+                self.grants.refuse(e.reason, client)
                 continue
             answers.append(self._answer(client.site.vni, client.mac, frame))
             types.append((TYPE_NAMES[reply.message.type], client))
@@ -173,7 +170,7 @@ class Relay:
         for kind, _ in types[:sent]:
             self.messages[kind, "out"] += 1
         for _, client in types[sent:]:
-            self.dhcp.refuse("NOT_SENT", client)
+            self.grants.refuse("NOT_SENT", client)
 
 
 def _socket(port: int) -> socket.socket:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from pcg.model.desired import Desired
 from pcg.model.errors import Problem, ProtocolError
+from pcg.proto.lease_report import LeaseReports
 from pcg.proto.link_table import (
     MOVES,
     Changed,
@@ -47,7 +48,7 @@ class Link:
         self.held = ordered(held) if held else None
         self.state = State.GREETING
         self.outbox: list[m.ToController] = []
-        self.reports = Reports()
+        self.reports, self.leases = Reports(), LeaseReports()
         self.facts: dict[str, m.Fact] = {}  # of the next Status
         self.epoch, self.revision = 0, 0  # of `held`, once the controller has spoken
         self._skip = 0  # BEHIND: the revision that is not asked for again
@@ -104,6 +105,10 @@ class Link:
             case m.Again():
                 self._greet(now)
                 return []
+            case m.LeasesHeard():
+                self.leases.heard(msg.number)
+                self.report_leases()
+                return []
             case m.Delta() | m.Heartbeat():
                 return self._published(msg, now)
             case _:
@@ -131,6 +136,8 @@ class Link:
         self._hold_s = max(self._hold_s, 3 * msg.heartbeat_s)
         self._resync(now)
         self._report()
+        self.leases.restart()
+        self.report_leases()
         return []
 
     def _refused(self, msg: m.Refused, now: float) -> list[Event]:
@@ -268,7 +275,17 @@ class Link:
         self.outbox.append(m.Status(self.epoch, self.revision, self.facts))
         if self.reports.unheard(beat.heard):
             self._report()
+        self._send_leases(self.leases.again())
 
     def _report(self) -> None:
         if self.reports.number and self.state is not State.GREETING:
             self.outbox.append(self.reports.newest())
+
+    def report_leases(self) -> None:
+        """What is new in `leases`: a batch, when none is on its way."""
+        if self.state is not State.GREETING:
+            self._send_leases(self.leases.next())
+
+    def _send_leases(self, batch: m.Leases | None) -> None:
+        if batch:
+            self.outbox.append(batch)

@@ -28,6 +28,7 @@ MOVES = {
     (G, m.Nothing): {G},
     (G, m.Delta): {G},
     (G, m.Heartbeat): {G},
+    (G, m.LeasesHeard): {G},
     (S, m.Welcome): {S},  # of an Hello that we repeated; with a new epoch: ask anew
     (S, m.Refused): {G},
     (S, m.Again): {G},
@@ -37,16 +38,19 @@ MOVES = {
     (S, m.Nothing): {B, S, G},
     (S, m.Delta): {S, G},  # kept until the snapshot is here
     (S, m.Heartbeat): {S, G},
+    (S, m.LeasesHeard): {S},
     (L, m.Welcome): {L, S},
     (L, m.Refused): {G},
     (L, m.Again): {G},
     (L, m.Delta): {L, S, B, G},  # applied; one is missing; invalid; another epoch
     (L, m.Heartbeat): {L, S, G},
+    (L, m.LeasesHeard): {L},
     (B, m.Welcome): {B, S},
     (B, m.Refused): {G},
     (B, m.Again): {G},
     (B, m.Delta): {B, S, G},
     (B, m.Heartbeat): {B, S, G},
+    (B, m.LeasesHeard): {B},
 }
 
 

@@ -17,6 +17,7 @@ from pcg.wire import dhcp, udp
 
 HOPS_MAX = 4  # RFC 1542 section 4.1.1: discard above; 16 at most, 4 is the default asked for
 ENGINE_READS = 1500  # bytes: Kea cuts a longer message
+DECLINE_S = 10.0  # a port declines no more often: each takes an address out of the pool for long
 SERVER_PORT, CLIENT_PORT = 67, 68
 NONE = bytes(4)
 
@@ -43,10 +44,11 @@ class Reply(NamedTuple):
     client: Client
     message: dhcp.Message
     data: bytes
+    lease_s: int  # 0: it says nothing of one
 
 
-def request(client: Client, frame: bytes, giaddr: bytes) -> Request:
-    """A client's frame, as the engine shall get it. Raises RefusedError."""
+def request(client: Client, frame: bytes, giaddr: bytes, now: float) -> Request:
+    """A client's frame, as the engine shall get it; `now` monotonic. Raises RefusedError."""
     try:
         datagram = udp.parse(frame)
         if datagram.dport != SERVER_PORT:
@@ -66,6 +68,10 @@ def request(client: Client, frame: bytes, giaddr: bytes) -> Request:
         # that this host is no part of. So it does not get to know it.
         client.asked = Asked(message.xid, message.ciaddr, message.flags)
         data = dhcp.without_address(data)
+    elif message.type == dhcp.DECLINE:
+        if now < client.declined_at + DECLINE_S:
+            raise RefusedError("DECLINE_RATE", client)
+        client.declined_at = now
     elif message.type == dhcp.REQUEST_TYPE:
         client.hostname = message.options.get(dhcp.HOSTNAME, b"")
     return Request(client, message, data)
@@ -101,19 +107,23 @@ def reply(data: bytes, clients: Mapping[bytes, Client]) -> Reply:
         raise RefusedError("REPLY_BROKEN", client)
     if message.mac != client.mac:
         raise RefusedError("REPLY_BROKEN", client)
-    return Reply(client, message, data)
+    lease_s = int.from_bytes(message.options.get(dhcp.LEASE_S, b""), "big")
+    return Reply(client, message, data, min(lease_s, client.site.lease_s))
 
 
 def frame(said: Reply) -> bytes:
     """The Ethernet frame for the client's port. Raises RefusedError."""
-    client, message, data = said
+    client, message, data, lease_s = said
     ciaddr, flags = message.ciaddr, message.flags
     asked = client.asked
     if asked and asked.xid == message.xid and message.type == dhcp.ACK:
         ciaddr, flags, client.asked = asked.ciaddr, asked.flags, None
     site = client.site
     mac, to = towards(message.type, flags, ciaddr, message.yiaddr, client.mac)
-    payload = dhcp.to_client(data, message, ciaddr, flags, site.gateway)
+    ours = {dhcp.SERVER: site.server}
+    if lease_s:
+        ours[dhcp.LEASE_S] = dhcp.option(dhcp.LEASE_S, lease_s.to_bytes(4, "big"))
+    payload = dhcp.to_client(data, message, ciaddr, flags, ours)
     if len(payload) + 28 > site.mtu:
         raise RefusedError("REPLY_TOO_BIG", client)
     ends = mac, site.gateway_mac, site.gateway, to, SERVER_PORT, CLIENT_PORT

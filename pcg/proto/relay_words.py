@@ -40,13 +40,9 @@ WORDS = {
         "the client chose another server",
         "look for a DHCP server among the workloads of the segment",
     ),
-    "CLIENT_ID_TAKEN": Words(
-        "its client identifier is that of another port's lease",
-        "give the workload a client identifier of its own; images often copy one (machine-id)",
-    ),
-    "TOO_MANY_LEASES": Words(
-        "the port holds as many addresses as one port may, by different client identifiers",
-        "wait for their end, or release them: `pcgctl show leases`, `pcgctl dhcp release`",
+    "DECLINE_RATE": Words(
+        "the port declines more than one address in ten seconds; each takes one out of the pool",
+        "look which other host answers ARP for the addresses that the workload is given",
     ),
     "NO_ENGINE": Words(
         "no DHCP engine runs for its VRF, or it takes no more",
@@ -68,6 +64,10 @@ WORDS = {
     "ADDRESS_NOT_ITS_OWN": Words(
         "the engine gave an address that is none of the port's; it was not passed on",
         "look whether pools, bindings and the port's addresses fit",
+    ),
+    "NOT_STORED": Words(
+        "the lease could not be brought to the disk, so the client was not told of it",
+        "make room on the disk of the DHCP engine's folder, and look whether it is healthy",
     ),
     "NOT_PROGRAMMED": Words(
         "the datapath did not take the new address, so the client was not told of it",

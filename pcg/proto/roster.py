@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pcg.model.addresses import Prefix, prefix_number
 from pcg.model.desired import Desired, Port, Segment
+from pcg.model.dhcp import DhcpScope
 from pcg.reconcile.addresses import address, mac
 from pcg.reconcile.ports import difference
 from pcg.wire import dhcp
@@ -25,6 +26,8 @@ class Site(NamedTuple):
     gateway_mac: bytes
     subnet: Prefix
     mtu: int
+    lease_s: int
+    server: bytes  # option 54: to its clients, the gateway is the server
 
 
 class Asked(NamedTuple):
@@ -36,9 +39,12 @@ class Asked(NamedTuple):
 
 
 class Client:
-    """A port that may ask. Its desired part never changes, `asked` and `hostname` do."""
+    """A port that may ask. What is desired of it never changes; what it said last does."""
 
-    __slots__ = ("addresses", "asked", "circuit", "hostname", "mac", "option", "port", "site")
+    __slots__ = (
+        *("addresses", "asked", "circuit", "declined_at"),
+        *("hostname", "mac", "option", "port", "site"),
+    )
 
     def __init__(self, port: Port, site: Site) -> None:
         self.port, self.site, self.mac = port, site, mac(port.mac)
@@ -53,6 +59,7 @@ class Client:
         )
         self.asked: Asked | None = None  # of its last INFORM
         self.hostname = b""
+        self.declined_at = float("-inf")  # monotonic
 
     @property
     def dynamic(self) -> bool:
@@ -69,14 +76,16 @@ class Roster:
         self.sites: dict[str, Site] = {}
         self._segments: tuple[Segment, ...] = ()
         self._ports: tuple[Port, ...] = ()
+        self._scopes: tuple[DhcpScope, ...] = ()
 
     def update(self, desired: Desired) -> set[str]:
         """Follow the desired state; returns the ids of ports that came, went or changed."""
         gone, come = self._ports, desired.ports
-        if desired.segments is self._segments:
+        if desired.segments is self._segments and desired.dhcp is self._scopes:
             gone, come = difference(self._ports, desired.ports)
         else:
-            self.sites = {s.id: site(s) for s in desired.segments if s.dhcp is not None}
+            lasting = {scope.id: scope.lease_s for scope in desired.dhcp}
+            self.sites = {s.id: site(s, lasting[s.dhcp]) for s in desired.segments if s.dhcp}
         clients = {p.id: Client(p, self.sites[p.segment]) for p in come if p.segment in self.sites}
         left = [self.by_port[p.id] for p in gone if p.id in self.by_port]
         # First what is new, so that a port that only moved is known at every moment.
@@ -92,9 +101,20 @@ class Roster:
                 if table.get(key) is client:
                     del table[key]
         self._segments, self._ports = desired.segments, desired.ports
+        self._scopes = desired.dhcp
         return {c.port.id for c in left} | clients.keys()
 
 
-def site(s: Segment) -> Site:
-    subnet = prefix_number(s.subnet)
-    return Site(s.id, s.vrf, s.vni, address(s.gateway), mac(s.gateway_mac), subnet, s.mtu)
+def site(s: Segment, lease_s: int) -> Site:
+    gateway = address(s.gateway)
+    return Site(
+        segment=s.id,
+        vrf=s.vrf,
+        vni=s.vni,
+        gateway=gateway,
+        gateway_mac=mac(s.gateway_mac),
+        subnet=prefix_number(s.subnet),
+        mtu=s.mtu,
+        lease_s=lease_s,
+        server=dhcp.option(dhcp.SERVER, gateway),
+    )

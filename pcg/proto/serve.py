@@ -33,15 +33,18 @@ MOVES = {
     (X, m.Credit): {X},
     (X, m.Realised): {X},
     (X, m.Status): {X},
+    (X, m.Leases): {X},
     (G, m.Hello): {G},
     (G, m.Resync): {S, G},
     (G, m.Realised): {G},
     (G, m.Status): {G},
+    (G, m.Leases): {G},
     (S, m.Hello): {G},
     (S, m.Resync): {S, G},
     (S, m.Credit): {S, G},
     (S, m.Realised): {S},
     (S, m.Status): {S},
+    (S, m.Leases): {S},
 }
 
 
@@ -60,7 +63,12 @@ class Left:
     silent_s: float
 
 
-Event = Joined | Reported | Left
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """`Peer.leases` may have changed."""
+
+
+Event = Joined | Reported | Left | Leased
 
 
 class Offer:
@@ -102,6 +110,8 @@ class Peer:
         self.state = State.STRANGER
         self.outbox: list[m.ToGateway] = []
         self.status: m.Status | None = None  # the newest
+        self.leases: dict[tuple[str, str], m.Lease] = {}  # by VRF and address
+        self._leases_number = 0  # of the newest batch since Hello
         self.heard = 0  # number of the newest report
         self._heartbeat_s, self._hold_s, self._heard_at = heartbeat_s, hold_s, now
         self._sending: _Sending | None = None
@@ -135,6 +145,8 @@ class Peer:
                 return [Reported(msg)]
             case m.Status():
                 self.status = msg
+            case m.Leases():
+                return self._leases(msg)
         return []
 
     def _hello(self, msg: m.Hello) -> list[Event]:
@@ -144,8 +156,21 @@ class Peer:
                 "give each gateway a key of its own, allowed under its own name"
             )
         self.state, self._sending, self.heard = State.GREETED, None, 0
+        self._leases_number = 0
         self.outbox.append(m.Welcome(self.offer.epoch, self._heartbeat_s))
         return [Joined(msg.program)]
+
+    def _leases(self, msg: m.Leases) -> list[Event]:
+        self.outbox.append(m.LeasesHeard(msg.number))
+        if msg.number <= self._leases_number:
+            return []  # an older one, or again
+        self._leases_number = msg.number
+        if msg.first:
+            self.leases.clear()
+        for key in msg.gone:
+            self.leases.pop(key, None)
+        self.leases.update({(lease.vrf, lease.address): lease for lease in msg.held})
+        return [Leased()]
 
     def _resync(self, msg: m.Resync) -> None:
         offer = self.offer

@@ -6,6 +6,7 @@ raises DhcpError and nothing else; its `reason` is the name under which it is co
 """
 
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pcg.model.errors import ProtocolError
@@ -33,7 +34,7 @@ PAD, END = 0, 255
 HOSTNAME, ASKED, LEASE_S, OVERLOAD, TYPE, SERVER, CLIENT_ID, RELAY = 12, 50, 51, 52, 53, 54, 61, 82
 # Sub-options of RELAY: RFC 3046, 3527, 5107.
 CIRCUIT, REMOTE, LINK, OVERRIDE = 1, 2, 5, 11
-MARKED = frozenset((SERVER, RELAY))
+MARKED = frozenset((SERVER, RELAY, LEASE_S))
 
 HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s192xI")
 SNAME, FILE = (44, 108), (108, 236)
@@ -135,6 +136,14 @@ def _overload(data: bytes, options: dict[int, bytes]) -> None:
         raise DhcpError("OVERLOAD", "option overload in an overloaded field")
 
 
+def option(code: int, value: bytes) -> bytes:
+    """
+    >>> option(54, bytes([10, 0, 0, 1])).hex()
+    '36040a000001'
+    """
+    return bytes((code, len(value))) + value
+
+
 # ---- option 82 ----
 
 
@@ -144,8 +153,7 @@ def sub_options(*pairs: tuple[int, bytes]) -> bytes:
     >>> sub_options((1, b"web/vm-1"), (5, bytes([10, 0, 0, 1]))).hex()
     '521001087765622f766d2d3105040a000001'
     """
-    body = b"".join(bytes((code, len(value))) + value for code, value in pairs)
-    return bytes((RELAY, len(body))) + body
+    return option(RELAY, b"".join(option(code, value) for code, value in pairs))
 
 
 def read_sub_options(value: bytes) -> dict[int, bytes]:
@@ -177,19 +185,23 @@ def without_address(data: bytes) -> bytes:
     return data[:12] + bytes(4) + data[16:]
 
 
-def to_client(data: bytes, message: Message, ciaddr: bytes, flags: int, server: bytes) -> bytes:
+def to_client(
+    data: bytes, message: Message, ciaddr: bytes, flags: int, ours: Mapping[int, bytes]
+) -> bytes:
     """A server's message as the client shall see it: from the server that it can reach, ours.
 
-    Option 82 goes (RFC 3046 section 2.1), option 54 becomes `server` (RFC 5107 section 4). Table 3
-    of RFC 2131: hops are 0, giaddr and flags those of the client's own message. Never shorter than
-    BOOTP_MIN.
+    Table 3 of RFC 2131: hops are 0, giaddr and flags those of the client's own message. Never
+    shorter than BOOTP_MIN.
+
+    ours    what stands in place of options of MARKED, whole; one that is not here goes
+            (RFC 3046 section 2.1 for option 82, RFC 5107 section 4 for 54)
     """
     parts = [data[:3], b"\0", data[4:10], flags.to_bytes(2, "big"), ciaddr, data[16:24], bytes(4)]
     at = 28
     for code, start, stop in message.ours:
         parts.append(data[at:start])
-        if code == SERVER:
-            parts += (b"\x36\x04", server)
+        if code in ours:
+            parts.append(ours[code])
         at = stop
     parts += (data[at : message.end], b"\xff")
     return b"".join(parts).ljust(BOOTP_MIN, b"\0")

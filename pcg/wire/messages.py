@@ -11,6 +11,8 @@ given another meaning without a new `limits.VERSION`; a receiver ignores fields 
                       <-----------------------  Current, Nothing, or Begin, Chunk, Chunk ...
       Credit          ------------------------------------------>  ... Chunk, Chunk
       Realised, Status ----------------------------------------->
+      Leases          ------------------------------------------>
+                      <------------------------------------------  LeasesHeard
 
                                SUB/XPUB
                       <------------------------------------------  Delta, Heartbeat
@@ -24,7 +26,7 @@ from typing import Annotated
 
 import msgspec
 
-from pcg.model.desired import Id
+from pcg.model.kinds import Id, Label
 from pcg.wire import limits
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -101,6 +103,29 @@ class Status(Part, tag=5):
     facts: Annotated[dict[str, Fact], msgspec.Meta(max_length=limits.MAX_FACTS)]
 
 
+class Lease(Part):
+    """An address that a workload has by DHCP."""
+
+    vrf: Id
+    segment: Id
+    address: Annotated[str, msgspec.Meta(max_length=15)]
+    mac: Annotated[str, msgspec.Meta(max_length=17)]
+    client_id: Annotated[str, msgspec.Meta(max_length=510)]  # hexadecimal
+    hostname: Annotated[str, msgspec.Meta(max_length=255)]
+    port: Id
+    instance: Label
+    expires: float | None  # seconds since 1970; None: never
+
+
+class Leases(Part, tag=6):
+    """How some leases are now. Repeated until a LeasesHeard has its number."""
+
+    number: Count  # counts up
+    first: bool  # all that the controller had of us before is void
+    held: Annotated[tuple[Lease, ...], msgspec.Meta(max_length=limits.MAX_LEASES)] = ()
+    gone: Annotated[tuple[tuple[Id, str], ...], msgspec.Meta(max_length=limits.MAX_LEASES)] = ()
+
+
 # -- down: controller to gateway -------------------------------------------------------------
 
 
@@ -162,8 +187,16 @@ class Heartbeat(Part, tag=24):
     heard: Count = 0  # number of the last Realised that arrived
 
 
-ToController = Hello | Resync | Credit | Realised | Status
-ToGateway = Welcome | Refused | Again | Begin | Chunk | Current | Nothing | Delta | Heartbeat
+class LeasesHeard(Part, tag=25):
+    """The Leases of that number arrived."""
+
+    number: Count
+
+
+ToController = Hello | Resync | Credit | Realised | Status | Leases
+ToGateway = (
+    Welcome | Refused | Again | Begin | Chunk | Current | Nothing | Delta | Heartbeat | LeasesHeard
+)
 
 
 def clip(errors: Iterable[ObjectError]) -> tuple[tuple[ObjectError, ...], int]:

@@ -67,6 +67,31 @@ def test_report_arrives_and_lies_there_for_people(site, caplog):
     gateway.until(lambda: not gateway.client.link.reports.unheard(_heard(site)), "it is heard")
 
 
+def test_leases_arrive_and_lie_there_for_people(site):
+    site.write(document())
+    site.start()
+    gateway = site.gateway("gw-a", site.key("gw-a", "gw-a"))
+    gateway.until_ports(0)
+
+    def lease(n):
+        ends = "02:00:00:00:00:01", "", "joe", f"vm-{n}", "i-1", 1.7e9
+        return m.Lease("t1", "web", f"10.0.{n >> 8}.{n & 255}", *ends)
+
+    n = limits.MAX_LEASES
+    leases = {("t1", one.address): one for one in map(lease, range(1, n + 100))}
+    gateway.client.leases(leases)
+    path = site.folder / "realised" / "gw-a.leases.json"
+
+    def said():
+        return json.loads(path.read_text())["leases"] if path.exists() else []
+
+    gateway.until(lambda: len(said()) == len(leases), "all leases")
+    assert said()[0]["address"] == "10.0.0.1"
+    assert said()[0]["hostname"] == "joe"
+    gateway.client.leases(dict.fromkeys(list(leases)[1:]))
+    gateway.until(lambda: [one["port"] for one in said()] == ["vm-1"], "the rest ended")
+
+
 def _heard(site):
     return site.controller._seats["gw-a"].peer.heard
 

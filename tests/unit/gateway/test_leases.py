@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcg.gateway.leases import FOREVER, INF, PER_PORT, Given, LeaseBook
+from pcg.gateway.leases import FOREVER, INF, Given, LeaseBook
 from pcg.proto.roster import Roster
 from tests.unit.proto.dhcp_world import GATEWAY, SITE, client
 
@@ -29,12 +29,10 @@ def book(*given) -> LeaseBook:
 
 
 def held(b: LeaseBook) -> list:
-    """(port, last byte) of every lease; all indexes must agree with it."""
-    by_port = {(port, lease.address[3]) for port in b.ports() for lease in b.of_port(port)}
-    leases = {(lease.port, key[1][3]) for key, lease in b.leases.items()}
-    assert by_port == leases
-    assert set(b._owners.values()) <= {port for port, _ in leases}
-    return sorted(leases)
+    """(port, last byte) of every lease; both indexes must agree."""
+    by_port = {(port, lease.address[3]) for port, lease in b.by_port.items()}
+    assert by_port == {(lease.port, key[1][3]) for key, lease in b.leases.items()}
+    return sorted(by_port)
 
 
 def test_a_lease_is_that_ports_until_it_ends():
@@ -91,41 +89,11 @@ def test_a_port_with_addresses_is_given_these_only():
     assert b.wrong_address(FIXED, at(51)) == "ADDRESS_NOT_ITS_OWN"
 
 
-def test_a_client_identifier_is_one_ports_on_a_segment():
-    b = book((VM1, 100, 60, b"machine"))
-    assert b.wrong_request(VM1, b"machine") == ""
-    assert b.wrong_request(VM2, b"machine") == "CLIENT_ID_TAKEN"
-    elsewhere = client("vm-3", site=SITE._replace(segment="app"))
-    assert b.wrong_request(elsewhere, b"machine") == ""
-    b.end(("t1", at(100)))
-    assert b.wrong_request(VM2, b"machine") == ""
-
-
-def test_without_identifier_nobody_is_in_anybodys_way():
-    assert book((VM1, 100, 60, b"")).wrong_request(VM2, b"") == ""
-
-
-def test_one_port_cannot_empty_the_pool_by_new_identifiers():
-    b = book(*((VM1, 100 + i, 60, bytes([i])) for i in range(PER_PORT)))
-    assert b.wrong_request(VM1, b"one more") == "TOO_MANY_LEASES"
-    assert b.wrong_request(VM1, bytes([0])) == ""
-    assert b.wrong_request(VM2, b"one more") == ""
-    b.end(("t1", at(100)))
-    assert b.wrong_request(VM1, b"one more") == ""
-
-
 def test_a_client_that_gets_another_address_loses_the_first():
     b = book((VM1, 100, 60, b"a"))
     former = b.put(VM1, Given(at(101), 60, b"a"), 1.0, WALL)
     assert former.address == at(100)
     assert held(b) == [("vm-1", 101)]
-
-
-def test_an_address_that_the_same_port_gets_under_another_identifier_is_its_still():
-    b = book((VM1, 100, 60, b"firmware"))
-    assert b.put(VM1, Given(at(100), 60, b"system"), 1.0, WALL) is None
-    assert held(b) == [("vm-1", 100)]
-    assert b.leases["t1", at(100)].client_id == b"system"
 
 
 def test_every_change_is_noted_once_in_order():
@@ -187,11 +155,9 @@ def test_whatever_happens_the_indexes_agree_and_nothing_outlives_its_time(todo):
             assert all(lease.until > now for lease in b.leases.values())
         elif what == "end":
             b.end(("t1", at(last)))
-        elif not b.wrong_address(one, at(last)) and not b.wrong_request(one, client_id):
+        elif not b.wrong_address(one, at(last)):
             b.put(one, Given(at(last), lease_s, client_id), now, WALL)
         assert len(held(b)) == len(b.leases)
     b.expire(1e9)
     assert held(b) == []
     assert not b._ends
-    assert not b._owners
-    assert not b._by_port

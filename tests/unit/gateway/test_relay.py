@@ -8,7 +8,7 @@ import pytest
 from pcg.gateway.relay import AT_ONCE, Relay
 from pcg.model.errors import BackendError
 from pcg.wire import dhcp
-from tests.unit.gateway.test_dhcp import SERVED, World, programmed
+from tests.unit.gateway.test_grants import SERVED, World, programmed
 from tests.unit.proto.dhcp_world import frame, message, replied, seen
 from tests.waiting import wait_until
 
@@ -50,8 +50,8 @@ class Place:
         self.world = World(monkeypatch)
         self.world.adopt(SERVED)
         self.world.run(3.0)
-        self.dhcp, self.punts = self.world.gateway.dhcp, Punts()
-        self.relay = Relay(self.punts, self.dhcp, Answer)
+        self.grants, self.punts = self.world.gateway.grants, Punts()
+        self.relay = Relay(self.punts, self.grants, Answer)
         self.engine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.engine.bind(("127.0.0.1", 0))
         self.engine.settimeout(10)
@@ -62,7 +62,7 @@ class Place:
         self.engine.close()
 
     def client(self, name):
-        return self.dhcp.roster.by_port[name]
+        return self.grants.roster.by_port[name]
 
     def say(self, name, *options, kind="discover", sent_frame=None, **header):
         one = self.client(name)
@@ -90,7 +90,7 @@ class Place:
         wait_until(look, what)
 
     def refused(self):
-        return dict(self.dhcp.refused)
+        return dict(self.grants.refused)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_whole_exchange(place):
         place.client("vm-1").mac,
     )
     assert [a for _, a in programmed(place.world)] == ["192.168.1.100"]
-    (lease,) = place.dhcp.view()
+    (lease,) = place.grants.view()
     assert (lease["port"], lease["hostname"]) == ("vm-1", "joe")
     assert place.relay.messages == dict.fromkeys(
         (("DISCOVER", "in"), ("OFFER", "out"), ("REQUEST", "in"), ("ACK", "out")), 1
@@ -129,24 +129,24 @@ def test_a_whole_exchange(place):
 @pytest.mark.parametrize("kind", ["release", "decline"])
 def test_rfc2131_4_3_3_and_4_3_4_what_is_declined_or_released_is_no_longer_the_ports(place, kind):
     place.answer("vm-1")
-    place.until(place.dhcp.view, "the lease")
+    place.until(place.grants.view, "the lease")
     if kind == "release":
         place.say("vm-1", kind=kind, ciaddr=socket.inet_aton("192.168.1.100"))
     else:
         place.say("vm-1", ("requested_addr", "192.168.1.100"), kind=kind)
     place.turn()
     assert place.heard().type == (dhcp.RELEASE if kind == "release" else dhcp.DECLINE)
-    assert place.dhcp.view() == []
+    assert place.grants.view() == []
     assert programmed(place.world) == {}
 
 
 def test_one_cannot_release_or_decline_anothers_address(place):
     place.answer("vm-1")
-    place.until(place.dhcp.view, "the lease")
+    place.until(place.grants.view, "the lease")
     place.say("vm-2", kind="release", ciaddr=socket.inet_aton("192.168.1.100"))
     place.say("vm-2", ("requested_addr", "192.168.1.100"), kind="decline")
     place.turn()
-    assert [lease["port"] for lease in place.dhcp.view()] == ["vm-1"]
+    assert [lease["port"] for lease in place.grants.view()] == ["vm-1"]
     assert len(programmed(place.world)) == 1
 
 
@@ -168,19 +168,29 @@ def test_bad_frames_are_counted_by_reason_and_harm_nobody(place):
     }
 
 
-def test_a_copied_client_identifier_gets_nobodys_address(place):
-    place.say("vm-1", ("client_id", b"\1copy"))
-    place.turn()
-    place.heard()
-    one = place.client("vm-1")
-    data = replied("ack", ("lease_time", 600), ("client_id", b"\1copy"), to=one)
-    place.engine.sendto(data, ("127.0.0.1", place.relay.port))
-    place.until(place.dhcp.view, "the lease")
-    place.say("vm-2", ("client_id", b"\1copy"))
-    place.say("vm-2")
-    place.turn()
-    assert place.refused() == {("web", "CLIENT_ID_TAKEN"): 1}
-    assert dhcp.CLIENT_ID not in place.heard().options
+def test_rfc2131_4_3_1_an_ack_goes_out_once_its_lease_is_on_the_disk(place):
+    stored, full = [], [True]
+
+    def kinds():
+        return [seen(answer.frame)[1].type for answer in place.punts.sent]
+
+    def store(vrf):
+        stored.append((vrf, kinds().count(dhcp.ACK)))
+        if full:
+            raise BackendError("lease file", "No space left on device")
+
+    place.grants.store = store
+    place.answer("vm-2", "offer", "192.168.1.101")
+    place.answer("vm-1")
+    place.until(place.refused, "it is refused")
+    place.until(kinds, "the offer")
+    assert place.refused() == {("web", "NOT_STORED"): 1}
+    assert programmed(place.world) == {}
+    full.clear()
+    place.answer("vm-1")
+    place.until(lambda: len(place.punts.sent) == 2, "the ack")
+    assert stored == [("t1", 0), ("t1", 0)]
+    assert kinds() == [dhcp.OFFER, dhcp.ACK]
 
 
 def test_a_vrf_without_engine_is_counted(place):
@@ -233,4 +243,4 @@ def test_an_engine_that_went_away_does_not_stop_the_others(place):
 
 def test_a_port_that_is_taken_is_a_backend_error(place):
     with pytest.raises(BackendError, match="relay port"):
-        Relay(place.punts, place.dhcp, Answer, place.relay.port)
+        Relay(place.punts, place.grants, Answer, place.relay.port)

@@ -12,7 +12,8 @@ GATEWAY, GATEWAY_MAC = bytes([192, 168, 1, 1]), bytes.fromhex("02000000000a")
 LEASED = bytes([192, 168, 1, 100])
 GIADDR = bytes([127, 0, 0, 1])
 SUBNET = make_prefix(address_number("192.168.1.0"), 24)
-SITE = Site("web", "t1", 101, GATEWAY, GATEWAY_MAC, SUBNET, 8943)
+SERVER = b"\x36\4" + GATEWAY
+SITE = Site("web", "t1", 101, GATEWAY, GATEWAY_MAC, SUBNET, 8943, 86400, SERVER)
 ZERO, ONES = bytes(4), b"\xff" * 4
 XID = 0x1234
 

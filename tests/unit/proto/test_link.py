@@ -36,6 +36,7 @@ ONE = {
     m.Nothing: m.Nothing(1, EPOCH),
     m.Delta: m.Delta(EPOCH, 1, ()),
     m.Heartbeat: m.Heartbeat(EPOCH, 1),
+    m.LeasesHeard: m.LeasesHeard(1),
 }
 
 

@@ -30,7 +30,7 @@ BROADCAST_MAC = b"\xff" * 6
 
 def asked(payload, to=None, **more) -> dhcp.Message:
     """What the engine gets."""
-    return dhcp.parse(relay.request(to or client(), frame(payload, **more), GIADDR).data)
+    return dhcp.parse(relay.request(to or client(), frame(payload, **more), GIADDR, 0.0).data)
 
 
 def answered(data, to) -> tuple[udp.Datagram, dhcp.Message]:
@@ -139,13 +139,13 @@ def test_is_refused(what, payload, reason):
 def test_what_is_no_udp_to_the_server_port_is_refused():
     for broken in (frame(CODED)[:40], frame(CODED, dport=68), b""):
         with pytest.raises(RefusedError, match="FRAME"):
-            relay.request(client(), broken, GIADDR)
+            relay.request(client(), broken, GIADDR, 0.0)
 
 
 @given(st.binary(max_size=400), st.booleans())
 def test_any_bytes_of_a_client_are_passed_on_or_refused_with_a_known_reason(data, framed):
     try:
-        relay.request(client(), frame(data) if framed else data, GIADDR)
+        relay.request(client(), frame(data) if framed else data, GIADDR, 0.0)
     except RefusedError as e:
         relay_words.WORDS[e.reason]
 
@@ -185,7 +185,7 @@ def test_rfc2131_4_1_and_4_3_2_a_nak_is_broadcast_in_every_case(header):
 
 def test_rfc2131_4_3_5_the_ack_of_an_inform_is_unicast_to_its_ciaddr():
     one = client()
-    relay.request(one, frame(message("inform", ciaddr=LEASED), src=LEASED), GIADDR)
+    relay.request(one, frame(message("inform", ciaddr=LEASED), src=LEASED), GIADDR, 0.0)
     # Kea sets the broadcast flag where it does not know the address.
     datagram, m = answered(replied("ack", to=one, yiaddr=ZERO, flags=0x8000), one)
     assert where(datagram) == (MAC, LEASED)
@@ -194,13 +194,13 @@ def test_rfc2131_4_3_5_the_ack_of_an_inform_is_unicast_to_its_ciaddr():
 
 def test_the_ack_of_an_inform_without_address_is_broadcast():
     one = client()
-    relay.request(one, frame(message("inform")), GIADDR)
+    relay.request(one, frame(message("inform")), GIADDR, 0.0)
     assert where(answered(replied("ack", to=one, yiaddr=ZERO), one)[0]) == (BROADCAST_MAC, ONES)
 
 
 def test_what_an_inform_said_is_not_put_into_the_reply_to_another_message():
     one = client()
-    relay.request(one, frame(message("inform", ciaddr=b"\x0a\0\0\1")), GIADDR)
+    relay.request(one, frame(message("inform", ciaddr=b"\x0a\0\0\1")), GIADDR, 0.0)
     datagram, m = answered(replied("ack", to=one, xid=XID + 1), one)
     assert where(datagram) == (MAC, LEASED)
     assert m.ciaddr == ZERO
@@ -220,8 +220,36 @@ def test_rfc2131_table_3_fields_of_a_reply(kind):
 
 def test_rfc2131_4_4_5_the_ack_of_a_rebinding_client_goes_to_its_address():
     one = client()
-    relay.request(one, frame(message("request", ciaddr=LEASED), src=LEASED), GIADDR)
+    relay.request(one, frame(message("request", ciaddr=LEASED), src=LEASED), GIADDR, 0.0)
     assert where(answered(replied("ack", to=one, ciaddr=LEASED), one)[0]) == (MAC, LEASED)
+
+
+def test_a_lease_is_told_no_longer_than_the_scope_says():
+    one = client(site=SITE._replace(lease_s=600))
+    for kind in ("offer", "ack"):
+        for said, told in ((300, 300), (600, 600), (0xFFFFFFFF, 600)):
+            reply = relay.reply(replied(kind, ("lease_time", said), to=one), {one.circuit: one})
+            assert reply.lease_s == told
+            options = seen(relay.frame(reply))[1].options
+            assert int.from_bytes(options[dhcp.LEASE_S], "big") == told
+
+
+def test_a_reply_without_a_lease_time_gets_none():
+    one = client()
+    assert dhcp.LEASE_S not in answered(replied("nak", to=one), one)[1].options
+
+
+def test_rfc2131_4_3_3_a_port_that_declines_and_declines_does_not_empty_the_pool():
+    one, other = client(), client("vm-2", OTHER_MAC)
+    payload = message("decline", ("requested_addr", "192.168.1.100"))
+    for now, passes in ((0.0, True), (9.9, False), (10.0, True), (11.0, False)):
+        if passes:
+            relay.request(one, frame(payload), GIADDR, now)
+        else:
+            with pytest.raises(RefusedError, match="DECLINE_RATE"):
+                relay.request(one, frame(payload), GIADDR, now)
+    theirs = message("decline", ("requested_addr", "192.168.1.101"), mac=OTHER_MAC)
+    relay.request(other, frame(theirs), GIADDR, 11.0)
 
 
 def test_rfc1542_2_1_no_reply_is_shorter_than_300_bytes():

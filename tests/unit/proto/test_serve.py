@@ -15,6 +15,7 @@ ONE = {
     m.Credit: m.Credit(1, 3),
     m.Realised: m.Realised(1),
     m.Status: m.Status(1, 1, {}),
+    m.Leases: m.Leases(1, True),
 }
 
 

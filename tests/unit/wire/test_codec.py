@@ -12,6 +12,7 @@ from pcg.wire import messages as m
 
 RAW = msgspec.Raw(msgspec.msgpack.encode({"id": "vm-1", "mac": "02:00:00:00:00:01"}))
 ERRORS = (m.ObjectError("ports[vm-1]", "no such segment", "datapath"), m.ObjectError("a", "b"))
+LEASE = m.Lease("t1", "web", "10.0.0.9", "02:00:00:00:00:09", "01aa", "joe", "vm-1", "i-1", 1.7e9)
 
 UP = [
     m.Hello("gw-a", "0.1"),
@@ -19,6 +20,7 @@ UP = [
     m.Credit(7, 70000),
     m.Realised(3, 2**62, 9, ERRORS, 4, 10),
     m.Status(2**62, 9, {"a": True, "b": -1, "c": 1.5, "d": "x" * 40}),
+    m.Leases(4, True, (LEASE, LEASE), (("t1", "10.0.0.1"),)),
 ]
 DOWN = [
     m.Welcome(2**62, 1.0),
@@ -30,6 +32,7 @@ DOWN = [
     m.Nothing(7, 2**62),
     m.Delta(2**62, 10, (m.Put("ports", RAW), m.Delete("ports", "vm-2"))),
     m.Heartbeat(2**62, 10, 3),
+    m.LeasesHeard(4),
 ]
 
 

@@ -11,6 +11,7 @@ from pcg.wire.dhcp import DhcpError
 MAC = bytes.fromhex("060000000001")
 GATEWAY = bytes([192, 168, 1, 1])
 OPTION = dhcp.sub_options((dhcp.CIRCUIT, b"web/vm-1"), (dhcp.LINK, GATEWAY))
+OURS = {dhcp.SERVER: dhcp.option(dhcp.SERVER, GATEWAY)}
 PLAIN = [c for c in range(1, 255) if c not in (dhcp.OVERLOAD, dhcp.TYPE)]
 
 addresses = st.binary(min_size=4, max_size=4)
@@ -81,11 +82,11 @@ def test_scapy_reads_what_goes_to_the_engine(header, options):
 
 @given(headers, option_lists, option_lists, addresses)
 def test_what_the_client_gets_has_no_trace_of_the_relay(header, before, after, ciaddr):
-    ours = (dhcp.RELAY, dhcp.SERVER)
+    ours = (dhcp.RELAY, dhcp.SERVER, dhcp.LEASE_S)
     before, after = ([o for o in part if o[0] not in ours] for part in (before, after))
-    marked = [(dhcp.SERVER, b"\x7f\0\0\1"), (dhcp.RELAY, OPTION[2:])]
+    marked = [(dhcp.SERVER, b"\x7f\0\0\1"), (dhcp.LEASE_S, b"abcd"), (dhcp.RELAY, OPTION[2:])]
     data = by_scapy(header, [*before, *marked, *after], dhcp.ACK)
-    out = dhcp.to_client(data, dhcp.parse(data), ciaddr, 0x8000, GATEWAY)
+    out = dhcp.to_client(data, dhcp.parse(data), ciaddr, 0x8000, OURS)
     m = dhcp.parse(out)
     assert (m.hops, m.giaddr, m.ciaddr, m.flags) == (0, bytes(4), ciaddr, 0x8000)
     assert m.options == joined(
@@ -108,7 +109,7 @@ def test_any_bytes_are_a_message_or_a_dhcp_error(data):
             m = dhcp.parse(one)
         except DhcpError:
             continue
-        assert dhcp.parse(dhcp.to_client(one, m, bytes(4), 0, GATEWAY)).type == m.type
+        assert dhcp.parse(dhcp.to_client(one, m, bytes(4), 0, OURS)).type == m.type
 
 
 @given(headers, option_lists, st.data())

@@ -42,19 +42,19 @@ def world(monkeypatch):
     return made
 
 
-def dhcp(world):
-    return world.gateway.dhcp
+def grants(world):
+    return world.gateway.grants
 
 
 def said(world, name, kind="ack", yiaddr="192.168.1.100", lease_s=600, **more):
-    one = dhcp(world).roster.by_port[name]
+    one = grants(world).roster.by_port[name]
     data = replied(kind, ("lease_time", lease_s), to=one, yiaddr=address(yiaddr), **more)
     return relay.reply(data, {one.circuit: one})
 
 
 def give(world, *replies):
     """Names of the ports whose replies may go out."""
-    return [reply.client.port.id for reply in dhcp(world).give(replies)]
+    return [reply.client.port.id for reply in grants(world).give(replies)]
 
 
 def programmed(world):
@@ -68,7 +68,7 @@ def programmed(world):
 
 
 def refused(world):
-    return dict(dhcp(world).refused)
+    return dict(grants(world).refused)
 
 
 def vrf(world, name):
@@ -86,7 +86,7 @@ def test_an_ack_goes_out_once_the_datapath_lets_the_port_use_the_address(world):
 def test_an_offer_binds_nothing(world):
     assert give(world, said(world, "vm-1", "offer")) == ["vm-1"]
     assert programmed(world) == {}
-    assert dhcp(world).view() == []
+    assert grants(world).view() == []
 
 
 def test_a_nak_and_the_ack_of_an_inform_pass_and_bind_nothing(world):
@@ -99,7 +99,7 @@ def test_a_datapath_that_does_not_take_it_keeps_the_ack_back(world):
     world.script.broken["put ports"] = 1
     assert give(world, said(world, "vm-1")) == []
     assert refused(world) == {("web", "NOT_PROGRAMMED"): 1}
-    assert dhcp(world).view() == []
+    assert grants(world).view() == []
     world.run(3.0)
     assert programmed(world) == {}
     assert give(world, said(world, "vm-1")) == ["vm-1"]
@@ -157,15 +157,15 @@ def test_a_port_with_addresses_gets_its_own_and_nothing_is_written(world):
     world.script.done.clear()
     assert give(world, said(world, "web1", yiaddr="192.168.1.8")) == ["web1"]
     assert world.script.done == []
-    assert [lease["port"] for lease in dhcp(world).view()] == ["web1"]
+    assert [lease["port"] for lease in grants(world).view()] == ["web1"]
 
 
 def test_released_or_declined_it_is_taken_back(world):
     give(world, said(world, "vm-1"))
-    clients = dhcp(world).roster.by_port
-    dhcp(world).end([(clients["vm-2"], address("192.168.1.100"))])  # none of its business
+    clients = grants(world).roster.by_port
+    grants(world).end([(clients["vm-2"], address("192.168.1.100"))])  # none of its business
     assert len(programmed(world)) == 1
-    dhcp(world).end([(clients["vm-1"], address("192.168.1.100"))])
+    grants(world).end([(clients["vm-1"], address("192.168.1.100"))])
     assert programmed(world) == {}
     assert world.run(3.0) == []
 
@@ -173,7 +173,7 @@ def test_released_or_declined_it_is_taken_back(world):
 def test_what_could_not_be_taken_back_at_once_is_by_the_control_loop(world):
     give(world, said(world, "vm-1"))
     world.script.broken["delete ports"] = 1
-    dhcp(world).forget("t1", address("192.168.1.100"))
+    grants(world).forget("t1", address("192.168.1.100"))
     assert len(programmed(world)) == 1
     world.run(3.0)
     assert programmed(world) == {}
@@ -181,13 +181,13 @@ def test_what_could_not_be_taken_back_at_once_is_by_the_control_loop(world):
 
 def test_it_ends_with_its_time(world):
     now = [100.0]
-    dhcp(world)._clock = lambda: now[0]
+    grants(world)._clock = lambda: now[0]
     give(world, said(world, "vm-1", lease_s=60))
     now[0] = 159.0
-    dhcp(world).expire()
+    grants(world).expire()
     assert len(programmed(world)) == 1
     now[0] = 160.0
-    dhcp(world).expire()
+    grants(world).expire()
     assert programmed(world) == {}
 
 
@@ -216,7 +216,7 @@ def test_a_lease_ends_when(world, what, made):
     world.adopt(change(SERVED, ports=tuple(p for p in ports if p)), 2)
     world.run()
     assert "192.168.1.100" not in {a for _, a in programmed(world)}
-    assert [lease["port"] for lease in dhcp(world).view()] == ["vm-2"]
+    assert [lease["port"] for lease in grants(world).view()] == ["vm-2"]
 
 
 def test_a_leased_address_that_becomes_another_ports_own_is_that_ports(world):
@@ -225,7 +225,7 @@ def test_a_leased_address_that_becomes_another_ports_own_is_that_ports(world):
     world.adopt(change(SERVED, ports=(*SERVED.ports, heir)), 2)
     world.run()
     assert list(programmed(world).values()) == [(101, FAR)]
-    assert dhcp(world).view() == []
+    assert grants(world).view() == []
 
 
 def test_a_segment_with_another_vni_takes_its_leases_away(world):
@@ -234,7 +234,7 @@ def test_a_segment_with_another_vni_takes_its_leases_away(world):
     world.adopt(change(SERVED, segments=segments), 2)
     world.run()
     assert programmed(world) == {}
-    assert dhcp(world).view() == []
+    assert grants(world).view() == []
 
 
 def test_another_change_of_segments_leaves_them(world):
@@ -260,14 +260,14 @@ def test_a_lease_given_while_a_datapath_was_replaced_does_not_hide_that(world):
     assert give(world, said(world, "vm-1")) == ["vm-1"]
 
 
-def known(name, last, mac_text, segment="web", lease_s=500.0, client_id=""):
+def known(name, last, mac_text, segment="web", lease_s=500.0, state="leased"):
     return SimpleNamespace(
         segment=segment,
         address=f"192.168.1.{last}",
         mac=mac_text,
-        client_id=client_id,
         hostname=name,
         expires=5.0 + lease_s,
+        state=state,
     )
 
 
@@ -279,13 +279,12 @@ def test_a_gateway_started_anew_takes_no_address_from_anybody(world):
     assert "delete ports" not in world.run(5.0)
     assert programmed(world) == before
     # The engine knows one of them, and one that the datapath lost.
-    third = known("n3", 102, dhcp(world).roster.by_port["vm-2"].port.mac, client_id="01:02")
-    dhcp(world).remember("t1", [known("n1", 100, "06:00:00:00:09:01"), third])
+    third = known("n3", 102, grants(world).roster.by_port["vm-2"].port.mac)
+    grants(world).remember("t1", [known("n1", 100, "06:00:00:00:09:01"), third])
     world.run(3.0)
     assert {a for _, a in programmed(world)} == {"192.168.1.100", "192.168.1.102"}
-    view = {v["address"]: (v["port"], v["hostname"], v["client_id"]) for v in dhcp(world).view()}
-    assert view["192.168.1.100"] == ("vm-1", "n1", "")
-    assert view["192.168.1.102"] == ("vm-2", "n3", "0102")
+    view = {v["address"]: (v["port"], v["hostname"]) for v in grants(world).view()}
+    assert view == {"192.168.1.100": ("vm-1", "n1"), "192.168.1.102": ("vm-2", "n3")}
 
 
 def test_leases_of_another_vrf_wait_for_their_own_engine(world):
@@ -293,7 +292,7 @@ def test_leases_of_another_vrf_wait_for_their_own_engine(world):
     world.start()
     world.adopt(SERVED)
     world.run(3.0)
-    dhcp(world).remember("t1", [])
+    grants(world).remember("t1", [])
     assert {key[0] for key in programmed(world)} == {vrf(world, "t2")}
 
 
@@ -301,8 +300,9 @@ def test_what_an_engine_remembers_of_nobody_or_too_late_is_left_alone(world):
     gone = known("n", 100, "06:00:00:00:66:66")
     over = known("n", 100, "06:00:00:00:09:01", lease_s=0.0)
     nowhere = known("n", 100, "06:00:00:00:09:01", segment="none")
-    dhcp(world).remember("t1", [gone, over, nowhere])
-    assert dhcp(world).view() == []
+    declined = known("", 100, "", state="declined")
+    grants(world).remember("t1", [gone, over, nowhere, declined])
+    assert grants(world).view() == []
 
 
 def test_a_stranger_in_the_datapath_is_not_taken_for_a_lease(world):
@@ -320,7 +320,22 @@ def test_a_stranger_in_the_datapath_is_not_taken_for_a_lease(world):
 
 def test_the_operator_takes_a_lease_away(world):
     give(world, said(world, "vm-1"))
-    assert dhcp(world).forget("t1", address("192.168.1.100")).port == "vm-1"
-    assert dhcp(world).forget("t1", address("192.168.1.100")) is None
+    assert grants(world).forget("t1", address("192.168.1.100")).port == "vm-1"
+    assert grants(world).forget("t1", address("192.168.1.100")) is None
     assert programmed(world) == {}
-    assert dhcp(world).view() == []
+    assert grants(world).view() == []
+
+
+def test_what_changed_is_told_once_each_and_nothing_before_anything_is_known(world):
+    give(world, said(world, "vm-1"), said(world, "vm-2", yiaddr="192.168.1.101"))
+    told = grants(world).changes()
+    assert told["t1", "192.168.1.100"]["port"] == "vm-1"
+    assert len(told) == 2
+    assert grants(world).changes() == {}
+    grants(world).forget("t1", address("192.168.1.100"))
+    assert grants(world).changes() == {("t1", "192.168.1.100"): None}
+    world.start()
+    assert grants(world).changes() is None
+    world.adopt(SERVED)
+    world.run(3.0)
+    assert set(grants(world).changes()) == {("t1", "192.168.1.101")}

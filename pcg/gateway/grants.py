@@ -11,13 +11,13 @@ from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pcg.gateway.leases import Given, Lease, LeaseBook
+from pcg.gateway.leases import INF, Given, Lease, LeaseBook
 from pcg.model.desired import Desired
 from pcg.model.errors import BackendError
 from pcg.proto.relay import NONE, Reply
 from pcg.proto.roster import Client, Roster
 from pcg.reconcile import records as r
-from pcg.reconcile.addresses import address
+from pcg.reconcile.addresses import address, mac, text
 from pcg.reconcile.compiler import Tables
 from pcg.reconcile.ports import Home, Key
 from pcg.wire import dhcp
@@ -29,7 +29,18 @@ class Ports(Protocol):
     def write_ports(self, write: Mapping[Key, r.Ports], remove: Iterable[Key]) -> None: ...
 
 
-class Dhcp:
+class Remembered(Protocol):
+    """What we need of pcg.drivers.kea_leases.Lease."""
+
+    segment: str
+    address: str
+    mac: str
+    hostname: str
+    expires: float
+    state: str
+
+
+class Grants:
     def __init__(
         self,
         ports: Ports,
@@ -40,12 +51,14 @@ class Dhcp:
         self.roster, self.book = Roster(), LeaseBook()
         self.refused: Counter[tuple[str, str]] = Counter()  # (segment, reason) -> messages
         self._ports, self._clock, self._wall = ports, clock, wall
+        # Brings what the engine of a VRF gave to the disk, or raises BackendError.
+        self.store: Callable[[str], None] = lambda _vrf: None
         self._records: dict[Key, r.Ports] = {}
         self._touched: set[Key] = set()
         self._homes: Mapping[str, Home] = {}
         self._vrfs: dict[int, str] = {}  # number -> id
         self._static: Mapping[Key, r.Ports] = {}
-        self._adopted = False
+        self._adopted = self._told = False
 
     # ---- the control loop ----
 
@@ -59,14 +72,13 @@ class Dhcp:
         self._static = tables.ports
         if self._homes is not tables.homes:
             self._move(tables.homes)
-            changed |= set(self.book.ports())
+            changed |= self.book.by_port.keys()
         for lease in self.book.follow(changed, self.roster):
             self._forget(lease)
         if not self._adopted:
             changed |= self._adopt(held)
-        for port in changed:
-            for lease in self.book.of_port(port):
-                self._note(lease)
+        for port in changed & self.book.by_port.keys():
+            self._note(self.book.by_port[port])
         for key in tables.touched & self._records.keys():
             if key in self._static:  # it became a port's own
                 self._forget(self.book.end((self._vrfs[key[0]], key[1])))
@@ -91,9 +103,7 @@ class Dhcp:
             if client is None or not client.dynamic or key in self._static:
                 continue
             if not self.book.wrong_address(client, record.address_be):
-                given = Given(record.address_be, float("inf"), sure=False)
-                # Which identifier it was leased to is not known; each address stands for itself.
-                self._put(client, given._replace(client_id=b"?" + record.address_be))
+                self._put(client, Given(record.address_be, INF, sure=False))
                 found.add(client.port.id)
         return found
 
@@ -121,9 +131,10 @@ class Dhcp:
         self.refused[client.site.segment if client else "", reason] += 1
 
     def give(self, said: Sequence[Reply]) -> list[Reply]:
-        """Those that may go out to their clients; an ACK with what it gives in force."""
-        passed: list[Reply] = []
-        new: dict[Key, Reply] = {}
+        """Those that may go out to their clients; an ACK once what it gives is stored for good
+        (RFC 2131 section 4.3.1) and in force.
+        """
+        said, passed, new = self._stored(said), [], {}
         with self.lock:
             for reply in said:
                 client, message = reply.client, reply.message
@@ -140,6 +151,24 @@ class Dhcp:
                     passed.append(reply)
             passed += self._program(new)
         return passed
+
+    def _stored(self, said: Sequence[Reply]) -> Sequence[Reply]:
+        """Without the ACKs of engines whose leases could not be brought to the disk."""
+        failed = set()
+        for vrf in {one.client.site.vrf for one in said if one.message.type == dhcp.ACK}:
+            try:
+                self.store(vrf)
+            except BackendError:
+                failed.add(vrf)
+        if not failed:
+            return said
+        kept = []
+        for reply in said:
+            if reply.message.type == dhcp.ACK and reply.client.site.vrf in failed:
+                self.refuse("NOT_STORED", reply.client)
+            else:
+                kept.append(reply)
+        return kept
 
     def _key(self, client: Client, be: bytes) -> Key:
         home = self._homes.get(client.site.segment)
@@ -203,26 +232,26 @@ class Dhcp:
 
     # ---- the engines, the operator ----
 
-    def remember(self, vrf: str, leases: Iterable[Any]) -> None:
-        """What an engine remembers (pcg.drivers.kea.Lease); what it does not know is taken back."""
+    def remember(self, vrf: str, leases: Iterable[Remembered]) -> None:
+        """Leases that came, changed or ended (None) since last time; None: not known yet."""
         with self.lock:
             doubtful = set(self.book.unsure(vrf))
-            wall, new = self._wall(), []
+            wall = self._wall()
             for lease in leases:
-                site = self.roster.sites.get(lease.segment)
-                mac = bytes.fromhex(lease.mac.replace(":", ""))
-                client = self.roster.by_mac.get((site.vni, mac)) if site else None
-                be = address(lease.address)
-                if client is None or self._wrong(client, be, {}) or lease.expires <= wall:
+                client, be = self._client(lease), address(lease.address)
+                if client is None or lease.expires <= wall or self._wrong(client, be, {}):
                     continue
                 doubtful.discard((vrf, be))
-                client_id = bytes.fromhex(lease.client_id.replace(":", ""))
-                given = Given(be, lease.expires - wall, client_id, lease.hostname)
-                self.book.put(client, given, self._clock(), wall)
-                new.append(self.book.leases[vrf, be])
-            for lease in new:
-                self._note(lease)
+                given = Given(be, lease.expires - wall, hostname=lease.hostname)
+                self._put(client, given)
+                self._note(self.book.leases[vrf, be])
             self._take_back([self.book.end(key) for key in doubtful])
+
+    def _client(self, lease: Remembered) -> Client | None:
+        site = self.roster.sites.get(lease.segment)
+        if site is None or lease.state != "leased":
+            return None
+        return self.roster.by_mac.get((site.vni, mac(lease.mac)))
 
     def forget(self, vrf: str, be: bytes) -> Lease | None:
         """An operator released it."""
@@ -230,6 +259,21 @@ class Dhcp:
             lease = self.book.end((vrf, be))
             self._take_back([lease] if lease else [])
             return lease
+
+    def changes(self) -> dict[tuple[str, str], dict[str, Any] | None] | None:
+        """Leases that came, changed or ended (None) since last time; None: nothing is known."""
+        if not self.book.changed and self._told:
+            return {}
+        with self.lock:
+            if not self._adopted:
+                return None
+            changed, self.book.changed = self.book.changed, {}
+            self._told = True
+            held = self.book.leases
+            return {
+                (vrf, text(be)): held[vrf, be].view() if (vrf, be) in held else None
+                for vrf, be in changed
+            }
 
     def view(self) -> list[dict[str, Any]]:
         with self.lock:
@@ -242,8 +286,6 @@ def _record(client: Client, home: Home, be: bytes) -> r.Ports:
 
 def _given(reply: Reply) -> Given:
     options = reply.message.options
-    lease_s = int.from_bytes(options.get(dhcp.LEASE_S, b""), "big")
-    name = options.get(dhcp.HOSTNAME) or reply.client.hostname
-    text = name.decode("ascii", "replace")
-    hostname = text if text.isprintable() else ""
-    return Given(reply.message.yiaddr, lease_s, options.get(dhcp.CLIENT_ID, b""), hostname)
+    name = (options.get(dhcp.HOSTNAME) or reply.client.hostname).decode("ascii", "replace")
+    hostname = name if name.isprintable() else ""
+    return Given(reply.message.yiaddr, reply.lease_s, options.get(dhcp.CLIENT_ID, b""), hostname)
