@@ -6,6 +6,8 @@ both sides) and the Internet gateway, which alone sees both.
 
 import contextlib
 import json
+import random
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -76,6 +78,42 @@ def test_ping_of_many_fragments_between_hosts_of_the_overlay(lab: Lab):
     bare = next(p for p in lab.desired.ports if p.tep == lab.hosts["h4"].site.tep)
     app = lab.layout.port("app1").addresses[0]
     ping_once(lab.layout.workload_ns(bare.id), app, "-s", "30000")
+
+
+def udp_socket(space: str, address: str) -> socket.socket:
+    with ns.inside(space):
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((address, 0))
+    made.settimeout(5)
+    return made
+
+
+def udp_both_ways(lab: Lab, web: str, size: int) -> None:
+    """A datagram out and another one back, byte for byte."""
+    there, back = random.Random(size).randbytes(size), random.Random(-size).randbytes(size)
+    inside, outside = udp_socket(web, ""), udp_socket(lab.layout.ns("inet"), INTERNET)
+    with inside, outside:
+        inside.sendto(there, outside.getsockname())
+        got, peer = outside.recvfrom(65535)
+        assert (got == there, peer[0]) == (True, lab.layout.public("eip-t1")[0])
+        outside.sendto(back, peer)
+        got, peer = inside.recvfrom(65535)
+        assert (got == back, peer) == (True, outside.getsockname())
+
+
+@pytest.mark.parametrize("size", [9000, 60_000])
+def test_udp_of_60_kb_both_ways_in_fragments(lab: Lab, web: str, size: int):
+    """Jumbo inside, 1500 behind the Internet gateway; then the gateway's own uplink is 1500."""
+    before = lab.ask.totals()
+    udp_both_ways(lab, web, size)
+    joined = lab.ask.totals()["joined"] - before["joined"]
+    assert (
+        joined >= size // 9000 + size // 1500 - 2
+    )  # pieces that went into one, of both directions
+    with narrow_uplink(lab):
+        made = lab.ask.totals()["made"]
+        udp_both_ways(lab, web, size)
+        assert lab.ask.totals()["made"] - made >= size // 1500
 
 
 def transfers(lab: Lab, web: str) -> None:
