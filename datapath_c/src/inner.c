@@ -34,7 +34,6 @@ static inline enum pcgdp_verdict parse_icmp(struct pkt *p, const struct icmp_hdr
 		p->key.sport = p->key.dport = ic->id;
 		return PCGDP_NEXT;
 	case ICMP_UNREACH:
-	case ICMP_QUENCH:
 	case ICMP_TIME:
 	case ICMP_PARAM:
 		p->flags |= PF_ICMP_ERROR;

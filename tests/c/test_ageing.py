@@ -43,6 +43,7 @@ def handshake(w):
     ids=["udp", "icmp", "tcp opening"],
 )
 def test_by_protocol(world, packet, idle_s):
+    """RFC 4787 REQ-5, RFC 5508 REQ-2."""
     world.down(A, packet)
     assert_ends_after(world, idle_s)
 
@@ -83,6 +84,7 @@ class TestByRule:
         ids=["udp", "icmp", "tcp opening"],
     )
     def test_by_protocol(self, world, packet, idle_s):
+        """RFC 5508 REQ-2."""
         world.down(A, packet)
         assert world.dp.sessions()[0]["timeout_s"] == idle_s
         assert_ends_after(world, idle_s)
@@ -92,6 +94,7 @@ class TestByRule:
         assert_ends_after(world, 305)
 
     def test_established_and_closing(self, world):
+        """RFC 5382 REQ-5, RFC 7857 section 2.1."""
         out = handshake(world)
         world.sweep(after_s=8000)
         assert lives(world) == 1
@@ -112,6 +115,7 @@ class TestByRule:
 
 class TestTcp:
     def test_established(self, world):
+        """RFC 5382 REQ-5."""
         handshake(world)
         assert_ends_after(world, ESTABLISHED_S)
 
@@ -122,6 +126,7 @@ class TestTcp:
         assert_ends_after(world, ESTABLISHED_S)
 
     def test_a_syn_and_its_answer_are_no_connection_yet(self, world):
+        """RFC 7857 section 2.1."""
         out = one(world.down(A, tcp("S")))
         world.up(answer(out, "SA", b""))
         assert_ends_after(world, OPENING_S)
@@ -135,6 +140,7 @@ class TestTcp:
         assert_ends_after(world, ESTABLISHED_S)
 
     def test_closed_by_both(self, world):
+        """RFC 5382 REQ-5."""
         out = handshake(world)
         world.down(A, tcp("FA"))
         world.up(answer(out, "FA", b""))
@@ -147,7 +153,7 @@ class TestTcp:
 
     @pytest.mark.parametrize("way", ["out", "in"])
     def test_reset_shortens_and_does_not_refresh(self, world, way):
-        """RFC 7857 section 2.1: the session stays a while, for a RST may be forged."""
+        """RFC 7857 section 2.2: the session stays a while, for a RST may be forged."""
         out = handshake(world)
         world.sweep(after_s=100)
         assert world.down(A, tcp("R")) if way == "out" else world.up(answer(out, "R", b""))
@@ -166,6 +172,7 @@ class TestTcp:
 
 class TestWhatReturns:
     def test_mapping_lives_as_long_as_a_session_uses_it(self, world):
+        """RFC 7857 section 11."""
         first = one(world.down(A, udp(dport=1)))
         world.sweep(after_s=200)
         world.down(A, udp(dport=2))

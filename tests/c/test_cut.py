@@ -88,7 +88,9 @@ def test_ip_header(world):
 
 @pytest.mark.parametrize("length", range(61))
 def test_any_claim_of_ip_length(world, length):
-    """The packet has 32 bytes; more is refused, less leaves UDP's own length wrong."""
+    """RFC 1812 section 5.2.2: the packet has 32 bytes; more is refused, less leaves UDP's own
+    length wrong.
+    """
     packet = udp(NET, SERVER.secondary, dport=7000, len=length)
     sent = world.up(packet)
     assert bool(sent) == (length == 32)

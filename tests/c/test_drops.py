@@ -398,6 +398,9 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.reason}: {row.what}")
 def test_provoked(world, row):
+    """RFC 1812 section 4.2.2.1, RFC 1812 section 5.2.2, RFC 1812 section 5.3.4, RFC 1812 section
+    5.3.7, RFC 1812 section 5.3.8.
+    """
     row.provoke(world)
     assert world.drops() == {row.reason: 1}
 

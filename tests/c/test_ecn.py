@@ -26,6 +26,7 @@ CASES = [
 
 @pytest.mark.parametrize("inner, outer, left", CASES)
 def test_decapsulation(world, inner, outer, left):
+    """RFC 6040 section 4.2."""
     sent = world.down(A, udp(tos=DSCP | inner), outer={"tos": outer})
     if left is None:
         assert (sent, world.drops()) == ([], {"ECN_CONGESTED": 1})

@@ -39,6 +39,7 @@ def limit(w: World, rule: str | None = None, **given) -> None:
 
 class TestSessions:
     def test_one_too_many(self, world):
+        """RFC 6888 REQ-5."""
         limit(world, sessions_each=3)
         for dport in (1, 2, 3):
             assert world.down(A, udp(dport=dport))
@@ -104,6 +105,7 @@ class TestSessions:
 class TestPorts:
     @pytest.mark.parametrize("packet", [udp, ping], ids=["udp", "icmp"])
     def test_one_too_many(self, world, packet):
+        """RFC 6888 REQ-4."""
         limit(world, "snat", ports_each=2)
         key = "id_" if packet is ping else "sport"
         for n in (1, 2):

@@ -81,9 +81,11 @@ class TestBetweenSegments:
 
     @pytest.mark.parametrize("tos", [0, 0b10111000, 1, 2, 3])
     def test_dscp_and_ecn_go_onto_the_outer_header(self, world, tos):
+        """RFC 6040 section 4.1."""
         assert one(world.down(A, udp(dst=B.address, tos=tos))).ip.tos == tos
 
     def test_without_the_outer_checksum(self, world):
+        """RFC 8926 section 4.3."""
         world.policy.udp_checksum = 0
         world.commit()
         assert world.down(A, udp(dst=B.address))
@@ -172,6 +174,7 @@ class TestGatewayItself:
     @pytest.mark.parametrize("vni", [WEB, TRANSIT], ids=["segment", "transit"])
     @pytest.mark.parametrize("gateway", [WEB, APP], ids=["own", "another's"])
     def test_ping(self, world, vni, gateway):
+        """RFC 792, RFC 1122 section 3.2.2.6."""
         asked = ping(dst=GATEWAY[gateway][0], id_=99, seq=3)
         sent = one(world.down(A, asked, vni=vni))
         assert (sent.ip.src, sent.ip.dst) == (GATEWAY[gateway][0], A.address)

@@ -130,6 +130,7 @@ class TestThere:
         assert (back.dst, back[ICMP].id, bytes(back[ICMP].payload)) == (A.address, 7, BIG[:9000])
 
     def test_the_segments_gateway_answers_a_large_ping(self, world):
+        """RFC 1122 section 3.2.2.6."""
         asked = IP(src=A.address, dst=GATEWAY[WEB][0]) / ICMP(id=7) / Raw(BIG)
         back = whole(down(world, A, cut(bytes(asked), 8943), vni=WEB))
         assert (back.src, back[ICMP].type) == (GATEWAY[WEB][0], PONG)
@@ -209,7 +210,9 @@ class TestCut:
         assert len({s.sport for s in sent}) == 1  # one flow for the underlay
 
     def test_with_df_the_sender_is_told(self, world):
-        """The MTU of that side: the uplink's outwards, the tunnel's inner one inwards."""
+        """RFC 1191 section 4: the MTU of that side: the uplink's outwards, the tunnel's inner one
+        inwards.
+        """
         (told,) = world.down(A, udp(data=BIG[:4000], flags="DF"))
         assert (told.ip[ICMP].type, told.ip[ICMP].code, told.ip[ICMP].nexthopmtu) == (3, 4, 1500)
         assert world.drops() == {"TOO_BIG": 1}
@@ -240,7 +243,7 @@ class TestCut:
         assert {s.ip.id for s in sent} == {4711}
 
     def test_behind_a_shared_address_it_is_ours(self, world):
-        """RFC 6864 section 5.3: two senders that chose the same one."""
+        """RFC 7857 section 10, RFC 6864 section 5.3.1: two senders that chose the same one."""
         world.policy.nat = {"snat": world.policy.nat["snat"]._replace(n_pool=1)}
         world.commit()
         first = world.down(A, udp(data=BIG[:4000], id=4711))
@@ -337,6 +340,7 @@ class TestBounds:
         assert world.drops() == {"FRAGMENT_TIMEOUT": 1}
 
     def test_the_oldest_goes_first(self, world):
+        """RFC 4787 REQ-14a."""
         packets = [bytes(udp(dst=B.address, data=BIG[:2000], id=i)) for i in range(130)]
         halves = [cut(p, 1500) for p in packets]
         for first, _ in halves:
@@ -347,6 +351,7 @@ class TestBounds:
         assert not down(world, A, halves[1][1:])
 
     def test_the_internet_crowds_out_no_workload(self, world):
+        """RFC 4787 REQ-14a."""
         first, second = cut(bytes(udp(dst=B.address, data=BIG[:2000])), 1500)
         down(world, A, [first])
         for i in range(300):

@@ -77,6 +77,7 @@ RULES = [
 
 @pytest.mark.parametrize("rule, sender, header, reason", RULES, ids=[row[0] for row in RULES])
 def test_rule(world, rule, sender, header, reason):
+    """RFC 8926 section 3.4, RFC 8926 section 3.5."""
     sent = world.down(A, INNER, tep=sender, **header)
     assert world.drops() == ({reason: 1} if reason else {})
     if not reason:
@@ -108,7 +109,7 @@ def test_cut_anywhere_is_counted_never_read_past(world):
 
 @pytest.mark.parametrize("words", range(64))
 def test_any_claim_of_options_length(world, words):
-    """The header says `words`; there are 3 of options, then the inner frame."""
+    """RFC 8926 section 3.4: the header says `words`; 3 of options are there, then the frame."""
     options = SKIPPED + NO_DATA
     header = {"options": options, "words": words}
     frame = over(A, INNER, **header)

@@ -24,6 +24,7 @@ def call(w, vm: Vm, packet, callee: Vm):
 
 
 def test_tcp_through_a_translated_port(world):
+    """RFC 5382 REQ-8."""
     there, back = call(world, A, tcp("S", dst=SERVER.elastic, dport=80), B)
     assert there.ip.src in ELASTIC  # RFC 4787 REQ-9: the callee sees an external address
     assert flow(there)[1::2] == (B.address, 8080)
@@ -34,6 +35,7 @@ def test_tcp_through_a_translated_port(world):
 
 
 def test_udp_and_ping(world):
+    """RFC 4787 REQ-9, RFC 5508 REQ-7, RFC 7857 section 12."""
     there, back = call(world, A, udp(dst=SERVER.elastic, dport=7003), B)
     assert flow(there)[3] == 9003
     assert flow(back) == (SERVER.elastic, A.address, 7003, 1000)

@@ -48,6 +48,7 @@ class TestAboutSessions:
     @pytest.mark.parametrize("packet", OPENERS.values(), ids=OPENERS)
     @pytest.mark.parametrize("quote", [28, 40, None])
     def test_from_outside_about_what_a_workload_sent(self, world, packet, quote):
+        """RFC 4787 REQ-12, RFC 5382 REQ-9, RFC 5508 REQ-4."""
         out = one(world.down(A, packet))
         seen = one(world.up(complaint(out, ROUTER, quote=quote)))
         assert (seen.ip.src, seen.ip.dst) == (ROUTER, A.address)
@@ -56,6 +57,7 @@ class TestAboutSessions:
         assert (quoted.src, quoted.dst, *ports(quoted)) == (A.address, NET, *ports(packet))
 
     def test_from_a_workload_about_what_it_received(self, world):
+        """RFC 5508 REQ-5."""
         got = one(world.up(tcp("S", NET, SERVER.secondary, sport=5, dport=80)))
         seen = one(world.down(B, complaint(got, B.address), vni=APP))
         assert (seen.ip.src, seen.ip.dst) == (SERVER.secondary, NET)
@@ -100,6 +102,7 @@ class TestAboutSessions:
         assert world.dp.totals()["sessions"] == 0
 
     def test_opens_nothing(self, world):
+        """RFC 5508 REQ-4."""
         out = one(world.down(A, udp()))
         world.sweep(after_s=301)
         assert not world.up(complaint(out, ROUTER))
@@ -107,6 +110,7 @@ class TestAboutSessions:
         assert world.dp.totals()["sessions"] == 0
 
     def test_a_wrong_checksum_is_not_made_right(self, world):
+        """RFC 5508 REQ-3."""
         out = one(world.down(A, udp()))
         packet = complaint(out, ROUTER)
         packet[ICMP].chksum = 1
@@ -114,21 +118,25 @@ class TestAboutSessions:
         assert world.drops() == {"IP_CHECKSUM": 1}
 
     def test_source_is_checked(self, world):
-        """Another workload may not speak about B's session."""
+        """RFC 5508 REQ-5: another workload may not speak about B's session."""
         got = one(world.up(udp(NET, SERVER.secondary, dport=7000)))
         assert not world.down(A, complaint(got, A.address))
         assert world.drops() == {"SOURCE_SPOOFED": 1}
 
     @pytest.mark.parametrize("vm", [A, PLAIN], ids=["translated", "routed"])
     def test_its_own_source_is_checked(self, world, vm):
-        """What it quotes finds the session; who says it is another question."""
+        """RFC 1812 section 5.3.8: what it quotes finds the session; who says it is another
+        question.
+        """
         back = one(world.up(answer(one(world.down(vm, udp(vm.address))))))
         for liar in ("192.0.2.1", C.address if vm is A else B.address):
             assert not world.down(vm, complaint(back, liar))
             assert world.drops() == {"SOURCE_SPOOFED": 1}
 
     def test_from_a_workload_that_routes(self, world):
-        """Another workload of the same host, in front of A: the peer sees A's public address."""
+        """RFC 5508 REQ-5c: another workload of the same host, in front of A: the peer sees A's
+        public address.
+        """
         out = one(world.down(A, udp()))
         seen = one(world.down(A, complaint(one(world.up(answer(out))), TINY.address)))
         assert (seen.ip.src, seen.ip.dst) == (out.ip.src, NET)
@@ -161,7 +169,7 @@ class TestMadeHere:
         return seen
 
     def test_too_big_outwards(self, world):
-        """The segment's gateway says the uplink's MTU."""
+        """RFC 4787 REQ-13, RFC 1812 section 4.3.2.3: the segment's gateway says the uplink's."""
         packet = udp(flags="DF", data=bytes(1473))
         seen = self.made(world, world.down(A, packet), 0)
         assert (seen.ip.src, seen.ip.dst) == (GATEWAY[WEB][0], A.address)
@@ -192,6 +200,7 @@ class TestMadeHere:
         assert world.dp.totals()["made"] == 1
 
     def test_ttl_outwards(self, world):
+        """RFC 792, RFC 1812 section 5.3.1."""
         packet = udp(ttl=1)
         seen = self.made(world, world.down(A, packet), 0)
         assert (seen.ip.src, seen.ip[ICMP].type, seen.ip[ICMP].code) == (GATEWAY[WEB][0], 11, 0)
@@ -205,12 +214,14 @@ class TestMadeHere:
         assert bytes(inside(seen)) == bytes(packet)
 
     def test_ttl_inwards(self, world):
+        """RFC 1812 section 5.3.1."""
         packet = udp(NET, SERVER.secondary, dport=7000, ttl=1)
         seen = self.made(world, world.up(packet), 0)
         assert (seen.role, seen.ip.src, seen.ip.dst) == ("uplink", SERVER.secondary, NET)
         assert bytes(inside(seen)) == bytes(packet)
 
     def test_rejected_by_a_rule(self, world):
+        """RFC 1812 section 5.2.7.1."""
         seen = self.made(world, world.down(A, udp(dst="198.51.100.67")), 0)
         assert (seen.ip.src, seen.ip[ICMP].type, seen.ip[ICMP].code) == (GATEWAY[WEB][0], 3, 13)
 
@@ -241,10 +252,12 @@ class TestMadeHere:
         ids=["fragment", "multicast", "broadcast", "loopback"],
     )
     def test_never_about(self, world, packet):
+        """RFC 1812 section 4.3.2.7."""
         assert not world.down(A, packet)
         assert world.dp.totals()["made"] == 0
 
     def test_never_about_a_link_level_broadcast(self, world):
+        """RFC 1812 section 4.3.2.7."""
         assert not world.down(A, udp(ttl=1), inner_dst="ff:ff:ff:ff:ff:ff")
 
     def test_a_known_workload_only(self, world):

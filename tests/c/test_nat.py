@@ -45,6 +45,7 @@ def exchange(w, vm, packet):
 class TestSnat:
     @pytest.mark.parametrize("packet", [udp(), tcp("S"), ping()], ids=["udp", "tcp", "icmp"])
     def test_out_and_back(self, world, packet):
+        """RFC 5508 REQ-1."""
         out, back = exchange(world, A, packet)
         assert out.ip.src in POOL
         assert out.ip.dst == NET
@@ -62,6 +63,7 @@ class TestSnat:
         assert world.dp.totals()["sessions"] == 4
 
     def test_protocols_have_mappings_of_their_own(self, world):
+        """RFC 7857 section 5."""
         world.down(A, udp(sport=7))
         world.down(A, tcp("S", sport=7))
         world.down(A, ping(id_=7))
@@ -74,7 +76,7 @@ class TestSnat:
         assert len(seen) == 500
 
     def test_ports_are_in_range_and_random(self, world):
-        """RFC 6056; the default range is the policy's."""
+        """RFC 7857 section 9, RFC 6056 section 3.2; the default range is the policy's."""
         world.policy.ports = (20000, 29999)
         world.commit()
         frames = [over(A, udp(sport=sport)) for sport in range(1, 201)]
@@ -90,6 +92,7 @@ class TestSnat:
             assert len({sent.ip.src for sent in world.inject("downlink", *frames)}) == 1
 
     def test_ports_of_dnat_rules_are_never_drawn(self, world):
+        """RFC 6056 section 3.3."""
         world.policy.nat["door"] = nat(11, 0, to_public(FEW, 6, 2001, 2002), target=B)
         world.commit()
         for sport in (1, 2):
@@ -99,6 +102,7 @@ class TestSnat:
         assert world.drops() == {"NAT_PORTS_EXHAUSTED": 1}
 
     def test_an_exhausted_pool_address_is_helped_by_the_next(self, world):
+        """RFC 7857 section 4."""
         world.policy.nat["tiny"] = nat(
             7, 1, source(TINY.address, 32), FEW, POOL_A, ports=(2000, 2001)
         )
@@ -204,7 +208,9 @@ class TestSnat:
         assert one(world.down(B, udp(B.address, "172.16.5.5"))).ip.src in POOL
 
     def test_two_vrfs_with_the_same_prefix(self, world):
-        """The same inside endpoint to the same peer, twice: each has its own Elastic IP."""
+        """RFC 4787 REQ-7: the same inside endpoint to the same peer, twice: each has its own
+        Elastic IP.
+        """
         blue, back = exchange(world, A, udp())
         red, red_back = exchange(world, RED, udp(RED.address))
         assert blue.ip.src in POOL

@@ -47,6 +47,7 @@ def full(world):
 
 
 def test_not_unless_the_rule_says_so(world):
+    """RFC 4787 REQ-3."""
     for sport in range(1, 5):
         assert world.down(TINY, says(sport))
     assert prohibited(world.down(TINY, says(5, OTHER_NET)))
@@ -54,6 +55,7 @@ def test_not_unless_the_rule_says_so(world):
 
 
 def test_a_port_serves_another_destination(full):
+    """RFC 7857 section 3."""
     out = one(full.down(TINY, says(5, OTHER_NET)))
     assert (out.ip.src, out.ip.dst) == (FEW.secondary, OTHER_NET)
     assert out.ip.sport in PORTS

@@ -40,6 +40,7 @@ def learned(world) -> dict[str, int]:
 class TestLearnt:
     @pytest.mark.parametrize("quote", [28, 60, 548])
     def test_what_is_sent_from_then_on_fits(self, world, quote):
+        """RFC 8926 section 4.1.1."""
         assert told(world, complaint(sent_to(world), 1500, quote))
         assert learned(world) == {TEP2: 1500}
         pieces = world.down(A, udp(dst=B.address, data=bytes(3000)))

@@ -46,6 +46,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
     def test_from_inside(self, world, way):
+        """RFC 5382 REQ-2."""
         out = one(world.down(A, tcp("S")))
         for step in way[1:]:
             who, flags = step.split(":")
@@ -61,7 +62,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
     def test_from_outside(self, world, way):
-        """The other side is a workload behind a door now."""
+        """RFC 5382 REQ-2: the other side is a workload behind a door now."""
         got = one(world.up(tcp("S", NET, SERVER.secondary, dport=80)))
         for step in way[1:]:
             who, flags = step.split(":")
@@ -75,8 +76,9 @@ class TestOpening:
         assert world.drops() == {}
 
     def test_simultaneous_and_theirs_is_the_first_to_come(self, world):
-        """A's endpoint is open, NET was contacted by another connection: its SYN is let in, and
-        A's own belongs to the same connection."""
+        """RFC 5382 REQ-2a: A's endpoint is open, NET was contacted by another connection: its SYN
+        is let in, and A's own belongs to the same connection.
+        """
         out = one(world.down(A, tcp("S", dport=443)))
         seen = one(world.up(inwards(out, "S")))
         assert flow(seen) == (NET, A.address, 80, 1000)
@@ -107,6 +109,7 @@ class TestUnsolicited:
         self.silent(world, tcp("S", NET, SERVER.secondary, dport=9))
 
     def test_to_a_mapping(self, world):
+        """RFC 5382 REQ-4."""
         out = one(world.down(A, tcp("S")))
         self.silent(world, inwards(out, "S", OTHER_NET))
         assert world.drops() == {"NAT_FILTERED": 1}
@@ -127,6 +130,7 @@ class TestUnsolicited:
         assert (seen.role, seen.ip.dst) == ("uplink", NET)
 
     def test_then_the_workload_opens_it_itself(self, world):
+        """RFC 5382 REQ-4."""
         first = one(world.down(A, tcp("S", dport=443)))
         assert not world.up(inwards(first, "S", OTHER_NET))
         world.now_s += 2

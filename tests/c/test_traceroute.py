@@ -61,6 +61,7 @@ KINDS = pytest.mark.parametrize("kind", ["udp", "tcp", "icmp"])
     "vm, gateway", [(A, WEB), (R, APP), (PLAIN, ROUTED)], ids=["snat", "reflexive", "routed"]
 )
 def test_from_a_workload(world, kind, vm, gateway):
+    """RFC 5508 REQ-10, RFC 1812 section 4.3.2.4."""
     first = probe(kind, vm.address, NET, 1)
     is_hop(one(world.down(vm, first)), GATEWAY[gateway][0], first)
     second = probe(kind, vm.address, NET, 2)
@@ -86,7 +87,9 @@ DOORS = {
 
 @pytest.mark.parametrize("kind, public, port, vm", DOORS.values(), ids=DOORS)
 def test_from_the_internet(world, kind, public, port, vm):
-    """The gateway is the public address itself: it has no other one that the Internet knows."""
+    """RFC 1812 section 4.3.2.4: the gateway is the public address itself: it has no other one that
+    the Internet knows.
+    """
     first = probe(kind, NET, public, 1, port)
     seen = one(world.up(first))
     is_hop(seen, public, first)

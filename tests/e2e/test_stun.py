@@ -43,12 +43,14 @@ def published(lab: Lab, desired: Desired) -> None:
 
 
 def test_rfc4787_req1_and_req8_by_default(lab: Lab, asked: None):
+    """RFC 4787 REQ-1."""
     seen = stun.discover(lab.layout.workload_ns("web1"))
     assert (seen.mapping, seen.filtering) == (EVERYBODY, KNOWN)
     assert seen.seen_as == lab.layout.public("eip-t1")[0]
 
 
 def test_rfc4787_req8_and_req9_where_the_rule_lets_strangers_in(lab: Lab, asked: None):
+    """RFC 4787 REQ-8."""
     with open_to_strangers(lab):
         seen = stun.discover(lab.layout.workload_ns("web1"), hairpin=True)
     assert (seen.mapping, seen.filtering, seen.hairpin) == (EVERYBODY, EVERYBODY, True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from tests.oracle.checksum import checksum, ones_sum, pseudo, update
 
 ICMP, TCP, UDP = 1, 6, 17
-ECHO_REPLY, UNREACHABLE, QUENCH, ECHO, TIME, PARAMETER = 0, 3, 4, 8, 11, 12
-ERRORS = (UNREACHABLE, QUENCH, TIME, PARAMETER)
+ECHO_REPLY, UNREACHABLE, ECHO, TIME, PARAMETER = 0, 3, 8, 11, 12
+ERRORS = (UNREACHABLE, TIME, PARAMETER)
 DF, MF, OFFSET = 0x4000, 0x2000, 0x1FFF
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 SUM_AT = {TCP: 16, UDP: 6, ICMP: 2}

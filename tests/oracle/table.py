@@ -159,7 +159,7 @@ class Table(Mappings):
 
 
 def touch(way: Way, ip: Ip, now_s: int) -> None:
-    """A packet passed. A reset keeps nothing alive (RFC 7857 section 2.1)."""
+    """A packet passed. A reset keeps nothing alive (RFC 7857 section 2.2)."""
     flags = ip.payload[13] if ip.proto == TCP else 0
     way.packets += 1
     way.bytes += ip.length

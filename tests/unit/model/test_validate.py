@@ -67,6 +67,27 @@ def test_a_rule_that_multiplies_out_to_too_much():
     ]
 
 
+LEAST = "tcp_opening_s: 240, tcp_established_s: 7440, tcp_closing_s: 240, udp_s: 120, icmp_s: 60"
+LESS = "tcp_opening_s: 239, tcp_established_s: 7439, tcp_closing_s: 239, udp_s: 119, icmp_s: 59"
+
+
+def test_timers_of_the_rfcs():
+    """RFC 4787 REQ-5, RFC 4787 REQ-5b, RFC 5382 REQ-5, RFC 5508 REQ-2: what they allow at least."""
+
+    def told(timers):
+        return problems(edited(("ports: 900}", f"ports: 900}}, timers: {{{timers}}}")))
+
+    assert told(LEAST) == []
+    assert [line.split(":")[0].split(".")[-1] for line in told(LESS)] == re.findall(r"\w+_s", LESS)
+
+
+def test_a_routed_segment_keeps_off_the_interfaces():
+    """RFC 4787 REQ-7: inside and outside addresses do not conflict."""
+    told = problems(edited(("subnet: 10.1.1.0/24, gateway: 10.1.1.1",
+                            "subnet: 10.99.1.0/24, gateway: 10.99.1.77")))  # fmt: skip
+    assert any("is routed and overlaps the uplink" in line for line in told)
+
+
 def test_a_pool_that_is_too_large():
     ids = ", ".join(f"x{i}" for i in range(17))
     told = problems(edited(("translated: [eip-1]", f"translated: [{ids}]")))
