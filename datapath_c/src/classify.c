@@ -70,7 +70,7 @@ static int find_tuples(struct classifier *c)
 			t = &c->tuples[c->n_tuples++];
 			*t = (struct class_tuple){.src_len = m->src_len, .dst_len = m->dst_len, .proto = !!m->protocol, .grouped = class_rule_grouped(&c->rules[i]), .src_mask = mask_be(m->src_len), .dst_mask = mask_be(m->dst_len), .first = i};
 		}
-		t->n++;
+		t->in.n++;
 	}
 	return 0;
 }
@@ -79,16 +79,8 @@ static int lay_places(struct classifier *c)
 {
 	uint32_t total = 0;
 
-	for (uint32_t i = 0; i < c->n_tuples; i++) {
-		struct class_tuple *t = &c->tuples[i];
-		uint32_t size = 2;
-
-		while (size < 2 * t->n) // at most half full
-			size <<= 1;
-		t->mask = size - 1;
-		t->places = total;
-		total += size;
-	}
+	for (uint32_t i = 0; i < c->n_tuples; i++)
+		total = places_lay(&c->tuples[i].in, total);
 	c->n_places = total;
 	c->places = calloc(total + 1, sizeof(*c->places));
 	return c->places ? 0 : -ENOMEM;
@@ -97,10 +89,8 @@ static int lay_places(struct classifier *c)
 // The place of these masked addresses, or the empty one where they belong.
 INLINE struct class_place *place_of(const struct classifier *c, const struct class_tuple *t, be32 src, be32 dst, uint32_t proto)
 {
-	uint32_t i = (uint32_t)(mul_fold((uint64_t)src << 32 | dst, 0x9e3779b97f4a7c15ull + proto) >> 7);
-
-	for (;; i++) {
-		struct class_place *p = &c->places[t->places + (i & t->mask)];
+	for (uint32_t i = places_hash(src, dst, proto);; i++) {
+		struct class_place *p = &c->places[places_at(&t->in, i)];
 
 		if (!p->used || (p->src == src && p->dst == dst && p->proto == proto))
 			return p;

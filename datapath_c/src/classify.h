@@ -16,7 +16,7 @@
 #pragma once
 
 #include "columns.h"
-#include "hash.h"
+#include "places.h"
 
 struct class_rule {
 	struct pcgdp_match match;
@@ -46,7 +46,7 @@ struct class_tuple {
 	bool grouped;
 	be32 src_mask, dst_mask;
 	uint32_t first; // its first rule in the list
-	uint32_t n, mask, places; // of its places in the common array
+	struct places in; // the common array
 };
 
 struct classifier {

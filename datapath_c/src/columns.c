@@ -21,12 +21,8 @@ struct numbering {
 
 static int numbering_init(struct numbering *x, uint32_t n)
 {
-	uint32_t size = 16;
-
-	while (size < 2 * n)
-		size <<= 1;
-	x->at = calloc(size, sizeof(*x->at));
-	x->mask = size - 1;
+	x->mask = places_for(n) - 1;
+	x->at = calloc(x->mask + 1ul, sizeof(*x->at));
 	x->n = 0;
 	return x->at ? 0 : -ENOMEM;
 }

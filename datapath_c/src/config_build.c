@@ -6,17 +6,14 @@
 
 #include "config.h"
 #include "hdr.h"
+#include "places.h"
 
 #define FAIL(code, ...) (snprintf(error, error_len, __VA_ARGS__), (code))
 
 static int wordmap_init(struct wordmap *m, uint32_t n)
 {
-	uint32_t size = 16;
-
-	while (size < 2 * n)
-		size <<= 1;
-	m->at = calloc(size, sizeof(*m->at));
-	m->mask = size - 1;
+	m->mask = places_for(n) - 1;
+	m->at = calloc(m->mask + 1ul, sizeof(*m->at));
 	return m->at ? 0 : -ENOMEM;
 }
 

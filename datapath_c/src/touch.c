@@ -57,35 +57,16 @@ static bool find_tuples(struct touch_index *x, const struct touch_list *l, uint8
 
 		if (!t)
 			return false;
-		t->n++;
+		t->in.n++;
 	}
 	return true;
-}
-
-static uint32_t lay_places(struct touch_index *x)
-{
-	uint32_t total = 0;
-
-	for (uint32_t i = 0; i < x->n_tuples; i++) {
-		struct touch_tuple *t = &x->tuples[i];
-		uint32_t size = 2;
-
-		while (size < 2 * t->n) // at most half full
-			size <<= 1;
-		t->mask = size - 1;
-		t->places = total;
-		total += size;
-	}
-	return total;
 }
 
 // The place of these masked addresses, or the empty one where they belong.
 static inline struct touch_place *place_of(const struct touch_index *x, const struct touch_tuple *t, uint32_t vrf, be32 src, be32 dst)
 {
-	uint32_t i = (uint32_t)(mul_fold((uint64_t)src << 32 | dst, 0x9e3779b97f4a7c15ull + vrf) >> 7);
-
-	for (;; i++) {
-		struct touch_place *p = &x->places[t->places + (i & t->mask)];
+	for (uint32_t i = places_hash(src, dst, vrf);; i++) {
+		struct touch_place *p = &x->places[places_at(&t->in, i)];
 
 		if (!p->used || (p->src == src && p->dst == dst && p->vrf == vrf))
 			return p;
@@ -124,6 +105,7 @@ static void index_add(struct touch_index *x, const struct touch_tuple *t, const 
 
 int touch_index_build(struct touch_index *x, const struct touch_list *l)
 {
+	uint32_t n_places = 0;
 	uint8_t step = 1;
 
 	memset(x, 0, sizeof(*x));
@@ -131,7 +113,9 @@ int touch_index_build(struct touch_index *x, const struct touch_list *l)
 		step = STEP; // 5 x 5 pairs of lengths at most
 		find_tuples(x, l, step);
 	}
-	x->places = calloc(lay_places(x) + 1, sizeof(*x->places));
+	for (uint32_t i = 0; i < x->n_tuples; i++)
+		n_places = places_lay(&x->tuples[i].in, n_places);
+	x->places = calloc(n_places + 1, sizeof(*x->places));
 	x->src = calloc(HALVES, sizeof(*x->src));
 	x->dst = calloc(HALVES, sizeof(*x->dst));
 	if (!x->places || !x->src || !x->dst) {

@@ -7,6 +7,7 @@
 // halves of the two addresses; for most sessions no bit is left, and no hash is made.
 #pragma once
 
+#include "places.h"
 #include "session.h"
 
 enum { TOUCH_TUPLES = 32, HALVES = 1 << 16 };
@@ -20,7 +21,7 @@ struct touch_list {
 struct touch_tuple {
 	uint8_t src_len, dst_len;
 	be32 src_mask, dst_mask;
-	uint32_t n, mask, places; // of its places in the common array
+	struct places in; // the common array
 };
 
 struct touch_place {

@@ -5,7 +5,6 @@ the datapath wait for it: what it does not read in time is lost, and counted.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from pcg.datapath.client import Client
 from pcg.gateway.first_seen import FirstSeen
 from pcg.gateway.json_log import JsonLog
+from pcg.gateway.periodic import Periodic
 from pcg.gateway.rule_log import RuleLog
 from pcg.model.errors import BackendError
 
@@ -70,23 +70,17 @@ class Part:
         """The file is closed after each batch."""
 
 
-class SessionLog:
+class SessionLog(Periodic):
     def __init__(self, client: Client, *logs: Log) -> None:
+        super().__init__("session log", EVERY_S)
         self._client, self._logs = client, logs
         self._error = ""
         self.lost, self._counted = 0, 0  # since we began; as the datapath counted last
         self._said, self._say_at = 0, float("-inf")
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="session log", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def close(self) -> None:
         """The datapath is told to keep no more of them, if it is there."""
-        self._end.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        super().close()
         try:
             self._client.events(0)
         except BackendError as error:
@@ -101,13 +95,12 @@ class SessionLog:
             found |= one.counts()
         return found
 
-    def _run(self) -> None:
-        while not self._end.wait(EVERY_S):
-            try:
-                self.turn(time.monotonic())
-                self._say("")
-            except BackendError as error:
-                self._say(str(error))
+    def look(self) -> None:
+        try:
+            self.turn(time.monotonic())
+            self._say("")
+        except BackendError as error:
+            self._say(str(error))
 
     def _say(self, error: str) -> None:
         if error != self._error:

@@ -17,6 +17,7 @@ from pcg.drivers.counters import Count, read_links
 from pcg.drivers.netlink import said
 from pcg.drivers.nft_rules import COUNTERS
 from pcg.gateway.book import Book
+from pcg.gateway.periodic import Periodic
 from pcg.model.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -24,41 +25,31 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 
 
-class Watcher:
-    def __init__(self, interfaces: Callable[[], Iterable[str]], every_s: float = EVERY_S) -> None:
+class Watcher(Periodic):
+    def __init__(self, interfaces: Callable[[], Iterable[str]]) -> None:
         """`interfaces`: names of those of the gateway; called from the thread."""
-        self._interfaces, self._every_s = interfaces, every_s
+        super().__init__("watcher", EVERY_S)
+        self._interfaces, self._ip = interfaces, None
         self._book, self._lock = Book(), threading.Lock()
         self._error = ""
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._end.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2 * self._every_s)
 
     def view(self) -> dict[str, Any]:
         """What pcgctl shows: `counters`, and why some could not be read ("")."""
         with self._lock:
             return {"counters": self._book.view(), "error": self._error}
 
-    def _run(self) -> None:
-        ip = None
-        while not self._end.is_set():
-            try:
-                if ip is None:
-                    with said("netlink"):
-                        ip = IPRoute()
-                self._note(list(read(ip, self._interfaces())), "")
-            except BackendError as error:
-                self._note([], str(error))
-            self._end.wait(self._every_s)
-        if ip is not None:
-            ip.close()
+    def look(self) -> None:
+        try:
+            if self._ip is None:
+                with said("netlink"):
+                    self._ip = IPRoute()
+            self._note(list(read(self._ip, self._interfaces())), "")
+        except BackendError as error:
+            self._note([], str(error))
+
+    def ended(self) -> None:
+        if self._ip is not None:
+            self._ip.close()
 
     def _note(self, counts: list[Count], error: str) -> None:
         with self._lock:
