@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
-from tests.c import wire
+from tests.c import wire, wrong
 from tests.c.packets import answer, ping, tcp, udp
 from tests.c.places import NET, A, B, C
 from tests.c.world import World, over
@@ -179,36 +179,21 @@ def test_a_reply_from_its_own_address(world):
 def test_every_bit_of_the_headers(world, known, role):
     """One bit wrong in any header: forwarded or refused, and for which reason, as by the stages."""
     for frame in known[role][:2]:
-        for bit in range(8 * min(len(frame), 112)):
-            wrong = bytearray(frame)
-            wrong[bit // 8] ^= 0x80 >> bit % 8
-            same_both_ways(world, role, [bytes(wrong)])
+        for one in wrong.by_one_bit(frame):
+            same_both_ways(world, role, [one])
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_cut_and_padded_anywhere(world, known, role):
     for frame in known[role][:2]:
-        for length in range(len(frame) + 8):
-            same_both_ways(world, role, [frame[:length].ljust(length, b"\0")])
+        for one in wrong.by_their_end(frame):
+            same_both_ways(world, role, [one])
 
 
-@given(
-    role=st.sampled_from(ROLES),
-    picks=st.lists(
-        st.tuples(st.integers(0, 63), st.integers(0, 111), st.integers(0, 255), st.booleans()),
-        min_size=1,
-        max_size=20,
-    ),
-)
+@given(role=st.sampled_from(ROLES), picks=st.lists(wrong.PICK, min_size=1, max_size=20))
 @SHARED
 def test_any_bytes_wrong_in_any_burst(world, known, role, picks):
-    frames = []
-    for which, at, value, wrong in picks:
-        frame = bytearray(known[role][which % len(known[role])])
-        if wrong:
-            frame[at % len(frame)] = value
-        frames.append(bytes(frame))
-    same_both_ways(world, role, frames, in_order=False)
+    same_both_ways(world, role, wrong.burst(known[role], picks), in_order=False)
 
 
 def test_a_payload_changed_under_way_goes_on_to_who_can_tell(world, known):

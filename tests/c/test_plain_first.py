@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import UDP
 
-from tests.c import wire
+from tests.c import wire, wrong
 from tests.c.packets import ping, tcp, udp
 from tests.c.places import GATEWAY, NET, PLAIN, SERVER, TEP3, WEB, A, B, C, R
 from tests.c.test_plain import ROLES, SHARED, Went, goes
@@ -93,17 +93,15 @@ def test_whatever_the_flags_say(world, role, flags):
 @pytest.mark.parametrize("role", ROLES)
 def test_every_bit_of_the_headers(world, role):
     for frame in FIRST[role][:2]:
-        for bit in range(8 * min(len(frame), 112)):
-            wrong = bytearray(frame)
-            wrong[bit // 8] ^= 0x80 >> bit % 8
-            same_both_ways(world, role, [bytes(wrong)])
+        for one in wrong.by_one_bit(frame):
+            same_both_ways(world, role, [one])
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_cut_and_padded_anywhere(world, role):
     for frame in FIRST[role][:2]:
-        for length in range(len(frame) + 8):
-            same_both_ways(world, role, [frame[:length].ljust(length, b"\0")])
+        for one in wrong.by_their_end(frame):
+            same_both_ways(world, role, [one])
 
 
 def without_sum(packet):
@@ -155,23 +153,11 @@ def test_a_syn_changed_under_way_opens_nothing(world):
 
 
 @pytest.mark.parametrize("role", ROLES)
-@given(
-    picks=st.lists(
-        st.tuples(st.integers(0, 63), st.integers(0, 111), st.integers(0, 255), st.booleans()),
-        min_size=1,
-        max_size=70,
-    )
-)
+@given(picks=st.lists(wrong.PICK, min_size=1, max_size=70))
 @SHARED
 def test_any_bytes_wrong_in_any_burst(world, role, picks):
     """One mapping can be made, so the first of a burst has it, and the others find it taken."""
-    frames = []
-    for which, at, value, wrong in picks:
-        frame = bytearray(FIRST[role][which % len(FIRST[role])])
-        if wrong:
-            frame[at % len(frame)] = value
-        frames.append(bytes(frame))
-    same_both_ways(world, role, frames)
+    same_both_ways(world, role, wrong.burst(FIRST[role], picks))
 
 
 def test_of_one_flow_order_is_kept(world):
