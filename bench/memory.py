@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.rows import Row
+from pcg.datapath import border
 from pcg.datapath.lib import Datapath
 
 LEAST = 1024
-COLD_RECORD = 16  # a session (datapath_c/src/session.h)
 SESSIONS = 1 << 20
 
 
@@ -24,7 +24,8 @@ def measure() -> Iterator[Row]:
     least = layout(LEAST, LEAST)
     session = (layout(SESSIONS, LEAST) - least) / (SESSIONS - LEAST)
     mapping = (layout(LEAST, SESSIONS) - least) / (SESSIONS - LEAST)
-    hot, cold = session - COLD_RECORD, COLD_RECORD + mapping
+    beside = border.lib().PCGDP_COLD_LEN
+    hot, cold = session - beside, beside + mapping
     about = {"sessions": SESSIONS, "unit": "bytes a session"}
     yield Row("memory hot", value=hot, note="two entries and their index", **about)
     yield Row(

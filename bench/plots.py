@@ -86,6 +86,12 @@ def _panel(way: str, rows: list[dict]) -> list[go.Scatter]:
     floor = {"color": FLOOR, "width": 2, "dash": "dot"}
     name = "floor: touch the headers"
     traces.append(_scatter(name, x, [r["floor"] for r in rows], "lines", line=floor))
+    tables = [(r["sessions"], r["more"]["floor_table"]) for r in rows if "floor_table" in r["more"]]
+    look = {"color": FLOOR, "width": 2, "dash": "dashdot"}
+    x_table, y_table = [x for x, _ in tables], [y for _, y in tables]
+    traces.append(
+        _scatter("floor: and a session's two lines", x_table, y_table, "lines", line=look)
+    )
     bars = {n: bar for (workload, n), bar in CYCLES_MAX.items() if workload == way}
     dash = {"symbol": "line-ew", "size": 26, "line": {"width": 3, "color": BAR}}
     traces.append(_scatter("the bar", list(bars), list(bars.values()), "markers", marker=dash))

@@ -21,6 +21,7 @@ enum {
 	PCGDP_FRAME_MAX = 9216, // longest frame carried, Ethernet header included
 	PCGDP_POOL_MAX = 16,   // public addresses one NAT rule draws from
 	PCGDP_NICS_MAX = 4,
+	PCGDP_COLD_LEN = 16,   // bytes of a session beside its two lines, which packets rarely need
 	PCGDP_WORKERS_MAX = 16,
 	PCGDP_EXAMPLE_LEN = 192, // bytes kept of a dropped frame: its headers, and a little of what they carry
 };
@@ -516,10 +517,11 @@ struct pcgdp_flow {         // one direction of a flow, as its frames say it
 	uint8_t reserved[3];
 };
 
-enum pcgdp_bench_work { PCGDP_BENCH_PATH = 0, PCGDP_BENCH_TOUCH = 1, PCGDP_BENCH_ENCAP = 2 };
+enum pcgdp_bench_work { PCGDP_BENCH_PATH = 0, PCGDP_BENCH_TOUCH = 1, PCGDP_BENCH_ENCAP = 2, PCGDP_BENCH_TABLE = 3 };
 
 struct pcgdp_bench {
-	uint32_t work;          // PATH; TOUCH: only read and write the header lines; ENCAP: and copy a tunnel header
+	uint32_t work;          // PATH; TOUCH: only read and write the header lines; ENCAP: and copy a tunnel header;
+	                        // TABLE: TOUCH, and the two lines of any session's direction
 	uint32_t frames;        // of one worker in one pass
 	uint32_t passes;
 	uint32_t workers;       // each on its own frames, all on one table

@@ -64,7 +64,7 @@ struct cold {
 	uint32_t made_s;
 };
 
-_Static_assert(sizeof(struct cold) == 16, "four to a line");
+_Static_assert(sizeof(struct cold) == PCGDP_COLD_LEN, "four to a line");
 
 struct session_table {
 	struct entry *e; // 2 a session

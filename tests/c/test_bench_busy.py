@@ -29,7 +29,7 @@ def short(monkeypatch):
 def test_changes_are_made_while_it_forwards(short):
     rows = {row.workload: row for row in churn.churn(2048)}
     assert set(rows) == {"churn rules", "marked", "churn ports"}
-    assert all(row.note and row.met() is not None for row in rows.values())
+    assert all(row.note and row.value is not None for row in rows.values())
     assert rows["churn rules"].more["per_s"] > 0
     assert len(rows["churn ports"].more["lost"]) == 1
     assert rows["marked"].value > 0
