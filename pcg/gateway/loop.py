@@ -16,6 +16,7 @@ Everything in here runs in one thread. This is the one place where BackendErrors
 from collections.abc import Callable, Iterable
 
 from pcg.drivers.datapath import Datapath
+from pcg.drivers.kea import Fleet
 from pcg.drivers.neighbours import Neighbours, Seen
 from pcg.drivers.netlink import Link, Netlink
 from pcg.drivers.nft import Nft
@@ -29,11 +30,13 @@ from pcg.model.errors import BackendError
 from pcg.reconcile import host
 from pcg.reconcile.compiler import Compiler
 
-BACKENDS = ("netlink", "datapath", "nft")
+FORWARDING = ("netlink", "datapath", "nft")
+BACKENDS = (*FORWARDING, "dhcp")
 CHECK_S = 1.0  # is the datapath still the one we programmed; are next hops still there
 COMMIT_S = 0.1  # DESIGN section 6.3: at most ten commits a second, coalesced
 EVENTS_S = 0.05  # the kernel's events come in groups: wait for the rest of one
 SAVE_S = 1.0  # write the state file at most that often
+DHCP_S = 0.1  # the DHCP servers are at it: ask again then
 
 
 class Gateway:
@@ -46,13 +49,14 @@ class Gateway:
         netlink: Netlink,
         neighbours: Neighbours,
         store: Store,
+        dhcp: Fleet,
         wall: Callable[[], float],
         metrics: int = 0,
     ) -> None:
         """`metrics`: TCP port that management serves them on; 0: none."""
         self.resync_s, self.wall, self.metrics = resync_s, wall, metrics
         self.datapath, self.netlink = datapath, netlink
-        self.neighbours, self.store = neighbours, store
+        self.neighbours, self.store, self.dhcp = neighbours, store, dhcp
         self.desired: Desired | None = None
         self.epoch = self.revision = 0
         self.source = "none"  # of `desired`: "disk" or "controller"
@@ -81,6 +85,7 @@ class Gateway:
             return
         self.late_since = now if self.late_since is None else self.late_since
         self.health["datapath"].want(now)
+        self.health["dhcp"].want(now)
         if old is None or old.gateway != desired.gateway:
             self.health["netlink"].want(now)
         if old is None or _steering_inputs(old) != _steering_inputs(desired):
@@ -127,8 +132,10 @@ class Gateway:
                 self.health["nft"].wait(self._commit_at)
         if self._is_due("nft", now) or self._may_steer():
             self._turn("nft", self._steer, now)
-        if set_up and not self.errors():
+        if set_up and not any(self.health[name].errors for name in FORWARDING):
             self._turn("netlink", self._clear, now)
+        if self._is_due("dhcp", now):
+            self._hand_out(now)
         if self._is_due("state", now):
             self._turn("state", self._save, now)
         self._watch_lag(now)
@@ -155,6 +162,8 @@ class Gateway:
             # taken another interface, is looked at every second.
             if self.datapath.held is not None or not self.health["datapath"].errors:
                 self.health["datapath"].want(now)
+            if self.dhcp.errors() != list(self.health["dhcp"].errors):
+                self.health["dhcp"].want(now)
 
     def _turn(
         self,
@@ -227,6 +236,14 @@ class Gateway:
         if missing:
             return f"there is no interface {missing[0]}"
         return "the datapath is not as desired" if self.health["datapath"].errors else ""
+
+    def _hand_out(self, now: float) -> None:
+        """Its work is done elsewhere, and tried again there: here we say what, and hear how."""
+        self.dhcp.follow(self.desired)
+        if self.dhcp.busy():
+            self.health["dhcp"].due = now + DHCP_S
+        else:
+            self._turn("dhcp", self.dhcp.errors, now)
 
     def _save(self) -> None:
         self.store.save(self.desired, self.epoch, self.revision)

@@ -15,6 +15,7 @@ import zmq
 
 from pcg.datapath.client import Client
 from pcg.drivers.datapath import Datapath
+from pcg.drivers.kea import Fleet
 from pcg.drivers.neighbours import Neighbours
 from pcg.drivers.netlink import Netlink
 from pcg.drivers.nft import Nft
@@ -89,6 +90,8 @@ class Process:
         self.link = ControllerClient(settings, judge, held=held)
         self.client = Client(settings.datapath, connect_s=CONNECT_S)
         self.netlink, self.neighbours = Netlink(), Neighbours()
+        folder = settings.dhcp.folder or f"{settings.state}-dhcp"
+        self.dhcp = Fleet(settings.dhcp, folder, settings.dhcp.relay_port)
         self.gateway = Gateway(
             settings.resync_s,
             datapath=Datapath(self.client),
@@ -96,6 +99,7 @@ class Process:
             netlink=self.netlink,
             neighbours=self.neighbours,
             store=store,
+            dhcp=self.dhcp,
             wall=time.time,
             metrics=settings.metrics,
         )
@@ -117,7 +121,7 @@ class Process:
     def close(self) -> None:
         self.gateway.save_now()
         ours = (self.control, self.link, self.observer, self.client)
-        for part in (*ours, self.neighbours, self.netlink):
+        for part in (*ours, self.neighbours, self.netlink, self.dhcp):
             part.close()
 
     def serve(self) -> None:

@@ -6,7 +6,7 @@ import sys
 from pcg.lab import ns
 from pcg.lab.programs import Programs
 
-BACKENDS = ("netlink", "datapath", "nft")  # that forwarding needs
+BACKENDS = ("netlink", "datapath", "nft", "dhcp")
 
 
 class Ask:

@@ -64,6 +64,7 @@ class Programs:
         if program == "gateway":
             found |= {"datapath": self.socket("datapath"), "control": self.socket("gateway")}
             found |= {"state": "state"}
+            found["dhcp"] |= {"folder": "dhcp"}
             found["first_seen"] |= {"log": "first-seen.jsonl"}
             found["rule_log"] |= {"log": "rules.jsonl"}
             found["nat_log"] |= {"log": "nat.jsonl", "sessions": "all"}

@@ -68,6 +68,15 @@ class NatLog(Value):
     per_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000  # starts, and as many ends
 
 
+class Dhcp(Value):
+    """The DHCP servers that a gateway runs, one Kea per VRF with scopes."""
+
+    folder: File | None = None  # leases and configurations; none: beside `state`, STATE-dhcp
+    kea: File = "/usr/sbin/kea-dhcp4"
+    user: Label = "_kea"  # whom Kea runs as; "": stays what we are
+    relay_port: TcpPort = 10068  # UDP on loopback, where Kea's answers come; 0: any free one
+
+
 class GatewaySettings(Value):
     id: Id  # must be the desired state's gateway.id
     controller: ControllerLink
@@ -80,6 +89,7 @@ class GatewaySettings(Value):
     first_seen: FirstSeen | None = None  # log of destinations new to a workload; none: no log
     rule_log: RuleLog | None = None  # of what rules with `log` allow and deny; none: no log
     nat_log: NatLog | None = None  # log of translated sessions; none: no log
+    dhcp: Dhcp = Dhcp()
     log_level: LogLevel = "info"
 
 

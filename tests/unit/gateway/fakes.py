@@ -137,6 +137,20 @@ class FakeNeighbours:
         return Seen()
 
 
+class FakeFleet:
+    def __init__(self) -> None:
+        self.failed, self.at_work, self.wanted = [], False, None
+
+    def follow(self, desired):
+        self.wanted = desired
+
+    def busy(self):
+        return self.at_work
+
+    def errors(self):
+        return list(self.failed)
+
+
 class FakeStore:
     def __init__(self, script: Script) -> None:
         self.script, self.saved = script, None

@@ -258,3 +258,34 @@ def test_state_from_disk_is_not_saved_again(world):
     world.adopt(DESIRED, 4)  # the controller wants the same
     assert (world.gateway.source, world.gateway.revision) == ("controller", 4)
     assert world.run() == []
+
+
+def test_dhcp_servers_are_waited_for_and_hold_up_nobody(world):
+    """They take their time in threads of their own; until they tried, the state is not settled."""
+    world.dhcp.at_work = True
+    world.adopt()
+    assert "commit" in world.run()
+    assert world.dhcp.wanted is DESIRED
+    assert not world.gateway.settled()
+    world.dhcp.at_work = False
+    world.run()
+    assert world.gateway.settled()
+
+
+def test_what_a_dhcp_server_says_is_told_and_taken_back(world):
+    world.adopt()
+    world.run()
+    world.dhcp.failed = [BackendError("DHCP server of VRF t1", "does not run")]
+    world.run(2.0)
+    assert [(name, e.why) for name, e in world.gateway.errors()] == [("dhcp", "does not run")]
+    assert world.gateway.settled()
+    world.dhcp.failed = []
+    world.run(2.0)
+    assert world.gateway.errors() == []
+
+
+def test_without_dhcp_interfaces_are_still_cleared_of_what_is_gone(world):
+    world.dhcp.failed = [BackendError("DHCP server of VRF t1", "does not run")]
+    world.adopt()
+    world.run()
+    assert "netlink clear" in world.script.done

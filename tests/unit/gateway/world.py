@@ -19,6 +19,7 @@ class World:
         self.nft = fakes.FakeNft(self.script)
         self.netlink = fakes.FakeNetlink(self.script)
         self.store = fakes.FakeStore(self.script)
+        self.dhcp = fakes.FakeFleet()
         monkeypatch.setattr(rtnl, "ways", self.ways)
         self.now = 1000.0
         self.start()
@@ -38,6 +39,7 @@ class World:
             netlink=self.netlink,
             neighbours=self.neighbours,
             store=self.store,
+            dhcp=self.dhcp,
             wall=lambda: 5.0,
         )
 

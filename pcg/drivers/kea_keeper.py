@@ -1,0 +1,260 @@
+"""Keeps one VRF's Kea as it should be: running, reachable, with the configuration asked for.
+
+A thread of its own for each, since a Kea that hangs must hold up nobody else. Every configuration
+goes the same way: tested, then set, then written to the file that the next start begins with. One
+that is refused changes nothing; Kea keeps serving by the one before. It must be tested first:
+a refused config-set leaves Kea with closed sockets.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pcg.drivers import kea_leases
+from pcg.drivers.kea_config import Place, digest, document
+from pcg.drivers.kea_control import SLOW_S, Control
+from pcg.drivers.kea_process import Running, find, last_words, prepare, start
+from pcg.model.errors import BackendError
+from pcg.model.settings import Dhcp
+from pcg.reconcile.compile_dhcp import Server
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 1.0  # is it there, does it answer
+START_S = 60.0  # for a million leases to be read
+SILENT_MAX = 2  # unanswered in a row; then it is ended and started anew
+SWEEP_S = 600.0  # look for leases of ports that are gone
+REST = 4  # times as long as a configuration took the next one waits: Kea serves nobody meanwhile
+FIRST_S, LONGEST_S = 0.2, 10.0  # between tries of what failed
+STEADY_S = 10.0  # ran for so long: what ends it then is news, not the same trouble again
+EMPTY = Server([], {}, False, frozenset())  # any Kea takes it
+
+
+class Keeper:
+    def __init__(self, vrf: str, settings: Dhcp, folder: Path, relay_port: int) -> None:
+        self.place = Place(folder, vrf)
+        self.thing = f"DHCP server of VRF {vrf}"
+        self.settings, self.relay_port = settings, relay_port
+        self.control = Control(self.place.socket, self.thing)
+        self.running: Running | None = None
+        self.error: BackendError | None = None
+        self.server = EMPTY
+        self.busy = True  # what is asked for was not tried yet
+        self.starts = 0
+        self._document: dict[str, Any] = {}
+        self._made: Server | None = None  # what `_document` was made from
+        self._held = ""  # digest of what Kea has
+        self._since = self._sweep_at = self._quiet_until = 0.0
+        self._failures = self._silent = 0
+        self._closing = self._retiring = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"kea-{vrf}", daemon=True)
+        self._thread.start()
+
+    # ---- of any thread ----
+
+    def follow(self, server: Server) -> None:
+        if server != self.server:
+            self.server, self.busy = server, True
+            self._wake.set()
+
+    def address(self) -> tuple[str, int] | None:
+        """Where it takes requests; None: it does not, at present."""
+        running = self.running
+        return ("127.0.0.1", running.ports.server) if running else None
+
+    def retire(self) -> None:
+        """The VRF serves nobody any more: end Kea. Its leases stay, for when it is wanted again."""
+        self._retiring = True
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it; Kea goes on."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    # ---- of its own thread ----
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        while not self._closing:
+            self._wake.wait(wait_s)
+            self._wake.clear()
+            if not self._closing:
+                wait_s = self._step()
+        if self._retiring:
+            self._end()
+        elif self.running:
+            self.running.close()
+
+    def _step(self) -> float:
+        """Seconds to wait before the next one."""
+        server, error = self.server, None
+        try:
+            self._stand(server)
+        except BackendError as e:
+            error = e
+        if (left_s := self._quiet_until - time.monotonic()) > 0 and self._differs() and not error:
+            return left_s
+        if server is self.server:
+            if error and str(error) != str(self.error):
+                log.warning("%s", error)
+            self.error, self.busy = error, False
+        self._failures = self._failures + 1 if error else 0
+        if not error:
+            return CHECK_S
+        return min(LONGEST_S, FIRST_S * 2 ** min(self._failures - 1, 16))
+
+    def _stand(self, server: Server) -> None:
+        if server is not self._made:
+            self._document, self._made = document(self.place, server), server
+        fell = self._look_after()
+        if self.running is None:
+            self._take_over()
+        if self.running is None:
+            self._begin()
+        if self._differs() and time.monotonic() >= self._quiet_until:
+            self._configure()
+        self._check_room()
+        if server.holds and time.monotonic() >= self._sweep_at:
+            self._sweep(server)
+        if fell:
+            log.warning("%s: %s; serving again", self.thing, fell)
+
+    def _look_after(self) -> str:
+        """What happened to it; "": nothing. It may be gone afterwards."""
+        if self.running is None:
+            return ""
+        if self.running.ended():
+            why = self.running.how()
+        elif not self._answers():
+            self.running.kill()
+            why = "did not answer and was ended"
+        elif not self.running.serves():
+            self.running.end()
+            why = "had lost its UDP port and was ended"
+        else:
+            return ""
+        self.running = None
+        if time.monotonic() - self._since < STEADY_S:
+            words = last_words(self.place)
+            raise BackendError(self.thing, f"{why}{f': {words}' if words else ''}")
+        return why
+
+    def _answers(self) -> bool:
+        try:
+            self.control.ask("status-get")
+        except BackendError as e:
+            self._silent += 1
+            if self._silent < SILENT_MAX:
+                raise
+            log.warning("%s", e)
+            return False
+        self._silent = 0
+        return True
+
+    def _take_over(self) -> None:
+        """The one that runs already, of a gateway before us."""
+        found = find(self.place, self.control)
+        if found is None:
+            return
+        self.running, self._since, self._silent = found, time.monotonic(), 0
+        if found.ports.relay != self.relay_port:
+            log.info("%s: answers to another port than the relay's; started anew", self.thing)
+            self._end()
+            return
+        if self._answers():
+            self._held = digest(self.control.ask("config-get", timeout_s=SLOW_S))
+            log.info("%s: process %d taken over", self.thing, found.pid)
+
+    def _begin(self) -> None:
+        """Start it with the last configuration that it took, or an empty one."""
+        prepare(self.place, self.settings.user)
+        accepted = self._accepted()
+        if not accepted:
+            write(self.place.config, document(self.place, EMPTY))
+        running = start(self.place, self.settings.kea, self.settings.user, self.relay_port)
+        self.starts += 1
+        until = time.monotonic() + START_S
+        while not self._is_up(running):
+            if running.ended(0.02):
+                words = last_words(self.place)
+                if accepted:  # it may be what is wrong; the next try is without it
+                    self.place.config.unlink(missing_ok=True)
+                raise BackendError(self.thing, f"{running.how()} while it began: {words}")
+            if time.monotonic() > until or self._closing:
+                running.kill()
+                raise BackendError(self.thing, f"does not serve {START_S:g} s after its start")
+        self.running, self._since, self._silent = running, time.monotonic(), 0
+        self._held = accepted or digest(document(self.place, EMPTY))
+        log.info("%s: process %d serves on port %d", self.thing, running.pid, running.ports.server)
+
+    def _is_up(self, running: Running) -> bool:
+        try:
+            self.control.ask("status-get", timeout_s=START_S)
+        except BackendError:
+            return False
+        return running.serves()
+
+    def _accepted(self) -> str:
+        """Digest of the configuration in the file."""
+        try:
+            return digest(json.loads(self.place.config.read_bytes()))
+        except (OSError, ValueError):
+            return ""
+
+    def _differs(self) -> bool:
+        return self._held != digest(self._document)
+
+    def _configure(self) -> None:
+        began = time.monotonic()
+        self.control.ask("config-test", self._document, SLOW_S)
+        try:
+            self.control.ask("config-set", self._document, SLOW_S)
+        except BackendError:
+            self._end()  # with closed sockets; the next start is with the last one it took
+            raise
+        self._held = digest(self._document)
+        write(self.place.config, self._document)
+        ended = time.monotonic()
+        self._quiet_until = ended + REST * (ended - began)
+
+    def _check_room(self) -> None:
+        """Kea keeps a lease that it cannot write to itself: it gives no answer, and no reason."""
+        room = os.statvfs(self.place.own)
+        if room.f_bavail == 0:
+            mend = "make room; until then nobody gets or renews an address"
+            raise BackendError(f"lease file {self.place.leases}", "its disk is full", mend)
+
+    def _sweep(self, server: Server) -> None:
+        """Free what was held for ports that are gone."""
+        self._sweep_at = time.monotonic() + SWEEP_S
+        held = list(kea_leases.read(self.control, self.place.vrf, server.served))
+        for address in kea_leases.gone(held, server.ports, time.time()):
+            kea_leases.release(self.control, address)
+
+    def _end(self) -> None:
+        if self.running is None:
+            self.running = find(self.place, self.control)
+        if self.running is not None:
+            self.running.end()
+            self.running = None
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Whole or not at all, also over a power cut."""
+    beside = path.with_suffix(".new")
+    try:
+        with open(beside, "w", encoding="utf-8") as f:
+            json.dump(document, f)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(beside, path)
+    except OSError as e:
+        mend = "make room, or correct `dhcp.folder` in the settings"
+        raise BackendError(f"file {path}", e.strerror or str(e), mend) from None

@@ -1,0 +1,100 @@
+"""Leases as Kea has them, and the files they are kept in."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from pcg.drivers.kea_config import Place
+from pcg.drivers.kea_control import Control
+from pcg.model.errors import BackendError
+from pcg.reconcile.compile_dhcp import Served
+
+PAGE = 1000  # leases of one answer: 70 to 120 ms of Kea's time
+PAGE_S = 10.0
+STATES = ("leased", "declined", "expired")
+
+
+class Lease(NamedTuple):
+    vrf: str
+    segment: str  # "": of a VNI that has no scope any more
+    address: str
+    mac: str  # "": declined
+    hostname: str
+    expires: float  # unix seconds, as the client was told
+    state: str  # of STATES
+
+
+class Held(NamedTuple):
+    """A lease with what is needed to free it."""
+
+    vni: int
+    lease: Lease
+
+
+def read(control: Control, vrf: str, served: Mapping[int, Served]) -> Iterator[Held]:
+    """All of them, a page at a time: Kea serves between two pages."""
+    after = "start"
+    while True:
+        arguments = {"from": after, "limit": PAGE}
+        page = control.ask("lease4-get-page", arguments, PAGE_S).get("leases", [])
+        for item in page:
+            yield Held(item["subnet-id"], lease(item, vrf, served))
+        if len(page) < PAGE:
+            return
+        after = page[-1]["ip-address"]
+
+
+def lease(item: Mapping[str, Any], vrf: str, served: Mapping[int, Served]) -> Lease:
+    """From Kea's JSON."""
+    home = served.get(item["subnet-id"])
+    lasts_s = min(item["valid-lft"], home.lease_s) if home else item["valid-lft"]
+    return Lease(
+        vrf=vrf,
+        segment=home.segment if home else "",
+        address=item["ip-address"],
+        mac=item.get("hw-address", ""),
+        hostname=item.get("hostname", "").removesuffix("."),
+        expires=float(item["cltt"] + lasts_s),
+        state=STATES[item["state"]],
+    )
+
+
+def release(control: Control, address: str) -> None:
+    """Forget it. That there is none is no error."""
+    control.ask("lease4-del", {"ip-address": address})
+
+
+def gone(held: Iterable[Held], ports: frozenset[tuple[int, str]], now: float) -> list[str]:
+    """Addresses kept for ports that are no more, and that their clients may not use any longer."""
+    return [
+        h.lease.address for h in held if (h.vni, h.lease.mac) not in ports and h.lease.expires < now
+    ]
+
+
+def commit(place: Place) -> None:
+    """Make sure that every lease Kea has answered for so far is on the disk.
+
+    Kea writes a lease to its file before it answers, and leaves it to the kernel when that goes to
+    the disk. Called once for the answers of a burst, this is what makes them true after a power
+    cut (RFC 2131 section 4.3.1) at a price that does not grow with their number. The file before
+    the last clean-up counts too: Kea may have changed files a moment ago.
+    """
+    for path in (place.leases, place.leases.with_name(place.leases.name + ".1")):
+        with suppress(FileNotFoundError):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError as e:
+                raise_for(path, e)
+            try:
+                os.fdatasync(fd)
+            except OSError as e:
+                raise_for(path, e)
+            finally:
+                os.close(fd)
+
+
+def raise_for(path: os.PathLike, error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        raise error
+    raise BackendError(f"lease file {path}", error.strerror or str(error)) from None
