@@ -19,12 +19,12 @@ def underlay(frame: bytes, mac: bytes, tep: int, dropped) -> Ip:
     if frame[12:14] != b"\x08\0":
         raise dropped("ETHERTYPE")
     data = frame[14:]
-    length = int.from_bytes(data[2:4])
-    if data[0] != 0x45 or not 28 <= length <= len(data):
+    length, options = int.from_bytes(data[2:4]), (data[0] & 15) * 4 - 20
+    if data[0] >> 4 != 4 or options < 0 or not options + 28 <= length <= len(data):
         raise dropped("OUTER_IP_BAD")
-    if not right(data[:20]):
+    if not right(data[: options + 20]):
         raise dropped("OUTER_IP_CHECKSUM")
-    data = data[:length]
+    data = data[:20] + data[options + 20 : length]  # nobody asks what they say
     if num(data[16:20]) != tep or data[9] != UDP:
         raise dropped("OUTER_NOT_TUNNEL")
     return header(data)
