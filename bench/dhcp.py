@@ -70,7 +70,7 @@ def others(place: Place) -> Iterator[bytes]:
         (place.other(i), world.address(world.REMOTES + i), place.other_tep(i), 4000 + i, 53, 17)
         for i in range(OTHERS)
     )
-    return frames.frames(flows, OTHER_SIZE, macs, tunnel)
+    return frames.frames(flows, (OTHER_SIZE,), macs, tunnel)
 
 
 def load(place: Place, *phases: str) -> Iterator[dict]:

@@ -61,7 +61,7 @@ def north(args: argparse.Namespace) -> Iterator[bytes]:
     tunnel = Tunnel(packed(args.gateway_tep), frames.geneve(args.vni))
     source, remote, tep = packed(args.workload), address_of(args.into), address_of(args.out)
     flows = ((source, remote, tep, 2000 + i, 9000, UDP) for i in range(args.sessions))
-    return frames.frames(flows, args.size, macs, tunnel)
+    return frames.frames(flows, (args.size,), macs, tunnel)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Row]:

@@ -1,7 +1,8 @@
 """Frames of flows for the wire, every checksum right. The packet path itself makes its own in C."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 STAMP = 16  # bytes at the end that the sender overwrites; zero here, and worth zero ever after
@@ -72,16 +73,21 @@ class Tunnel(NamedTuple):
     port: int = GENEVE_PORT
 
 
-def frames(flows: Iterable[tuple], size: int, macs: Macs, tunnel: Tunnel) -> Iterator[bytes]:
+def frames(
+    flows: Iterable[tuple], sizes: Sequence[int], macs: Macs, tunnel: Tunnel
+) -> Iterator[bytes]:
     """One frame of each flow (source, destination, TEP or zero, ports, protocol); UDP, whatever
     the flow says, since a first packet of it needs no flags.
 
-    size  of the packet from its IP header on; even, at least 44
+    sizes  of the packets in turn, from the IP header on; even, at least 44
     """
-    if size % 2 or size < IPV4 + UDP_HEAD + STAMP:
-        raise ValueError(f"size is even and at least 44, not {size}")
-    payload = bytes(size - IPV4 - UDP_HEAD)
-    for source, destination, tep, sport, dport, _protocol in flows:
+    for size in sizes:
+        if size % 2 or size < IPV4 + UDP_HEAD + STAMP:
+            raise ValueError(f"size is even and at least 44, not {size}")
+    payloads = cycle([bytes(size - IPV4 - UDP_HEAD) for size in sizes])
+    for (source, destination, tep, sport, dport, _protocol), payload in zip(
+        flows, payloads, strict=False
+    ):
         packet = udp(source, destination, sport, dport, payload)
         if not any(tep):
             yield ethernet(macs.uplink, macs.source, packet)

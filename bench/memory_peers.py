@@ -223,7 +223,7 @@ REPLY = re.compile(r"reply=\(src=([\d.]+),dst=([\d.]+),sport=(\d+),dport=(\d+)\)
 
 def made(array: bytes, tunnel: frames.Tunnel) -> Iterator[bytes]:
     """The frames of flows: 64 bytes from the inner IP header on."""
-    yield from frames.frames(world.FLOW.iter_unpack(array), 64, MACS, tunnel)
+    yield from frames.frames(world.FLOW.iter_unpack(array), (64,), MACS, tunnel)
 
 
 def of_one(seen: list[tuple[int, int]], n: int) -> float:

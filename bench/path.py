@@ -13,7 +13,7 @@ from functools import lru_cache
 from statistics import mean
 
 from bench import machine, world
-from bench.rows import BURST, IMIX, Row, quartiles
+from bench.rows import BURST, Row, quartiles, sizes_of
 from bench.world import World
 from pcg.datapath.frames import Pass
 from pcg.datapath.lib import Datapath
@@ -23,7 +23,6 @@ FRAMES_JUMBO = 16_384
 PATH, TOUCH, ENCAP, TABLE = 0, 1, 2, 3  # enum pcgdp_bench_work
 FLOOR_OF = {"north": TOUCH, "south": ENCAP, "east": ENCAP, "mixed": ENCAP}
 SYN, ACK = 2, 16
-SIZES = {IMIX: (64,) * 7 + (576,) * 4 + (1500,)}  # of the IP packet; simple IMIX, 7 : 4 : 1
 EAST_WORKLOADS = 131_072
 WARM_PASSES = 2
 BYTES_A_SESSION = 700  # with its mapping, indices and flow, and some room
@@ -41,7 +40,7 @@ class Shape:
     more: dict = field(default_factory=dict)
 
     def fields(self) -> dict:
-        sizes = SIZES.get(self.size, (self.size,))
+        sizes = sizes_of(self.size)
         return {
             "frames": FRAMES if max(sizes) <= 1500 else FRAMES_JUMBO,
             "passes": self.passes,

@@ -1,14 +1,14 @@
 """The pictures of the page. A colour means the same everywhere: blue is this gateway."""
 
 from collections.abc import Iterator
+from statistics import mean
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from bench.published import CYCLES, KERNEL, OVS, SETUP, VPP
-from bench.rows import CYCLES_MAX, IMIX, OURS
+from bench.rows import CYCLES_MAX, OURS, sizes_of
 
-IMIX_MEAN = 354  # bytes, of 7 * 64, 4 * 576, 1500
 INK, FAINT, GRID = "#1b2733", "#66788a", "#e6ebf0"
 BLUE, BAND = "#1267d6", "rgba(18,103,214,0.16)"
 COLOURS = {OURS: BLUE, VPP: "#c2571a", OVS: "#7a4bb0", KERNEL: "#8a6d1f"}
@@ -151,7 +151,7 @@ def sizes(rows: list[dict]) -> go.Figure:
     sized = {r["sessions"] for r in ours if r["packet_size"] != 64}
     for way in WAYS:
         found = [r for r in ours if r["workload"] == way and r["sessions"] in sized]
-        found.sort(key=lambda r: IMIX_MEAN if r["packet_size"] == IMIX else r["packet_size"])
+        found.sort(key=lambda r: mean(sizes_of(r["packet_size"])))
         x, y = [str(r["packet_size"]) for r in found], [r["cycles_per_packet"] for r in found]
         if found:
             text = [f"{value:.0f}" for value in y]

@@ -7,6 +7,7 @@ from typing import Any
 
 OURS = "PCG"
 IMIX = "IMIX"
+IMIX_SIZES = (64,) * 7 + (576,) * 4 + (1500,)  # of the IP packet; simple IMIX, 7 : 4 : 1
 SHAPE = 2  # of a report's rows; raise it when an older page could not read them
 BURST = 128  # what a worker takes from a loaded port at a time
 # (workload, sessions) -> cycles per packet at most: one core, 64 bytes, mem.
@@ -134,6 +135,10 @@ class Row:
         bar = self.bar()
         more = {"bar": bar[1] if bar else None, "bar_is": bar[2] if bar else None}
         return asdict(self) | more | {"met": self.met(), "times_floor": self.times_floor()}
+
+
+def sizes_of(size: int | str) -> tuple[int, ...]:
+    return IMIX_SIZES if size == IMIX else (size,)
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float, float]:

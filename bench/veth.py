@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
+from statistics import mean
 
 from bench import frames, machine, world
 from bench.frames import Macs, Tunnel
 from bench.reflector import reflecting
-from bench.rows import Row
+from bench.rows import IMIX, Row, sizes_of
 from bench.world import World
 from pcg.datapath import border
 from pcg.datapath.lib import Datapath
@@ -34,7 +35,7 @@ WIRE, GW = (f"{PREFIX}{name}-{os.getpid()}" for name in ("wire", "gw"))
 PLACE = World(snat_rules=2, dnat_rules=4)  # a socket filter holds so many public addresses
 MTU = 9001
 SOURCE, PROGRAM = machine.ROOT / "bench/traffic.c", machine.ROOT / "build/bench/traffic"
-SIZES = (64, 1500, 8942)
+SIZES = (64, IMIX, 1500, 8942)
 LOADS = (10, 50, 90)
 LEARN_RATE = 30_000  # packets a second, while sessions are made
 LADDER_FROM, LADDER_TO, LADDER_STEP, LADDER_FALL, LADDER_TRIES = 50_000, 3_000_000, 1.4, 0.85, 3
@@ -99,14 +100,16 @@ def build() -> None:
 class Traffic:
     """Frames of so many sessions, ready on disk, and runs of them."""
 
-    def __init__(self, way: Way, sessions: int, size: int, tunnel: Tunnel, inner: bytes) -> None:
+    def __init__(
+        self, way: Way, sessions: int, size: int | str, tunnel: Tunnel, inner: bytes
+    ) -> None:
         build()
         self.way, self.sessions, self.size = way, sessions, size
         array = b"".join(islice(getattr(PLACE, way.name)(sessions), sessions))
         flows = world.FLOW.iter_unpack(array)
         macs = Macs(mac("down0"), mac("up0"), inner)
         self.file = tempfile.NamedTemporaryFile(dir="/dev/shm")  # noqa: SIM115 - closed below
-        self.file.write(frames.as_file(frames.frames(flows, size, macs, tunnel)))
+        self.file.write(frames.as_file(frames.frames(flows, sizes_of(size), macs, tunnel)))
         self.file.flush()
 
     def __enter__(self) -> "Traffic":
@@ -193,11 +196,11 @@ def drivers() -> list[str]:
     return [word.lower() for word in words if word not in ("MEM", "AUTO")]
 
 
-def row(what: str, driver: str, size: int, sessions: int, **given) -> Row:
+def row(what: str, driver: str, size: int | str, sessions: int, **given) -> Row:
     return Row(what, driver=driver, packet_size=size, sessions=sessions, **given)
 
 
-def measure(sessions: int, seconds: float, sizes: tuple[int, ...]) -> Iterator[Row]:
+def measure(sessions: int, seconds: float, sizes: tuple[int | str, ...]) -> Iterator[Row]:
     """Every driver, both ways; one that cannot says why."""
     with wires():
         floor = floors(sessions, seconds, sizes)
@@ -222,7 +225,7 @@ def ruled(rules: str) -> Iterator[None]:
         ns.run("nft", "delete", "table", "netdev", "pcgb", ns=GW)
 
 
-def floors(sessions: int, seconds: float, sizes: tuple[int, ...]) -> dict[tuple, float]:
+def floors(sessions: int, seconds: float, sizes: tuple[int | str, ...]) -> dict[tuple, float]:
     """Of each row, by workload and size: Mpps, or microseconds."""
     found = {}
     with ruled(DEAF):
@@ -237,20 +240,21 @@ def floors(sessions: int, seconds: float, sizes: tuple[int, ...]) -> dict[tuple,
     return found
 
 
-def crossing(way: Way, sessions: int, size: int) -> Traffic:
+def crossing(way: Way, sessions: int, size: int | str) -> Traffic:
     tunnel = Tunnel(world.OURS, frames.geneve(world.TRANSIT))
     return Traffic(way, sessions, size, tunnel, world.GATEWAY_MAC)
 
 
 def _measured(
-    dp: Datapath, driver: str, sessions: int, seconds: float, sizes: tuple[int, ...]
+    dp: Datapath, driver: str, sessions: int, seconds: float, sizes: tuple[int | str, ...]
 ) -> Iterator[Row]:
     for way, size in product((NORTH, SOUTH), sizes):
         with crossing(way, sessions, size) as traffic:
             traffic.learn()
             pps = max(traffic.throughput(seconds) for _ in range(2))
             _no_drops(dp)
-            given = {"mpps": pps / 1e6, "more": {"gbit_s": pps * size * 8 / 1e9}}
+            gbit = pps * mean(sizes_of(size)) * 8 / 1e9
+            given = {"mpps": pps / 1e6, "more": {"gbit_s": gbit}}
             yield row(f"veth {way.name}", driver, size, sessions, **given)
             if way is NORTH and size == sizes[0]:
                 yield from _latencies(traffic, driver, sessions, pps, seconds)

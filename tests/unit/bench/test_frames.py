@@ -9,6 +9,7 @@ from scapy.layers.l2 import Ether
 
 from bench import frames
 from bench.frames import Macs, Tunnel
+from bench.rows import IMIX_SIZES
 from bench.world import FLOW, TRANSIT, World
 
 MACS = Macs(bytes([2, 0, 0, 0, 0, 1]), bytes([2, 0, 0, 0, 0, 2]), bytes([2, 0, 0, 0, 0, 3]))
@@ -17,7 +18,7 @@ TUNNEL = Tunnel(bytes([10, 99, 0, 1]), frames.geneve(TRANSIT))
 
 def made(way: str, size: int) -> bytes:
     flow = FLOW.unpack(next(getattr(World(), way)(1)))
-    return next(frames.frames([flow], size, MACS, TUNNEL))
+    return next(frames.frames([flow], (size,), MACS, TUNNEL))
 
 
 def stamped(frame: bytes) -> bytes:
@@ -56,6 +57,12 @@ def test_tunnelled(size):
 def test_sizes_that_cannot_be(size):
     with pytest.raises(ValueError, match="even and at least 44"):
         made("north", size)
+
+
+def test_sizes_come_in_turn():
+    flows = FLOW.iter_unpack(b"".join(World().south(20)))
+    found = [len(frame) - 14 for frame in frames.frames(flows, IMIX_SIZES, MACS, TUNNEL)]
+    assert found == [*IMIX_SIZES, *IMIX_SIZES[:8]]
 
 
 def test_file():
