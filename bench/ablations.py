@@ -24,6 +24,7 @@ from bench.world import World
 from pcg.datapath import build
 
 ROUNDS = 2
+WAYS = ("north", "south")
 PR_SET_THP_DISABLE = 41  # linux/prctl.h
 AS_IT_IS = "as it is"
 SHAPES = {
@@ -53,9 +54,10 @@ SMALL_PAGES = list(BUILDS)[-1]
 
 
 def measure(sessions: int, passes: int) -> Iterator[Row]:
-    for workload in ("north", "south"):
+    built = _by_build(sessions, passes)
+    for workload in WAYS:
         yield from _compared(workload, sessions, _at_run_time(workload, sessions, passes))
-        yield from _compared(workload, sessions, _by_build(workload, sessions, passes))
+        yield from _compared(workload, sessions, built[workload])
 
 
 def _compared(workload: str, sessions: int, cycles: dict[str, list[float]]) -> Iterator[Row]:
@@ -85,14 +87,16 @@ def _at_run_time(workload: str, sessions: int, passes: int) -> dict[str, list[fl
     return cycles
 
 
-def _by_build(workload: str, sessions: int, passes: int) -> dict[str, list[float]]:
-    cycles: dict[str, list[float]] = {name: [] for name in BUILDS}
+def _by_build(sessions: int, passes: int) -> dict[str, dict[str, list[float]]]:
+    """Of each way, of each build."""
+    cycles: dict[str, dict[str, list[float]]] = {way: {name: [] for name in BUILDS} for way in WAYS}
     for name, flags in BUILDS.items():
         build.build(_flavour(name, flags))
     for _ in range(ROUNDS):
         for name, flags in BUILDS.items():
-            folder = _flavour(name, flags).out
-            cycles[name].append(_elsewhere(folder, name, workload, sessions, passes))
+            found = _elsewhere(_flavour(name, flags).out, name, sessions, passes)
+            for way in WAYS:
+                cycles[way][name].append(found[way])
     return cycles
 
 
@@ -102,11 +106,11 @@ def _flavour(name: str, flags: tuple[str, ...]) -> build.Flavour:
     return build.Flavour(folder, build.BUILD / folder, flags)
 
 
-def _elsewhere(folder: Path, name: str, workload: str, sessions: int, passes: int) -> float:
-    """Cycles per packet with the module in `folder`, by a process of its own."""
+def _elsewhere(folder: Path, name: str, sessions: int, passes: int) -> dict[str, float]:
+    """Cycles per packet with the module in `folder`, each way, by a process of its own."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         options = ("--sessions", str(sessions), "--passes", str(passes))
-        argv = (sys.executable, "-m", "bench.run", "--only", workload, *options, "--json")
+        argv = (sys.executable, "-m", "bench.run", "--only", *WAYS, *options, "--json")
         done = subprocess.run(
             (*argv, report.name),
             cwd=machine.ROOT,
@@ -118,7 +122,8 @@ def _elsewhere(folder: Path, name: str, workload: str, sessions: int, passes: in
         )
         if done.returncode:
             raise RuntimeError(f"{name}: {done.stderr.strip().rpartition(chr(10))[2]}")
-        return json.loads(Path(report.name).read_text())["rows"][0]["cycles_min"]
+        rows = json.loads(Path(report.name).read_text())["rows"]
+        return {row["workload"]: row["cycles_min"] for row in rows}
 
 
 def _without_huge_pages() -> None:

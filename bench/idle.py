@@ -16,7 +16,7 @@ from bench.world import World
 from pcg.lab import ns
 from pcg.model.errors import BackendError
 
-SETTLE_S = 10.0  # housekeeping hurries for a while after a change
+SETTLE_S = 5.0  # housekeeping hurries for four seconds after a change
 MEASURE_S = 5.0
 
 

@@ -77,7 +77,7 @@ def setup(args: argparse.Namespace) -> Iterator[Row]:
 
 def wired(args: argparse.Namespace) -> Iterator[Row]:
     sizes = veth.SIZES[:1] if args.quick else veth.SIZES
-    yield from veth.measure(WIRED_SESSIONS, 0.4 if args.quick else 1.0, sizes)
+    yield from veth.measure(WIRED_SESSIONS, 0.4 if args.quick else 0.6, sizes)
 
 
 def many(args: argparse.Namespace) -> int:
