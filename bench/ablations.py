@@ -121,7 +121,8 @@ def _elsewhere(folder: Path, name: str, sessions: int, passes: int) -> dict[str,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"{name}: {done.stderr.strip().rpartition(chr(10))[2]}")
+            said = done.stderr.strip().rpartition("\n")[2] or f"it ended with {done.returncode}"
+            raise RuntimeError(f"{name}: {said}")
         rows = json.loads(Path(report.name).read_text())["rows"]
         return {row["workload"]: row["cycles_min"] for row in rows}
 

@@ -79,11 +79,12 @@ static void claim_ports(struct pcgdp *dp)
 
 int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *error, uint32_t error_len)
 {
-	struct pcgdp *dp = calloc(1, sizeof(*dp));
+	struct pcgdp *dp = aligned_alloc(_Alignof(struct pcgdp), sizeof(*dp)); // its rings have lines of their own
 	int rc;
 
 	if (!dp)
 		return -ENOMEM;
+	memset(dp, 0, sizeof(*dp));
 	dp->params = *params;
 	dp->opened_ns = clock_ns();
 	dp->opened_tsc = tsc();
