@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pcg.drivers import kea_leases
+from pcg.drivers import kea_files, kea_leases
 from pcg.drivers.kea_config import Place
 from pcg.drivers.kea_control import Control
 from pcg.drivers.kea_keeper import Keeper
@@ -77,6 +77,11 @@ class Fleet:
         found = {vrf: keeper.address() for vrf, keeper in list(self.keepers.items())}
         return {vrf: address for vrf, address in found.items() if address}
 
+    def exhausted(self) -> dict[str, int]:
+        """Segment id -> requests for which its pools had no address left, since we began."""
+        keepers = list(self.keepers.values())
+        return {name: n for k in keepers for name, n in dict(k.shortage.failed).items()}
+
     def leases(self, vrf: str) -> list[Lease]:
         """Raises BackendError."""
         keeper = self._keeper(vrf)
@@ -89,7 +94,7 @@ class Fleet:
 
     def commit(self, vrf: str) -> None:
         """The leases that Kea answered for so far are on the disk. Raises BackendError."""
-        kea_leases.commit(Place(self.folder, vrf))
+        kea_files.commit(Place(self.folder, vrf))
 
     def _keeper(self, vrf: str) -> Keeper:
         keeper = self.keepers.get(vrf)

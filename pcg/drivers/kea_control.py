@@ -24,8 +24,8 @@ class Control:
     def __init__(self, path: Path, thing: str) -> None:
         self.path, self.thing = path, thing
 
-    def ask(self, command: str, arguments: dict | None = None, timeout_s: float = QUICK_S) -> Any:
-        """What it answers, under "arguments".
+    def ask(self, command: str, arguments: dict | None = None, timeout_s: float = 0.0) -> Any:
+        """What it answers, under "arguments". `timeout_s` 0: QUICK_S.
 
         Raises  AbsentError    nobody listens
                 BackendError   it hangs, ended meanwhile, or refused
@@ -33,7 +33,7 @@ class Control:
         request: dict[str, Any] = {"command": command}
         if arguments is not None:
             request["arguments"] = arguments
-        answer = self._exchange(json.dumps(request).encode(), timeout_s)
+        answer = self._exchange(json.dumps(request).encode(), timeout_s or QUICK_S)
         if answer.get("result") == EMPTY:
             return {}
         if answer.get("result") != SUCCESS:

@@ -6,18 +6,17 @@ that is refused changes nothing; Kea keeps serving by the one before. It must be
 a refused config-set leaves Kea with closed sockets.
 """
 
-import json
 import logging
-import os
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from pcg.drivers import kea_leases
+from pcg.drivers import kea_files, kea_leases
 from pcg.drivers.kea_config import Place, digest, document
 from pcg.drivers.kea_control import SLOW_S, Control
-from pcg.drivers.kea_process import Running, find, last_words, prepare, start
+from pcg.drivers.kea_process import Running, find, last_words, start
+from pcg.drivers.kea_shortage import Shortage
 from pcg.model.errors import BackendError
 from pcg.model.settings import Dhcp
 from pcg.reconcile.compile_dhcp import Server
@@ -28,6 +27,8 @@ CHECK_S = 1.0  # is it there, does it answer
 START_S = 60.0  # for a million leases to be read
 SILENT_MAX = 2  # unanswered in a row; then it is ended and started anew
 SWEEP_S = 600.0  # look for leases of ports that are gone
+OTHERS_S = 5.0  # configured so long after we did: by somebody else
+REFUSED_S = 60.0  # what config-set refused costs a restart each time it is tried
 REST = 4  # times as long as a configuration took the next one waits: Kea serves nobody meanwhile
 FIRST_S, LONGEST_S = 0.2, 10.0  # between tries of what failed
 STEADY_S = 10.0  # ran for so long: what ends it then is news, not the same trouble again
@@ -40,6 +41,7 @@ class Keeper:
         self.thing = f"DHCP server of VRF {vrf}"
         self.settings, self.relay_port = settings, relay_port
         self.control = Control(self.place.socket, self.thing)
+        self.shortage = Shortage(self.control, vrf)
         self.running: Running | None = None
         self.error: BackendError | None = None
         self.server = EMPTY
@@ -49,6 +51,9 @@ class Keeper:
         self._made: Server | None = None  # what `_document` was made from
         self._held = ""  # digest of what Kea has
         self._since = self._sweep_at = self._quiet_until = 0.0
+        self._refused: tuple[str, BackendError] | None = None  # by config-set: digest, what it said
+        self._again_at = 0.0
+        self._set_at = float("-inf")  # when it was configured last, to our knowledge
         self._failures = self._silent = 0
         self._closing = self._retiring = False
         self._wake = threading.Event()
@@ -113,6 +118,10 @@ class Keeper:
     def _stand(self, server: Server) -> None:
         if server is not self._made:
             self._document, self._made = document(self.place, server), server
+        if not kea_files.has_room(self.place):
+            self._end(at_once=True)  # what it could not write it must not write later
+            mend = "make room; until then nobody gets or renews an address"
+            raise BackendError(f"lease file {self.place.leases}", "its disk is full", mend)
         fell = self._look_after()
         if self.running is None:
             self._take_over()
@@ -120,7 +129,7 @@ class Keeper:
             self._begin()
         if self._differs() and time.monotonic() >= self._quiet_until:
             self._configure()
-        self._check_room()
+        self.shortage.look(server.served, time.monotonic())
         if server.holds and time.monotonic() >= self._sweep_at:
             self._sweep(server)
         if fell:
@@ -148,7 +157,7 @@ class Keeper:
 
     def _answers(self) -> bool:
         try:
-            self.control.ask("status-get")
+            status = self.control.ask("status-get")
         except BackendError as e:
             self._silent += 1
             if self._silent < SILENT_MAX:
@@ -156,6 +165,10 @@ class Keeper:
             log.warning("%s", e)
             return False
         self._silent = 0
+        set_at = time.monotonic() - status.get("reload", 0)
+        if set_at > self._set_at + OTHERS_S:  # not by us, or its clock was set back
+            self._set_at = set_at
+            self._held = digest(self.control.ask("config-get", timeout_s=SLOW_S))
         return True
 
     def _take_over(self) -> None:
@@ -169,15 +182,15 @@ class Keeper:
             self._end()
             return
         if self._answers():
-            self._held = digest(self.control.ask("config-get", timeout_s=SLOW_S))
             log.info("%s: process %d taken over", self.thing, found.pid)
 
     def _begin(self) -> None:
         """Start it with the last configuration that it took, or an empty one."""
-        prepare(self.place, self.settings.user)
-        accepted = self._accepted()
+        kea_files.prepare(self.place, self.settings.user)
+        kea_files.mend(self.place)
+        accepted = kea_files.accepted(self.place)
         if not accepted:
-            write(self.place.config, document(self.place, EMPTY))
+            kea_files.write(self.place.config, document(self.place, EMPTY))
         running = start(self.place, self.settings.kea, self.settings.user, self.relay_port)
         self.starts += 1
         until = time.monotonic() + START_S
@@ -191,6 +204,7 @@ class Keeper:
                 running.kill()
                 raise BackendError(self.thing, f"does not serve {START_S:g} s after its start")
         self.running, self._since, self._silent = running, time.monotonic(), 0
+        self._set_at = self._since
         self._held = accepted or digest(document(self.place, EMPTY))
         log.info("%s: process %d serves on port %d", self.thing, running.pid, running.ports.server)
 
@@ -201,35 +215,26 @@ class Keeper:
             return False
         return running.serves()
 
-    def _accepted(self) -> str:
-        """Digest of the configuration in the file."""
-        try:
-            return digest(json.loads(self.place.config.read_bytes()))
-        except (OSError, ValueError):
-            return ""
-
     def _differs(self) -> bool:
         return self._held != digest(self._document)
 
     def _configure(self) -> None:
         began = time.monotonic()
+        if self._refused and self._refused[0] == digest(self._document) and began < self._again_at:
+            raise self._refused[1]
         self.control.ask("config-test", self._document, SLOW_S)
         try:
             self.control.ask("config-set", self._document, SLOW_S)
-        except BackendError:
-            self._end()  # with closed sockets; the next start is with the last one it took
+        except BackendError as e:
+            # With closed sockets. It starts anew with the last one it took, and serves by that.
+            self._refused, self._again_at = (digest(self._document), e), began + REFUSED_S
+            self._end()
+            self._begin()
             raise
         self._held = digest(self._document)
-        write(self.place.config, self._document)
-        ended = time.monotonic()
-        self._quiet_until = ended + REST * (ended - began)
-
-    def _check_room(self) -> None:
-        """Kea keeps a lease that it cannot write to itself: it gives no answer, and no reason."""
-        room = os.statvfs(self.place.own)
-        if room.f_bavail == 0:
-            mend = "make room; until then nobody gets or renews an address"
-            raise BackendError(f"lease file {self.place.leases}", "its disk is full", mend)
+        kea_files.write(self.place.config, self._document)
+        self._set_at = time.monotonic()
+        self._quiet_until = self._set_at + REST * (self._set_at - began)
 
     def _sweep(self, server: Server) -> None:
         """Free what was held for ports that are gone."""
@@ -238,23 +243,8 @@ class Keeper:
         for address in kea_leases.gone(held, server.ports, time.time()):
             kea_leases.release(self.control, address)
 
-    def _end(self) -> None:
-        if self.running is None:
-            self.running = find(self.place, self.control)
-        if self.running is not None:
-            self.running.end()
-            self.running = None
-
-
-def write(path: Path, document: dict[str, Any]) -> None:
-    """Whole or not at all, also over a power cut."""
-    beside = path.with_suffix(".new")
-    try:
-        with open(beside, "w", encoding="utf-8") as f:
-            json.dump(document, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(beside, path)
-    except OSError as e:
-        mend = "make room, or correct `dhcp.folder` in the settings"
-        raise BackendError(f"file {path}", e.strerror or str(e), mend) from None
+    def _end(self, at_once: bool = False) -> None:
+        running = self.running or find(self.place, self.control)
+        self.running = None
+        if running is not None:
+            running.kill() if at_once else running.end()

@@ -1,13 +1,9 @@
-"""Leases as Kea has them, and the files they are kept in."""
+"""Leases as Kea has them."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pcg.drivers.kea_config import Place
 from pcg.drivers.kea_control import Control
-from pcg.model.errors import BackendError
 from pcg.reconcile.compile_dhcp import Served
 
 PAGE = 1000  # leases of one answer: 70 to 120 ms of Kea's time
@@ -70,31 +66,3 @@ def gone(held: Iterable[Held], ports: frozenset[tuple[int, str]], now: float) ->
     return [
         h.lease.address for h in held if (h.vni, h.lease.mac) not in ports and h.lease.expires < now
     ]
-
-
-def commit(place: Place) -> None:
-    """Make sure that every lease Kea has answered for so far is on the disk.
-
-    Kea writes a lease to its file before it answers, and leaves it to the kernel when that goes to
-    the disk. Called once for the answers of a burst, this is what makes them true after a power
-    cut (RFC 2131 section 4.3.1) at a price that does not grow with their number. The file before
-    the last clean-up counts too: Kea may have changed files a moment ago.
-    """
-    for path in (place.leases, place.leases.with_name(place.leases.name + ".1")):
-        with suppress(FileNotFoundError):
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except OSError as e:
-                raise_for(path, e)
-            try:
-                os.fdatasync(fd)
-            except OSError as e:
-                raise_for(path, e)
-            finally:
-                os.close(fd)
-
-
-def raise_for(path: os.PathLike, error: OSError) -> None:
-    if isinstance(error, FileNotFoundError):
-        raise error
-    raise BackendError(f"lease file {path}", error.strerror or str(error)) from None

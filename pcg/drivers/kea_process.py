@@ -141,21 +141,6 @@ def becoming(user: str, thing: str) -> list[str]:
     return ["setpriv", *ids, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
 
 
-def prepare(place: Place, user: str) -> None:
-    """The folders: ours, which Kea reads, and Kea's own, which nobody else does."""
-    try:
-        place.config.parent.mkdir(parents=True, exist_ok=True)
-        place.own.mkdir(exist_ok=True, mode=0o700)
-        if user and not os.geteuid():
-            found = pwd.getpwnam(user)
-            os.chown(place.own, found.pw_uid, found.pw_gid, follow_symlinks=False)
-    except KeyError:
-        pass  # becoming() tells
-    except OSError as e:
-        mend = "correct `dhcp.folder` in the settings, or its rights"
-        raise BackendError(f"folder {place.own}", e.strerror or str(e), mend) from None
-
-
 def last_words(place: Place) -> str:
     """Why it says that it ended: the last error in its output."""
     try:
@@ -163,9 +148,10 @@ def last_words(place: Place) -> str:
     except OSError:
         return ""
     lines = [line for line in text.splitlines() if " FATAL " in line or " ERROR " in line]
-    if not lines:
-        return text.strip().splitlines()[-1] if text.strip() else ""
-    return lines[-1].partition("] ")[2].partition(" ")[2]
+    if lines:
+        return lines[-1].partition("] ")[2].partition(" ")[2]
+    # What ended before it was Kea says it in words of its own.
+    return "" if " INFO " in text else text.strip().rpartition("\n")[2]
 
 
 def free_port() -> int:

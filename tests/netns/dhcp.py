@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pcg.drivers.kea import Fleet
+from pcg.drivers.kea_config import Place  # noqa: F401
 from pcg.model import desired as d
 from pcg.model.dhcp import AddressRange, DhcpScope
 from pcg.model.settings import Dhcp
@@ -146,7 +147,7 @@ class Site:
 
     def serve(self, state: d.Desired) -> None:
         self.settle(state)
-        assert self.fleet.errors() == []
+        assert [str(e) for e in self.fleet.errors()] == []
 
     def server(self, vrf: str = "t1") -> tuple[str, int]:
         return wait_until(lambda: self.fleet.servers().get(vrf), f"a server of {vrf}", 60)
@@ -154,6 +155,16 @@ class Site:
     def pid(self, vrf: str = "t1") -> int:
         running = wait_until(lambda: self.fleet.keepers[vrf].running, f"a Kea of {vrf}", 60)
         return running.pid
+
+    def kill(self, vrf: str = "t1") -> int:
+        """Its Kea is gone when we are back."""
+        pid = self.pid(vrf)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: pid not in keas(self.folder), "it is gone")
+        return pid
+
+    def well(self) -> None:
+        wait_until(lambda: self.fleet.servers() and not self.fleet.errors(), "all is well", 60)
 
     def lease(self, who: int, vrf: str = "t1", **more) -> Answer | None:
         return self.relay.lease(self.server(vrf), who, LINK, **more)
