@@ -7,6 +7,7 @@
     driver      the NIC's driver      interface       by the gateway
     cloud       the instance's limits interface       by the gateway
     nftables    our host firewall     chain           by the gateway
+    relay       DHCP's relay          segment         by the gateway
 
 Keys are for programs and stay. Times are seconds since 1970; a rate is packets a second.
 """
@@ -152,4 +153,6 @@ def kernel(told: Mapping[str, Any], every: bool) -> Iterator[Row]:
     for c in told["counters"]:
         if c["ends"] or every:
             row = _plain(c["source"], c["where"], c["name"], c["packets"], c["means"], c["advice"])
+            if c["source"] == "relay":
+                row |= {"where": "dhcp", "segment": c["where"]}
             yield row | {key: c[key] for key in ("first", "last", "rate")}

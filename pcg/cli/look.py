@@ -62,6 +62,12 @@ class Look:
 
         return ask(self.gateway, op)
 
+    def tell_gateway(self, op: str, **words: str) -> Any:
+        """Have it do something. BackendError: it is not there, or could not."""
+        from pcg.gateway.control import ask
+
+        return ask(self.gateway, op, **words)
+
     def _names(self, table: str, key: str) -> dict[int, str]:
         return {record[key]: record["name"] for record in self.table(table)}
 

@@ -1,9 +1,10 @@
-"""`pcgctl`: an operator's eyes on one gateway. It asks; it changes nothing."""
+"""`pcgctl`: an operator's eyes on one gateway. It asks; only `dhcp` changes anything."""
 
 import click
 
 from pcg.cli import errors
 from pcg.cli.capture import capture
+from pcg.cli.dhcp import dhcp
 from pcg.cli.drops import drops
 from pcg.cli.explain import explain
 from pcg.cli.look import Look
@@ -51,6 +52,7 @@ cli.add_command(capture)
 cli.add_command(why)
 cli.add_command(drops)
 cli.add_command(test)
+cli.add_command(dhcp)
 
 
 def main() -> None:

@@ -97,6 +97,12 @@ REPORTS = {
             "How=note",
         ),
     ),
+    "leases": Report(
+        show_gateway.leases,
+        "Addresses that workloads have by DHCP, by segment.",
+        columns("VRF=vrf", "segment", "address", "port", "instance", "Host name=hostname")
+        + columns("MAC=mac", "Client id=client_id", "Until=ends"),
+    ),
     "workloads": Report(
         show_gateway.workloads,
         "Workloads' ports as desired, and what the datapath has of them.",

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from pcg.cli.look import Look
+from pcg.cli.look import Look, address_key
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -43,8 +43,16 @@ def _moment(wall_s: float | None) -> str:
 
 
 def workloads(look: Look) -> list[dict[str, Any]]:
-    """The desired ports; `programmed`: each address is in the datapath behind that TEP."""
+    """The desired ports; `programmed`: each address is in the datapath behind that TEP.
+
+    A port without addresses of its own has what it leases.
+    """
     desired = look.ask_gateway("desired") or {}
+    leased: dict[str, list[str]] = {}
+    for lease in lease_rows(look):
+        leased.setdefault(lease["port"], []).append(lease["address"])
+    ports = desired.get("ports", ())
+    having = {port["id"]: list(port["addresses"]) or leased.get(port["id"], []) for port in ports}
     vrfs = {segment["id"]: segment["vrf"] for segment in desired.get("segments", ())}
     held = {(look.vrf(p["vrf"]), p["address"], p["tep"]) for p in look.table("ports")}
     ends = Counter()
@@ -57,12 +65,28 @@ def workloads(look: Look) -> list[dict[str, Any]]:
             "instance": port.get("instance", ""),
             "segment": port["segment"],
             "mac": port["mac"],
-            "addresses": list(port["addresses"]),
+            "addresses": having[port["id"]],
             "tep": port["tep"],
             "programmed": all(
-                (vrfs[port["segment"]], a, port["tep"]) in held for a in port["addresses"]
+                (vrfs[port["segment"]], a, port["tep"]) in held for a in having[port["id"]]
             ),
-            "sessions": sum(ends[vrfs[port["segment"]], a] for a in port["addresses"]),
+            "sessions": sum(ends[vrfs[port["segment"]], a] for a in having[port["id"]]),
         }
-        for port in desired.get("ports", ())
+        for port in ports
+    ]
+
+
+def lease_rows(look: Look) -> list[dict[str, Any]]:
+    """Leases as the gateway has them."""
+    return sorted(
+        look.ask_gateway("leases"),
+        key=lambda row: (row["vrf"], row["segment"], address_key(row["address"])),
+    )
+
+
+def leases(look: Look) -> list[dict[str, Any]]:
+    """`expires`: seconds since 1970, and as text; None: never."""
+    return [
+        row | {"ends": "never" if row["expires"] is None else _moment(row["expires"])}
+        for row in lease_rows(look)
     ]

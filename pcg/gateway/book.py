@@ -6,9 +6,14 @@ nftables tables were) goes on from what it had.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pcg.drivers.counters import Count, words
+from pcg.proto.relay_words import WORDS
+
+# Their counters are made with the first of what they count, or with our tables: one that was not
+# there at the last reading was zero then.
+MADE = ("nftables", "relay")
 
 
 @dataclass
@@ -29,6 +34,11 @@ class Line:
             self.first, self.last = self.first or wall, wall
 
 
+def said(count: Count) -> NamedTuple:
+    """What it means and what to do about it."""
+    return WORDS[count.name] if count.source == "relay" else words(count.source, count.name)
+
+
 class Book:
     """One reading after the other goes in by note()."""
 
@@ -41,8 +51,7 @@ class Book:
         apart_s = now - self._noted_at if self._noted_at is not None else 0.0
         for count in counts:
             line = self.lines.get(count[:3])
-            if line is None and count.source == "nftables" and self._noted_at is not None:
-                # our tables were made since the last reading, and counters with them
+            if line is None and count.source in MADE and self._noted_at is not None:
                 line = self.lines[count[:3]] = Line(count._replace(packets=0), 0)
             if line:
                 line.add(count, apart_s, wall)
@@ -62,7 +71,7 @@ class Book:
                 "first": line.first,
                 "last": line.last,
                 "rate": round(line.rate, 3),
-                **words(line.count.source, line.count.name)._asdict(),
+                **said(line.count)._asdict(),
             }
             for line in self.lines.values()
         ]

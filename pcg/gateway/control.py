@@ -1,6 +1,7 @@
 """The gateway's control socket: pcgctl asks what is desired and what became of it.
 
 One MessagePack map each way: {"op": "realised"} -> {"ok": {...}} or {"error": "..."}.
+What does something has its words beside: {"op": "dhcp_release", "vrf": ..., "address": ...}.
 """
 
 import os
@@ -18,13 +19,14 @@ REQUEST_MAX = 4096  # bytes
 PER_STEP = 16  # requests answered before other work gets its turn
 
 Answers = Mapping[str, Callable[[], Any]]  # op -> what answers it
+Actions = Mapping[str, Callable[[dict[str, Any]], Any]]  # op -> what does it, given its words
 
 
 class ControlServer:
-    """Read-only, on a Unix socket that only root opens."""
+    """On a Unix socket that only root opens. Never more than a look, but for `actions`."""
 
-    def __init__(self, endpoint: str, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, endpoint: str, answers: Answers, actions: Actions | None = None) -> None:
+        self._answers, self._actions = answers, actions or {}
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.ROUTER)
         self.socket.linger = 0
@@ -65,13 +67,24 @@ class ControlServer:
         except (msgspec.MsgspecError, RecursionError) as e:
             return {"error": f"not a request: {e}"}
         op = request.get("op") if isinstance(request, dict) else None
+        if isinstance(op, str) and op in self._actions:
+            return self._do(self._actions[op], request)
         if not isinstance(op, str) or op not in self._answers:
-            return {"error": f"unknown op {op!r}; there are: {', '.join(self._answers)}"}
+            there = ", ".join((*self._answers, *self._actions))
+            return {"error": f"unknown op {op!r}; there are: {there}"}
         return {"ok": self._answers[op]()}
 
+    @staticmethod
+    def _do(action: Callable[[dict[str, Any]], Any], request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"ok": action(request)}
+        except BackendError as error:
+            return {"error": str(error)}
 
-def ask(endpoint: str, op: str, timeout_s: float = 5.0) -> Any:
-    """What a running gateway answers to `op`: "realised", "desired" or "drops".
+
+def ask(endpoint: str, op: str, timeout_s: float = 5.0, **words: str) -> Any:
+    """What a running gateway answers to `op`: "realised", "desired", "drops" or "leases"; or what
+    came of telling it to do something, by `words`.
 
     Raises  BackendError   nobody there or not for us, no answer in time, or the gateway says why
     """
@@ -83,7 +96,7 @@ def ask(endpoint: str, op: str, timeout_s: float = 5.0) -> Any:
         mend = "is `pcg gateway` running, with this control socket in its settings?"
         if not sock.poll(min(1.0, timeout_s) * 1000, zmq.POLLOUT):
             raise local.absent(endpoint, thing, mend)
-        sock.send(msgspec.msgpack.encode({"op": op}))
+        sock.send(msgspec.msgpack.encode({"op": op, **words}))
         if not sock.poll(timeout_s * 1000, zmq.POLLIN):
             raise BackendError(thing, f"no answer within {timeout_s:g} s", mend)
         answer = msgspec.msgpack.decode(sock.recv())

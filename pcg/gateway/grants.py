@@ -127,6 +127,10 @@ class Grants:
 
     # ---- the relay ----
 
+    def ready(self) -> bool:
+        """Whether it is known who there is."""
+        return self._adopted
+
     def refuse(self, reason: str, client: Client | None = None) -> None:
         self.refused[client.site.segment if client else "", reason] += 1
 
@@ -274,6 +278,11 @@ class Grants:
                 (vrf, text(be)): held[vrf, be].view() if (vrf, be) in held else None
                 for vrf, be in changed
             }
+
+    def counts(self) -> Counter[str]:
+        """Segment -> leases."""
+        with self.lock:
+            return Counter(lease.site.segment for lease in self.book.leases.values())
 
     def view(self) -> list[dict[str, Any]]:
         with self.lock:

@@ -50,20 +50,21 @@ class Gateway:
         neighbours: Neighbours,
         store: Store,
         dhcp: Fleet,
+        grants: Grants,
         wall: Callable[[], float],
         metrics: int = 0,
     ) -> None:
         """`metrics`: TCP port that management serves them on; 0: none."""
         self.resync_s, self.wall, self.metrics = resync_s, wall, metrics
         self.datapath, self.netlink = datapath, netlink
-        self.neighbours, self.store, self.dhcp = neighbours, store, dhcp
+        self.neighbours, self.store = neighbours, store
+        self.dhcp, self.grants = dhcp, grants
         self.desired: Desired | None = None
         self.epoch = self.revision = 0
         self.source = "none"  # of `desired`: "disk" or "controller"
         self.rounds = 0
         self.late_since: float | None = None  # monotonic; None: all is as desired
         self.health = {name: Health(name) for name in (*BACKENDS, "state")}
-        self.grants = Grants(datapath, wall=wall)
         self._compiler = Compiler()
         self._next_hops = NextHops(neighbours)
         self._links: dict[str, Link] = {}

@@ -11,9 +11,10 @@ from typing import Any
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pcg.gateway import metrics_datapath
+from pcg.gateway import metrics_datapath, metrics_dhcp
 from pcg.gateway.facts import Facts, interfaces
 from pcg.gateway.families import counter, gauge
+from pcg.gateway.metrics_dhcp import Figures
 from pcg.model.errors import BackendError
 
 WHERE = ("interface", "role", "counter")
@@ -26,14 +27,16 @@ class Metrics(Collector):
         facts: Callable[[], Facts],
         watched: Callable[[], dict[str, Any]],
         session_logs: Callable[[], dict[str, int]] = dict,
+        dhcp: Callable[[], Figures] = Figures,
     ) -> None:
         """client   of the datapath, for this thread alone
         facts    what the control loop last told
         watched  Watcher.view
         session_logs  SessionLog.counts; nothing when there is no such log
+        dhcp     Dhcp.figures
         """
         self._client, self._facts, self._watched = client, facts, watched
-        self._session_logs = session_logs
+        self._session_logs, self._dhcp = session_logs, dhcp
 
     def describe(self) -> list[Metric]:
         """Nothing to find out when it is registered: the datapath may not be there yet."""
@@ -48,6 +51,7 @@ class Metrics(Collector):
         text = "Session events that are in no log, or not in this one, by what kept them out."
         kept_out = [((why,), n) for why, n in self._session_logs().items()]
         yield counter("pcg_session_log_missed_events", text, ("why",), kept_out)
+        yield from metrics_dhcp.collect(self._dhcp())
         yield from self._datapath(facts)
 
     def _datapath(self, facts: Facts) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 from pcg.datapath.client import Client
 from pcg.gateway import nat_log
+from pcg.gateway.dhcp import Dhcp
 from pcg.gateway.exposition import Exposition
 from pcg.gateway.facts import Facts, interfaces, management_address
 from pcg.gateway.first_seen import FirstSeen
@@ -19,12 +20,14 @@ CONNECT_S = 0.2
 
 
 class Observer:
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, dhcp: Dhcp) -> None:
         """Raises BackendError."""
         self._facts = Facts()
         self._client = Client(settings.datapath, timeout_s=PATIENCE_S, connect_s=CONNECT_S)
-        self.watcher = Watcher(lambda: interfaces(self._facts).values())
-        metrics = Metrics(self._client, lambda: self._facts, self.watcher.view, self._counts)
+        self.watcher = Watcher(lambda: interfaces(self._facts).values(), dhcp.counts)
+        metrics = Metrics(
+            self._client, lambda: self._facts, self.watcher.view, self._counts, dhcp.figures
+        )
         self._exposition = Exposition(metrics, settings.metrics)
         self._usage = UsageWatch(self._client, lambda: self._facts)
         logs = self._logs(settings)

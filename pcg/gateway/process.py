@@ -15,11 +15,11 @@ import zmq
 
 from pcg.datapath.client import Client
 from pcg.drivers.datapath import Datapath
-from pcg.drivers.kea import Fleet
 from pcg.drivers.neighbours import Neighbours
 from pcg.drivers.netlink import Netlink
 from pcg.drivers.nft import Nft
 from pcg.gateway.control import ControlServer
+from pcg.gateway.dhcp import Dhcp
 from pcg.gateway.facts import facts_of
 from pcg.gateway.judge import Judge
 from pcg.gateway.link import TICK_S, ControllerClient
@@ -90,26 +90,29 @@ class Process:
         self.link = ControllerClient(settings, judge, held=held)
         self.client = Client(settings.datapath, connect_s=CONNECT_S)
         self.netlink, self.neighbours = Netlink(), Neighbours()
-        folder = settings.dhcp.folder or f"{settings.state}-dhcp"
-        self.dhcp = Fleet(settings.dhcp, folder, settings.dhcp.relay_port)
+        datapath = Datapath(self.client)
+        self.dhcp = Dhcp(settings, datapath)
         self.gateway = Gateway(
             settings.resync_s,
-            datapath=Datapath(self.client),
+            datapath=datapath,
             nft=Nft(),
             netlink=self.netlink,
             neighbours=self.neighbours,
             store=store,
-            dhcp=self.dhcp,
+            dhcp=self.dhcp.fleet,
+            grants=self.dhcp.grants,
             wall=time.time,
             metrics=settings.metrics,
         )
-        self.observer = Observer(settings)
+        self.observer = Observer(settings, self.dhcp)
         answers = {
             "realised": self.view_realised,
             "desired": lambda: self.gateway.desired,
             "drops": self.observer.watcher.view,
+            "leases": self.dhcp.grants.view,
         }
-        self.control = ControlServer(settings.control, answers)
+        actions = {"dhcp_release": self.dhcp.release}
+        self.control = ControlServer(settings.control, answers, actions)
         if held:
             log.info("forwarding by the saved desired state until the controller is heard")
             self.gateway.adopt(held, 0, 0, time.monotonic(), source="disk")
@@ -141,6 +144,8 @@ class Process:
         self.gateway.seen(self.neighbours.read(), now)
         self.gateway.round(now)
         self.report()
+        if (changes := self.dhcp.step()) is not None:
+            self.link.leases(changes)
         connected = self.link.link.state is State.LIVE
         self.observer.tell(facts_of(self.gateway, connected, now), now)
         self.control.serve()

@@ -26,10 +26,18 @@ EVERY_S = 1.0
 
 
 class Watcher(Periodic):
-    def __init__(self, interfaces: Callable[[], Iterable[str]]) -> None:
-        """`interfaces`: names of those of the gateway; called from the thread."""
+    def __init__(
+        self,
+        interfaces: Callable[[], Iterable[str]],
+        relayed: Callable[[], Iterable[Count]] = tuple,
+    ) -> None:
+        """Both are called from the thread.
+
+        interfaces  names of those of the gateway
+        relayed     what the DHCP relay counts
+        """
         super().__init__("watcher", EVERY_S)
-        self._interfaces, self._ip = interfaces, None
+        self._interfaces, self._relayed, self._ip = interfaces, relayed, None
         self._book, self._lock = Book(), threading.Lock()
         self._error = ""
 
@@ -43,7 +51,7 @@ class Watcher(Periodic):
             if self._ip is None:
                 with said("netlink"):
                     self._ip = IPRoute()
-            self._note(list(read(self._ip, self._interfaces())), "")
+            self._note([*read(self._ip, self._interfaces()), *self._relayed()], "")
         except BackendError as error:
             self._note([], str(error))
 

@@ -48,6 +48,10 @@ WORDS = {
         "no DHCP engine runs for its VRF, or it takes no more",
         "look at `pcgctl show realised` and the gateway's log",
     ),
+    "POOL_EXHAUSTED": Words(
+        "no address was free in the pools of the segment; the client got no answer",
+        "enlarge the scope's pools, shorten its leases, or release some of them",
+    ),
     # replies
     "STRANGER": Words(
         "a program on this host that is not the DHCP engine sent to the relay",

@@ -20,6 +20,7 @@ def look():
 def pcgctl(look):
     """Run a command line on the pretended gateway: pcgctl("show", "ports") -> its output."""
     from pcg.cli.capture import capture
+    from pcg.cli.dhcp import dhcp
     from pcg.cli.drops import drops
     from pcg.cli.explain import explain
     from pcg.cli.selftest import test
@@ -27,7 +28,7 @@ def pcgctl(look):
     from pcg.cli.trace import trace
 
     commands = {"show": show, "trace": trace, "explain": explain, "capture": capture}
-    commands |= {"drops": drops, "test": test}
+    commands |= {"drops": drops, "test": test, "dhcp": dhcp}
 
     def call(name, *args, as_json=False, code=0):
         argv = [*args, "--json"] if as_json else list(args)

@@ -179,7 +179,7 @@ class FakeLook(Look):
     def __init__(self) -> None:
         super().__init__("", "")
         self.client = FakeClient()
-        self.answers = {}
+        self.answers = {"leases": []}
 
     def ask_gateway(self, op):
         return self.answers[op]

@@ -19,11 +19,17 @@ def endpoint(tmp_path):
     return f"ipc://{tmp_path}/run/gateway.sock"
 
 
+def double(words):
+    if not isinstance(words.get("what"), str):
+        raise BackendError("double", "needs `what`", "say it")
+    return 2 * words["what"]
+
+
 @pytest.fixture
 def served(endpoint):
     """A server that a thread runs until the test ends."""
     answers = {"realised": lambda: {"revision": 7}, "desired": lambda: None}
-    server = ControlServer(endpoint, answers)
+    server = ControlServer(endpoint, answers, {"double": double})
     ending = threading.Event()
 
     def loop():
@@ -42,6 +48,12 @@ def served(endpoint):
 def test_answers(served, endpoint):
     assert ask(endpoint, "realised") == {"revision": 7}
     assert ask(endpoint, "desired") is None
+
+
+def test_does_what_it_is_told_by_words_and_says_why_it_does_not(served, endpoint):
+    assert ask(endpoint, "double", what="ab") == "abab"
+    with pytest.raises(BackendError, match="double: needs `what`; say it"):
+        ask(endpoint, "double")
 
 
 def test_socket_is_roots_alone(served, endpoint):

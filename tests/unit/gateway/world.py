@@ -2,6 +2,7 @@
 
 from pcg.drivers import rtnl
 from pcg.drivers.datapath import Datapath
+from pcg.gateway.grants import Grants
 from pcg.gateway.loop import Gateway
 from pcg.reconcile.addresses import address
 from tests.unit.gateway import fakes
@@ -32,9 +33,11 @@ class World:
     def start(self) -> None:
         """A gateway process begins; the world stays what it is."""
         self.neighbours = fakes.FakeNeighbours()
+        datapath = Datapath(self.client)
         self.gateway = Gateway(
             RESYNC_S,
-            datapath=Datapath(self.client),
+            datapath=datapath,
+            grants=Grants(datapath, wall=lambda: 5.0),
             nft=self.nft,
             netlink=self.netlink,
             neighbours=self.neighbours,
