@@ -26,7 +26,7 @@ NS = 1_000_000_000
 
 
 class Names:
-    """Workloads by VRF and address, as the desired state names them."""
+    """Workloads by VRF and address, and by MAC, as the desired state names them."""
 
     def __init__(self, desired: Mapping[str, Any]) -> None:
         """`desired`: the gateway's; empty when it does not answer."""
@@ -37,14 +37,26 @@ class Names:
             for address in port["addresses"]
         }
 
+        self._macs = {
+            (port["segment"], str(port.get("mac", "")).lower()): port
+            for port in desired.get("ports", ())
+        }
+
     def workload(self, vrf: str, address: str) -> str:
         """Its instance, or its port where no instance is known; "" when it is none of ours."""
-        port = self._ports.get((vrf, address))
-        return (port.get("instance") or port["id"]) if port else ""
+        return _name(self._ports.get((vrf, address)))
+
+    def client(self, segment: str, mac: str) -> str:
+        """The same of one that has no address yet."""
+        return _name(self._macs.get((segment, mac)))
 
     def segment(self, vrf: str, address: str) -> str:
         port = self._ports.get((vrf, address))
         return port["segment"] if port else ""
+
+
+def _name(port: Mapping[str, Any] | None) -> str:
+    return (port.get("instance") or port["id"]) if port else ""
 
 
 class Earlier:
@@ -114,14 +126,15 @@ def _example(look: Look, names: Names, drop: Row, offset_ns: int) -> Row:
         public = look.public_at(drop["vrf"], address) if vrf else None
         return names.workload(vrf, address) or (public["name"] if public else "")
 
+    mac = _sender(drop)
     return {
         "at": (drop["at_ns"] + offset_ns) / NS,
         "vrf": vrf,
         "segment": names.segment(vrf, drop["src"]) or names.segment(vrf, drop["dst"]),
         "tep": "" if drop["outer_src"] == NOWHERE else drop["outer_src"],
-        "protocol": drop["protocol"] if drop["src"] != NOWHERE else "",
-        "source": _address(drop, "src", "sport"),
-        "source_name": who("src"),
+        "protocol": drop["protocol"] if drop["src"] != NOWHERE or mac else "",
+        "source": _address(drop, "src", "sport") or mac,
+        "source_name": names.client(_segment(look, drop["vni"]), mac) if mac else who("src"),
         "destination": _address(drop, "dst", "dport"),
         "destination_name": who("dst"),
         "length": drop["length"],
@@ -131,6 +144,14 @@ def _example(look: Look, names: Names, drop: Row, offset_ns: int) -> Row:
 
 def _address(drop: Row, side: str, port: str) -> str:
     return "" if drop[side] == NOWHERE else end(drop[side], drop[port], drop["protocol"])
+
+
+def _sender(drop: Row) -> str:
+    """The MAC of a DHCP client without an address; "" of all others."""
+    at, asks = drop["l3"] - 8, (drop["sport"], drop["dport"]) == (68, 67)
+    if not asks or drop["src"] != NOWHERE or not drop["vni"] or at < 6:
+        return ""
+    return bytes.fromhex(drop["frame"])[at : at + 6].hex(":")
 
 
 def ports(look: Look, earlier: Earlier | None) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import json
 import click
 
 from pcg.cli import story
-from pcg.cli.kinds import PROTOCOLS, Address
+from pcg.cli.kinds import PROTOCOLS, Address, Mac
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
 
@@ -21,8 +21,9 @@ from pcg.cli.rulings import rulings
     metavar="uplink|TEP",
     help="Where it comes from; else the uplink, or the TEP of the port that has the source.",
 )
-@click.option("--src", "source", type=Address(), required=True, help="Source address.")
-@click.option("--dst", "destination", type=Address(), required=True, help="Destination address.")
+@click.option("--src", "source", type=Address(""), default="", help="Source address.")
+@click.option("--dst", "destination", type=Address(""), default="", help="Destination address.")
+@click.option("--dhcp", "mac", type=Mac(), help="A DHCP request of the port with this MAC.")
 @click.option("--protocol", type=click.Choice([p for p in PROTOCOLS if p != "any"]), default="tcp")
 @click.option("--sport", type=click.IntRange(0, 65535), default=40000, show_default=True)
 @click.option("--dport", type=click.IntRange(0, 65535), default=80, show_default=True)
@@ -34,11 +35,16 @@ from pcg.cli.rulings import rulings
 @click.option("--vrf", default="", help="Of the source, where several VRFs have its address.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def explain(look: Look, as_json: bool, **wanted) -> None:
+def explain(look: Look, as_json: bool, mac: str | None, **wanted) -> None:
     """Say what would happen to one packet."""
     from pcg.cli import packets
 
-    role, frame = packets.build(look, packets.Wanted(**wanted))
+    if mac:
+        role, frame = packets.dhcp(look, mac, wanted["entry"], wanted["segment"])
+    elif wanted["source"] and wanted["destination"]:
+        role, frame = packets.build(look, packets.Wanted(**wanted))
+    else:
+        raise click.UsageError("say --src and --dst, or --dhcp MAC")
     events, out = look.client.explain(role, frame)
     if as_json:
         story_of = {"role": role, "frame": frame.hex(), "events": events}

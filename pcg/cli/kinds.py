@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import re
 
 import click
 
@@ -24,6 +25,18 @@ class Address(click.ParamType):
         except ValueError:
             others = "".join(f", nor {word}" for word in self.words if word)
             self.fail(f"{value} is no IPv4 address{others}", param, ctx)
+
+
+class Mac(click.ParamType):
+    """An Ethernet address as text with colons."""
+
+    name = "mac"
+
+    def convert(self, value, param, ctx) -> str:
+        digits = value.lower().replace("-", ":")
+        if not re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2}){5}", digits):
+            self.fail(f"{value} is no Ethernet address", param, ctx)
+        return digits
 
 
 class Seconds(click.ParamType):

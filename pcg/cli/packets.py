@@ -11,6 +11,7 @@ from pcg.model.errors import BackendError
 OPTION_CLASS, OPTION_TYPE = 0x0104, 0x80  # DESIGN section 7; type 0x80: critical
 GENEVE_PORT = 6081
 ETHERNET = 0x6558
+NOBODY, EVERYBODY = "0.0.0.0", "255.255.255.255"
 UNKNOWN_MAC = "02:00:00:00:00:01"  # of a sender that no table knows
 
 
@@ -115,8 +116,6 @@ def from_uplink(look: Look, wanted: Wanted) -> bytes:
 
 def from_overlay(look: Look, wanted: Wanted) -> bytes:
     """The packet in the tunnel of the source's TEP, with the MACs its host would write."""
-    from scapy.contrib.geneve import GENEVE, GeneveOptions
-    from scapy.layers.inet import IP, UDP
     from scapy.layers.l2 import Ether
 
     port = _port_of(look, wanted)
@@ -124,20 +123,54 @@ def from_overlay(look: Look, wanted: Wanted) -> bytes:
     sender = wanted.entry or (port["tep"] if port else "")
     if not sender:
         raise BackendError(f"source {wanted.source}", "is no workload's address", "say --from TEP")
+    frame = Ether(src=_mac(port and port["mac"]), dst=network["gateway_mac"]) / inner(wanted)
+    return tunnelled(look, sender, network["vni"], frame, wanted.sport)
+
+
+def tunnelled(look: Look, sender: str, vni: int, frame, hashed: int = 0) -> bytes:
+    """An inner frame as its host sends it; `hashed` stands for the flow in the outer port."""
+    from scapy.contrib.geneve import GENEVE, GeneveOptions
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
     tep = next((t for t in look.table("teps") if t["address"] == sender), {})
     ours = [GeneveOptions(classid=OPTION_CLASS, type=OPTION_TYPE, length=1, data=bytes(4))]
     options = ours if tep.get("option") else []
-    header = {"vni": network["vni"], "proto": ETHERNET, "critical": len(options)}
+    header = {"vni": vni, "proto": ETHERNET, "critical": len(options)}
     geneve = GENEVE(**header, options=options)
     outer = Ether(src=_mac(tep.get("mac")), dst=_nic_mac(look, "downlink"))
     outer /= IP(src=sender, dst=look.table("local")[0]["tep"], ttl=64, flags="DF")
-    outer /= UDP(sport=49152 + wanted.sport % 16384, dport=GENEVE_PORT)
-    frame = Ether(src=_mac(port and port["mac"]), dst=network["gateway_mac"]) / inner(wanted)
+    outer /= UDP(sport=49152 + hashed % 16384, dport=GENEVE_PORT)
     return bytes(outer / geneve / frame)
 
 
 def _mac(known: str | None) -> str:
     return known if known and known != "00:00:00:00:00:00" else UNKNOWN_MAC
+
+
+def dhcp(look: Look, mac: str, entry: str = "", segment: str = "") -> tuple[str, bytes]:
+    """A DHCPDISCOVER of the workload's port with this MAC, as its host sends it on.
+
+    entry, segment   where it comes from; else where the port is
+    """
+    from scapy.layers.dhcp import BOOTP, DHCP
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    wanted = Wanted(source=NOBODY, destination=EVERYBODY, segment=segment)
+    vni = (_asked_network(look, wanted) or {}).get("vni")
+    clients = [c for c in look.table("clients") if c["mac"] == mac and vni in (None, c["vni"])]
+    if len(clients) > 1:
+        names = " or ".join(look.segment(c["vni"]) for c in clients)
+        raise BackendError(f"MAC {mac}", "is in several segments", f"say --segment {names}")
+    if not clients and not (vni and entry):
+        why = "is no port's of a segment with DHCP"
+        raise BackendError(f"MAC {mac}", why, "say --from TEP and --segment, or look for its port")
+    vni, entry = vni or clients[0]["vni"], entry or clients[0]["tep"]
+    frame = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / IP(src=NOBODY, dst=EVERYBODY)
+    frame /= UDP(sport=68, dport=67) / BOOTP(chaddr=bytes.fromhex(mac.replace(":", "")))
+    frame /= DHCP(options=[("message-type", "discover"), "end"])
+    return "downlink", tunnelled(look, entry, vni, frame)
 
 
 def build(look: Look, wanted: Wanted) -> tuple[str, bytes]:

@@ -68,9 +68,10 @@ def outcome(look: Look, events: list[Event]) -> str:
     if last["verdict"] == "sent":
         tunnel = f", {last['note']}" if last["note"] else ""
         return f"sent by the {last['nic_out']} to {last['next']}{tunnel}"
-    return {"punted": "handed to the slow path", "answered": "answered by the gateway itself"}.get(
-        last["verdict"], last["verdict"]
-    )
+    if last["verdict"] == "punted":
+        dhcp = "handed to the gateway's DHCP relay, which answers it or says why not"
+        return dhcp if last["stage"] == "parse_inner" else "taken by the gateway itself"
+    return {"answered": "answered by the gateway itself"}.get(last["verdict"], last["verdict"])
 
 
 def lines(look: Look, events: list[Event]) -> Iterator[str]:

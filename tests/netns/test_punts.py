@@ -5,6 +5,8 @@ Either side may start again without a word to the other. test_datapath_process.p
 
 import contextlib
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +18,7 @@ from scapy.packet import Raw
 from pcg.datapath.parcels import Punt
 from pcg.datapath.punts import Punts, endpoint_of
 from tests.c import dhcp
-from tests.c.places import NEWCOMER, WEB, ip, mac
+from tests.c.places import NEWCOMER, TEP2, WEB, ip, mac
 from tests.c.world import TEPS, Policy
 from tests.netns.ports import Wire, at_work, first, prepare
 from tests.netns.process import Place
@@ -203,3 +205,22 @@ def test_pieces_of_requests_meet_at_one_worker(inside, workers):
         wait_until(lambda: got.extend(reader.read()) or len(got) == 2, "both are whole")
         assert {punt.mac for punt in got} == {mac(NEWCOMER.mac), mac(second.mac)}
         assert {len(punt.frame) for punt in got} == {14 + 20 + 8 + 244 + 2500}
+
+
+def test_pcgctl_explains_and_names_it(site):
+    """While there is no relay, and when there is one; what was dropped has its workload's MAC."""
+
+    def told(*words: str) -> str:
+        argv = [sys.executable, "-m", "pcg.cli.pcgctl", "--datapath", site.settings["control"]]
+        return subprocess.run([*argv, *words], capture_output=True, text=True).stdout
+
+    asking = ["explain", "--dhcp", NEWCOMER.mac]
+    assert "=> dropped: PUNT_NOBODY" in told(*asking)
+    with relay(site) as there:
+        hears(site, there, 1)
+        assert "DHCP, to the relay" in told(*asking)
+        assert "=> handed to the gateway's DHCP relay" in told(*asking)
+        elsewhere = told("explain", "--dhcp", NEWCOMER.mac, "--from", TEP2, "--segment", "web")
+        assert "=> dropped: DHCP_PORT_UNKNOWN" in elsewhere
+    drops = told("drops", "--over", "0")
+    assert f"udp {NEWCOMER.mac} -> 255.255.255.255:67" in drops, drops

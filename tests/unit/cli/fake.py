@@ -33,6 +33,10 @@ TABLES = {
         r.Ports(0, ip("10.1.0.9"), 1001, ip("10.99.0.3"), MAC),
         r.Ports(1, ip("10.1.0.10"), 1002, ip("10.99.0.3"), MAC),
     ],
+    "clients": [
+        r.Clients(1001, bytes.fromhex("020000000009"), ip("10.99.0.2")),
+        *(r.Clients(vni, bytes.fromhex("0200000000aa"), ip("10.99.0.3")) for vni in (1001, 1002)),
+    ],
     "publics": [r.Publics(1, 0, ip("52.1.1.1"), ip("10.99.1.11"), "eip-1")],
     "routes": [
         r.Routes(0, ip("10.1.0.0"), 24, 1, bytes(4), 1001),

@@ -15,6 +15,7 @@ DESIRED = {
     "ports": [
         {"id": "p1", "instance": "i-web", "segment": "web", "addresses": ["10.1.0.10"]},
         {"id": "p2", "instance": "", "segment": "web", "addresses": ["10.1.0.9"]},
+        {"id": "p3", "segment": "web", "mac": "06:00:00:00:00:0A", "addresses": []},
     ],
 }
 
@@ -70,6 +71,16 @@ def test_a_public_address_has_its_name(pcgctl, look, monkeypatch):
     found = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")
     assert found["example"]["destination_name"] == "eip-1"
     assert (found["where"], found["segment"]) == ("uplink", "")
+
+
+def test_a_dhcp_client_is_known_by_its_mac(pcgctl, look, monkeypatch):
+    asking = {"src_be": bytes(4), "dst_be": bytes([255] * 4), "sport": 68, "dport": 67, "fw_id": 0}
+    frame = bytes(56) + bytes.fromhex("06000000000a0800") + bytes(128)
+    asking |= {"protocol": 17, "frame": frame, "captured": 120, "l3": 64, "vrf": 0xFFFFFFFF}
+    monkeypatch.setattr(look.client, "ledger", lambda: [dropped(**asking)])
+    example = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")["example"]
+    assert (example["source"], example["source_name"]) == ("06:00:00:00:00:0a", "p3")
+    assert "udp 06:00:00:00:00:0a (p3) -> 255.255.255.255:67" in pcgctl("drops", "--over", "0")
 
 
 @pytest.mark.parametrize("given, rule", [({"fw_id": 0}, "default"), ({"fw_id": 77}, "77")])

@@ -1,7 +1,9 @@
 """packets.py: the frame that explain asks about is the one that would really come."""
 
+import click
 import pytest
 from scapy.contrib.geneve import GENEVE
+from scapy.layers.dhcp import BOOTP
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
@@ -95,3 +97,35 @@ def test_a_frame_in_one_line(look):
     line = packets.describe(frame)
     assert "10.99.0.3 -> 10.99.0.1" in line
     assert "10.1.0.9 -> 8.8.8.8 ttl 64" in line
+
+
+class TestDhcp:
+    def test_as_the_port_s_host_sends_it(self, look):
+        role, frame = packets.dhcp(look, "02:00:00:00:00:09")
+        seen = Ether(frame)
+        assert (role, seen[IP].src, seen[GENEVE].vni) == ("downlink", "10.99.0.2", 1001)
+        inner = seen[GENEVE][Ether]
+        assert (inner.src, inner.dst) == ("02:00:00:00:00:09", "ff:ff:ff:ff:ff:ff")
+        assert (inner[UDP].sport, inner[UDP].dport, inner[BOOTP].op) == (68, 67, 1)
+        assert inner[BOOTP].chaddr[:6] == bytes.fromhex("020000000009")
+
+    def test_of_several_segments_one_is_asked_for(self, look):
+        with pytest.raises(BackendError, match="say --segment web or web-red"):
+            packets.dhcp(look, "02:00:00:00:00:aa")
+        _, frame = packets.dhcp(look, "02:00:00:00:00:aa", segment="web-red")
+        assert Ether(frame)[GENEVE].vni == 1002
+
+    def test_a_stranger_needs_a_place(self, look):
+        with pytest.raises(BackendError, match="is no port's of a segment with DHCP"):
+            packets.dhcp(look, "02:00:00:00:00:ff")
+        _, frame = packets.dhcp(look, "02:00:00:00:00:ff", "10.99.0.3", "web")
+        assert (Ether(frame)[IP].src, Ether(frame)[GENEVE].vni) == ("10.99.0.3", 1001)
+
+
+def test_explain_asks_for_a_packet_or_a_client(pcgctl, look):
+    with pytest.raises(click.UsageError, match="say --src and --dst, or --dhcp MAC"):
+        pcgctl("explain", "--src", "10.1.0.9")
+    with pytest.raises(click.UsageError, match="is no Ethernet address"):
+        pcgctl("explain", "--dhcp", "02:00")
+    told = pcgctl("explain", "--dhcp", "02-00-00-00-00-09")
+    assert "0.0.0.0 -> 255.255.255.255" in told
