@@ -1,78 +1,143 @@
-"""The controller link with 100 k ports: how long until a gateway holds them, and one change.
+"""The controller link with 100,000 ports: how long until a gateway holds them all, and one more.
 
-    python -m bench.link [ports]
-
-Real sockets and CURVE on loopback, the controller as a process of its own. The file is JSON,
-which is YAML too and is read six times as fast.
+Real sockets and CURVE, the controller a process of its own; of the gateway only its end of the
+link, in this process. The desired state is JSON, which is YAML too and is read six times as fast.
 """
 
+import contextlib
 import json
-import resource
+import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from pcg.model.load import load_desired
+import zmq
+
+from bench import machine
+from bench.control import START_S, timed
+from bench.rows import Row
+from pcg.gateway.link import ControllerClient
+from pcg.model.settings import ControllerLink, GatewaySettings, Keys
 from pcg.model.validate import validate
-from pcg.wire.changes import apply, diff
-from pcg.wire.snapshot import Snapshot, open_blob
-from tests.unit.controller.site import Site, document
+from pcg.proto.link_table import Changed, Synced
+from pcg.wire import curve
+
+PORTS = 100_000
+GATEWAY, TEP = "gw-a", "10.99.1.20"
+BEAT_S, HOLD_S = 1.0, 10.0
+CHANGES = 3  # each reads the whole file anew
 
 
-def timed(what: str, call):
-    start = time.perf_counter()
-    value = call()
-    print(f"{what:44} {(time.perf_counter() - start) * 1e3:9.1f} ms")
-    return value
+def document(n_ports: int) -> str:
+    """A valid desired state with so many ports."""
+    names = ("uplink", "downlink", "management")
+    interfaces = {
+        name: {"name": name, "addresses": [f"10.99.{i}.10/24"]} for i, name in enumerate(names)
+    }
+    segment = {"id": "web", "vrf": "v", "vni": 5000, "subnet": "10.0.0.0/8"}
+    segment |= {"gateway": "10.255.0.1", "gateway_mac": "02:00:00:00:00:01"}
+    whole = {
+        "gateway": {"id": GATEWAY, "tep": "10.99.1.10", "interfaces": interfaces},
+        "vrfs": [{"id": "v"}],
+        "teps": [{"address": TEP}],
+        "segments": [segment],
+        "ports": [port(n) for n in range(1, n_ports + 1)],
+    }
+    return json.dumps(whole)
 
 
-def pure(site: Site) -> None:
-    desired = timed("read and validate the file", lambda: load_desired(site.file()))
-    whole = timed("make the snapshot", lambda: Snapshot.of(desired))
-    print(f"{'':44} {len(whole.blob) / 1e6:9.1f} MB, {whole.n_chunks} chunks")
-    timed("open the snapshot", lambda: open_blob(whole.blob))
-    timed("validate", lambda: validate(desired))
-    site.write(document(n_ports=len(desired.ports) - 1))
-    new = load_desired(site.file())
-    changes = timed("diff by one port", lambda: diff(desired, new))
-    timed("apply it", lambda: apply(desired, changes))
+def port(n: int) -> dict:
+    mac = f"02:01:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}"
+    address = f"10.{1 + (n >> 16)}.{n >> 8 & 255}.{n & 255}"
+    return {"id": f"vm-{n}", "segment": "web", "mac": mac, "addresses": [address], "tep": TEP}
 
 
-def over_sockets(site: Site, n: int) -> None:
-    site.spawn()
-    secret = site.key("gw-a", "gw-a")
-    first = site.gateway("gw-a", secret)
-    timed("controller starts -> gateway holds all", lambda: first.until_ports(n - 1))
-    site.gateways.remove(first)
-    first.client.close()
-    gateway = site.gateway("gw-a", secret)
-    timed("gateway starts -> holds all", lambda: gateway.until_ports(n - 1))
-    timed("file written -> gateway holds one more", lambda: one_more(site, gateway, n))
+class Site:
+    """A controller's folder; `folder` is empty."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("keys", "allow", "desired"):
+            (folder / name).mkdir()
+        curve.make_keys(folder / "keys", "controller")
+        public, self.secret = curve.make_keys(folder / "keys", GATEWAY)
+        (folder / "allow" / f"{GATEWAY}.key").write_bytes(public.read_bytes())
+        self.sync, self.publish = (f"ipc://{folder}/{name}.sock" for name in ("sync", "publish"))
 
-def one_more(site: Site, gateway, n: int) -> None:
-    site.write(TEXT[n])
-    gateway.until_ports(n)
+    def write(self, text: str) -> None:
+        """Aside, then renamed: a controller never reads half a file."""
+        aside = self.folder / "desired" / f".{GATEWAY}"
+        aside.write_text(text)
+        os.replace(aside, self.folder / "desired" / f"{GATEWAY}.yaml")
 
+    @contextlib.contextmanager
+    def controller(self) -> Iterator[None]:
+        settings = self.folder / "controller.yaml"
+        own = {"desired": "desired", "allow": "allow", "realised": "realised"}
+        own |= {"keys": {"secret": "keys/controller.key_secret"}, "heartbeat_s": BEAT_S}
+        settings.write_text(json.dumps(own | {"sync": self.sync, "publish": self.publish}))
+        argv = (sys.executable, "-m", "pcg", "controller", "--settings", str(settings))
+        with subprocess.Popen(argv, cwd=machine.ROOT, stderr=subprocess.DEVNULL) as running:
+            try:
+                yield
+            finally:
+                running.terminate()
 
-TEXT: dict[int, str] = {}
-
-
-def run(n: int) -> None:
-    print(f"-- {n} ports")
-    TEXT[n] = json.dumps(document(n_ports=n))
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), beat_s=1.0)
+    @contextlib.contextmanager
+    def gateway(self) -> Iterator["Gateway"]:
+        public = str(self.folder / "keys" / "controller.key")
+        link = ControllerLink(
+            sync=self.sync, publish=self.publish, public_key=public, hold_s=HOLD_S
+        )
+        keys = Keys(secret=str(self.secret))
+        made = Gateway(GatewaySettings(id=GATEWAY, controller=link, keys=keys))
         try:
-            site.write(TEXT[n])
-            pure(site)
-            over_sockets(site, n)
+            yield made
         finally:
-            site.close()
-    print(f"{'peak memory of the process':44} {resource.getrusage(0).ru_maxrss / 1024:9.0f} MiB")
+            made.client.close()
 
 
-if __name__ == "__main__":
-    for n in [int(x) for x in sys.argv[1:]] or [10, 1000, 100_000]:
-        run(n)
+class Gateway:
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.client, self.poller = ControllerClient(settings, validate, held=None), zmq.Poller()
+        self.client.register(self.poller)
+
+    def until(self, n_ports: int) -> None:
+        """Until it holds so many ports."""
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            self.poller.poll(10)
+            for event in self.client.step(time.monotonic()):
+                if isinstance(event, Synced | Changed) and len(event.desired.ports) == n_ports:
+                    return
+        raise RuntimeError(f"the gateway did not hold {n_ports:,} ports within {START_S:.0f} s")
+
+
+def measure(n_ports: int = PORTS) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        site, took = Site(Path(folder)), []
+        site.write(document(n_ports))
+        with site.controller():
+            with site.gateway() as first:
+                both = timed(first.until, n_ports)
+            with site.gateway() as second:
+                again = timed(second.until, n_ports)
+                for n in range(n_ports + 1, n_ports + 1 + CHANGES):
+                    text = document(n)
+                    took.append(timed(one_more, site, second, text, n))
+    note = f"{both:.0f} ms when the controller starts with it"
+    yield row("link all ports", again, f"ms, {n_ports:,} ports", note)
+    note = f"the fastest of {CHANGES}; a controller reads the whole file anew"
+    yield row("link one change", min(took), "ms", note)
+
+
+def one_more(site: Site, gateway: Gateway, text: str, n_ports: int) -> None:
+    site.write(text)
+    gateway.until(n_ports)
+
+
+def row(what: str, value: float, unit: str, note: str) -> Row:
+    return Row(what, driver="", packet_size="", value=value, unit=unit, note=note)

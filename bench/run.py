@@ -21,6 +21,7 @@ from bench import (
     control,
     dhcp,
     idle,
+    link,
     machine,
     memory,
     page,
@@ -40,7 +41,7 @@ SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
 SOME_QUICK = {"east": (1_000_000,), "mixed": (1_000_000,)}
-NOT_QUICK = ("stall", "churn", "idle", "flood", "ablations", "profile", "dhcp")
+NOT_QUICK = ("stall", "churn", "idle", "flood", "link", "ablations", "profile", "dhcp")
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
@@ -105,6 +106,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "flood": lambda _args: busy.flood(),
         "veth": wired,
         "control": lambda _args: control.measure(),
+        "link": lambda _args: link.measure(),
         "dhcp": lambda _args: dhcp.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
         "profile": lambda args: profile.measure(most(args) if args.sessions else SIZED_AT),
