@@ -69,6 +69,10 @@ CARDS = (
         *(plots.veth_ratios, "Peers over veth pairs"),
         "The same packets in turns; receiving, forwarding and sending on one core.",
     ),
+    (
+        *(plots.classifiers, "Which rule fits first"),
+        "Three algorithms on the same rules; packets that fit the last one. Ours: tuple space.",
+    ),
     (plots.ablations, "What each habit is worth", "100,000 sessions; fastest passes compared."),
 )
 PEERS = "peers.json"
@@ -143,7 +147,8 @@ def _headline(rows: list[dict], machine: dict, peers: str) -> str:
 
 
 def _bars(rows: list[dict]) -> str:
-    lines = "".join(_line(r) for r in rows if r["workload"] != "ablation" and "us" not in r["more"])
+    drawn = ("us", "what", "algorithm")  # in `more`: they have pictures
+    lines = "".join(_line(r) for r in rows if not any(key in r["more"] for key in drawn))
     names = ("figure", "driver", "sessions", "bytes", "Mpps", "value", "bar", "× floor")
     heads = "".join(f"<th{' class=n' if i > 1 else ''}>{n}</th>" for i, n in enumerate(names))
     return (

@@ -6,6 +6,7 @@ from statistics import mean
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from bench.classifiers import LAST
 from bench.published import CYCLES, KERNEL, OVS, SETUP, VPP
 from bench.rows import CYCLES_MAX, OURS, sizes_of
 
@@ -239,6 +240,24 @@ def ablations(rows: list[dict]) -> go.Figure:
     figure.update_traces(textposition="outside", cliponaxis=False)
     figure.update_xaxes(title="slower than the path as it is, %", ticksuffix=" %")
     return styled(figure, 460, barmode="group", margin_l=230)
+
+
+def classifiers(rows: list[dict]) -> go.Figure:
+    """Look-ups by number of rules, of packets that only the last one fits."""
+    figure = go.Figure()
+    found = [r for r in rows if r["more"].get("packets") == LAST]
+    colours = {"linear": FLOOR, "tuple space": BLUE, "bit vectors": "#e07b00"}
+    for name, colour in colours.items():
+        mine = [r for r in found if r["more"]["algorithm"] == name]
+        x, y = [r["more"]["rules"] for r in mine], [r["value"] for r in mine]
+        text = [f"{value:,.0f}" for value in y]
+        look = {"line": {"color": colour}, "marker": {"color": colour}, "text": text}
+        look |= {"textposition": "top center", "textfont": {"color": colour}}
+        figure.add_trace(_scatter(name, x, y, "lines+markers+text", **look))
+    x = [r["more"]["rules"] for r in found]
+    figure.update_xaxes(title="rules", type="log", tickvals=x, ticktext=[f"{n:,}" for n in x])
+    figure.update_yaxes(title="cycles a look-up", type="log", dtick=1)
+    return legend_below(styled(figure), len(figure.data))
 
 
 def memory_ratios(rows: list[dict]) -> go.Figure:

@@ -18,6 +18,7 @@ from bench import (
     ablations,
     busy,
     churn,
+    classifiers,
     control,
     dhcp,
     idle,
@@ -41,7 +42,17 @@ SESSIONS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 SESSIONS_QUICK = (1_000, 100_000, 1_000_000)
 SOME = {"east": (1_000, 100_000, 1_000_000), "mixed": (100_000, 1_000_000)}  # those with a bar
 SOME_QUICK = {"east": (1_000_000,), "mixed": (1_000_000,)}
-NOT_QUICK = ("stall", "churn", "idle", "flood", "link", "ablations", "profile", "dhcp")
+NOT_QUICK = (
+    "stall",
+    "churn",
+    "idle",
+    "flood",
+    "link",
+    "classifiers",
+    "ablations",
+    "profile",
+    "dhcp",
+)
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
 WIRED_SESSIONS = 1_000
@@ -108,6 +119,7 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
         "control": lambda _args: control.measure(),
         "link": lambda _args: link.measure(),
         "dhcp": lambda _args: dhcp.measure(),
+        "classifiers": lambda _args: classifiers.measure(),
         "ablations": lambda args: ablations.measure(SIZED_AT, args.passes),
         "profile": lambda args: profile.measure(most(args) if args.sessions else SIZED_AT),
     }

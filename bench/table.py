@@ -98,6 +98,26 @@ def _ablations(title: str, rows: list[Row]) -> Table:
     return table
 
 
+def _classifiers(title: str, rows: list[Row]) -> Table:
+    """A line a number of rules and kind of packets, a column an algorithm."""
+    names = list(dict.fromkeys(r.more["algorithm"] for r in rows))
+    table = Table(title=title, title_justify="left")
+    for name in ("rules", "packets"):
+        table.add_column(name)
+    for name in names:
+        table.add_column(name, justify="right")
+        table.add_column("KiB", justify="right")
+        table.add_column("ms", justify="right")
+    for case in dict.fromkeys((r.more["rules"], r.more["packets"]) for r in rows):
+        cells = [f"{case[0]:,}", case[1]]
+        for r in rows:
+            if (r.more["rules"], r.more["packets"]) == case:
+                kib, ms = r.more["bytes"] / 1024, r.more["built_us"] / 1e3
+                cells += [f"{r.value:.0f}", f"{kib:.0f}", f"{ms:.2f}"]
+        table.add_row(*cells)
+    return table
+
+
 def _profile(title: str, rows: list[Row]) -> Table:
     """A column a workload, a line a part of the path; "-": no packet came to it."""
     table = Table(title=title, title_justify="left")
@@ -122,13 +142,22 @@ def _is_figure(r: Row) -> bool:
     return r.workload == ABLATION and r.value is not None
 
 
+def _elsewhere(r: Row) -> bool:
+    """It has a table of its own."""
+    return r.mpps is not None or bool(OWN & r.more.keys()) or _is_figure(r)
+
+
+OWN = {"us", "parts", "algorithm"}  # in `more`
+
+
 PARTS = (
     ("over veth pairs", lambda r: r.mpps is not None, _wired),
     ("latency over veth pairs, us, by load", lambda r: "us" in r.more, _latencies),
+    ("the rest", lambda r: not _elsewhere(r), _others),
     (
-        "the rest",
-        lambda r: r.mpps is None and not {"us", "parts"} & r.more.keys() and not _is_figure(r),
-        _others,
+        "ways to classify: cycles a look-up, memory, time to lay out",
+        lambda r: "algorithm" in r.more,
+        _classifiers,
     ),
     ("ablations: per cent slower than the path as it is", _is_figure, _ablations),
     ("profile: cycles per packet, by part of the path", lambda r: "parts" in r.more, _profile),

@@ -184,13 +184,13 @@ def routes_north(n: int) -> Iterator[r.Routes]:
             yield r.Routes(0, address(prefix), length, 0, HOP, 0)
 
 
-def firewall_rules() -> Iterator[r.Firewall]:
-    """999 of five shapes, of which few fit a session of the bench, and one that fits all."""
+def firewall_rules(n: int = N_RULES) -> Iterator[r.Firewall]:
+    """n - 1 of five shapes, of which few fit a session of the bench, and one that fits all."""
     rng = random.Random(2)
-    for i in range(N_RULES - 1):
+    for i in range(n - 1):
         action, match = FIREWALL_SHAPES[i % len(FIREWALL_SHAPES)](rng)
         yield r.Firewall(i + 1, 0, action, 3, 0, match, "")
-    yield r.Firewall(N_RULES, 0, 0, 3, 0, r.Match(), "all the rest")
+    yield r.Firewall(n, 0, 0, 3, 0, r.Match(), "all the rest")
 
 
 def _remote(rng: random.Random, length: int, first: int = REMOTES) -> bytes:

@@ -1,4 +1,4 @@
-"""The controller link as the bench has it: a controller, and a gateway that learns of one more port."""
+"""The controller link as the bench has it: a gateway learns of all ports, and of one more."""
 
 from bench import link
 
