@@ -18,6 +18,7 @@ DECLINED_S = 900
 LFC_S = 3600  # the lease file is a log: its old lines are thrown away that often
 LOG_BYTES = 1 << 20  # then it becomes kea.log.1
 THREADS = 2  # twice what one serves, measured: docs/dhcp.md
+QUEUE = 8192  # requests that wait for a thread, two seconds' worth; what comes then is lost
 # With a peer: who gives back an address may ask the other gateway for it, which knows it as bound.
 KEPT = "pkt4.msgtype == 7 or pkt4.msgtype == 4"  # RELEASE, DECLINE
 
@@ -69,7 +70,7 @@ def document(place: Place, server: Server) -> dict[str, Any]:
         "multi-threading": {
             "enable-multi-threading": True,
             "thread-pool-size": THREADS,
-            "packet-queue-size": 256,
+            "packet-queue-size": QUEUE,
         },
         "sanity-checks": {"lease-checks": "fix"},
         "authoritative": True,  # RFC 2131 section 4.3.2: a wrong address is refused aloud

@@ -232,6 +232,8 @@ class Keeper:
             self._begin()
             raise
         self._held = digest(self._document)
+        if self.running:
+            self.running.serves()  # which gives its new socket room, too
         kea_files.write(self.place.config, self._document)
         self._set_at = time.monotonic()
         self._quiet_until = self._set_at + REST * (self._set_at - began)

@@ -5,6 +5,7 @@ over. Which process it is says the kernel, by who listens on the control socket.
 """
 
 import contextlib
+import ctypes
 import os
 import pwd
 import select
@@ -20,6 +21,10 @@ from pcg.model.errors import BackendError
 
 LOOPBACK = "127.0.0.1"
 END_S = 5.0  # for a SIGTERM to be followed
+BUFFER = 8 << 20  # bytes of its socket's receive buffer; the kernel's default holds 250 requests
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+PIDFD_GETFD = 438  # asm-generic/unistd.h, the same on every architecture
+LIBC = ctypes.CDLL(None, use_errno=True)
 SAID_MAX = 64 * 1024  # bytes of its output that are looked through for why it ended
 
 
@@ -35,7 +40,7 @@ class Running:
         """Raises ProcessLookupError."""
         self.pid, self.ports = pid, ports
         self._fd = os.pidfd_open(pid)
-        self._how = "ended"
+        self._how, self._widened = "ended", ""
 
     def ended(self, wait_s: float = 0.0) -> bool:
         if self._fd < 0:
@@ -75,9 +80,26 @@ class Running:
         place = f"{int.from_bytes(socket.inet_aton(LOOPBACK), 'little'):08X}"
         wanted = f"{place}:{self.ports.server:04X}"
         with contextlib.suppress(OSError):
-            table = Path(f"/proc/{self.pid}/net/udp").read_text().splitlines()[1:]
-            return any(line.split()[1] == wanted for line in table)
+            for line in Path(f"/proc/{self.pid}/net/udp").read_text().splitlines()[1:]:
+                words = line.split()
+                if words[1] == wanted:
+                    self._widen(words[9])
+                    return True
         return False
+
+    def _widen(self, inode: str) -> None:
+        """Room for everybody who boots at once; Kea has no setting for it, and opens its sockets
+        anew with each configuration. Where we may not, it stays as it is."""
+        if inode == self._widened or self._fd < 0:
+            return
+        self._widened = inode
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(entry) == f"socket:[{inode}]":
+                    ours = LIBC.syscall(PIDFD_GETFD, self._fd, int(entry.name), 0)
+                    if ours >= 0:
+                        with socket.socket(fileno=ours) as kea:
+                            kea.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
 
     def close(self) -> None:
         """Let go of it; it goes on."""

@@ -1,5 +1,7 @@
 """A real Kea, configured by us: what clients get."""
 
+import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -148,3 +150,17 @@ def test_kea_runs_without_any_right(site):
     for said in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"):
         assert said in status
     assert "Uid:\t0" not in status
+
+
+def test_a_burst_of_everybody_waits_in_kea_s_socket(site):
+    """Also after a configuration, with which Kea opens another one."""
+    site.serve(desired(scope()))
+    site.serve(desired(scope(lease_s=600)))
+    os.kill(site.pid(), signal.SIGSTOP)
+    for who in range(2000):
+        hello = dhcp.message(who, dhcp.DISCOVER, mac(who), LINK)
+        site.relay.socket.sendto(hello, site.server())
+    with site.space.inside():
+        table = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
+    os.kill(site.pid(), signal.SIGCONT)
+    assert {line.split()[-1] for line in table} == {"0"}  # drops

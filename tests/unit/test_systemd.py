@@ -49,6 +49,10 @@ def test_the_datapath_is_neither_stopped_nor_restarted_with_the_gateway():
     assert not [key for key in BINDING if key in gateway or key in datapath]
 
 
+def test_the_dhcp_servers_outlive_the_gateway():
+    assert unit("gateway")["Service"]["KillMode"] == "process"
+
+
 def test_the_arenas_mount_is_wanted_by_the_datapath_and_not_by_its_life():
     (path,) = MOUNTS
     mount = configparser.ConfigParser(delimiters="=", interpolation=None)
