@@ -217,7 +217,7 @@ static void hold_ip(const struct frame *f, uint32_t at)
 
 void hold_sane(const struct frame *f)
 {
-	hold(f->len >= ETH + 28 && f->len <= PCGDP_FRAME_MAX, "its length is possible", f);
+	hold(f->len > ETH + IP && f->len <= PCGDP_FRAME_MAX, "its length is possible", f);
 	if (get16(f->data + 12) == 0x0806)
 		return;
 	hold(get16(f->data + 12) == 0x0800, "it is IPv4 or ARP", f);

@@ -38,6 +38,7 @@ enum kind {
 	KIND_AGAIN,  // which came, patches
 	KIND_POLICY, // table, row, 0: it goes, or patches of the row: and a commit of that
 	KIND_PUT,    // likewise, of a table whose rows are put one by one
+	KIND_RELAY,  // parcels to workloads; without data: who reads what is punted goes away
 	KINDS,
 	HOLD = 0x80,
 };

@@ -19,9 +19,10 @@ from scapy.utils import rdpcap
 
 from pcg.datapath import build, pack
 from pcg.datapath.errors import table_number
-from tests.c import wire
+from pcg.datapath.parcels import joined
+from tests.c import dhcp, wire
 from tests.c.packets import gre, ping, tcp, udp
-from tests.c.places import NET, PLAIN, SERVER, UP_MAC, VMS, A, B, C, R
+from tests.c.places import NET, NEWCOMER, PLAIN, SERVER, UP_MAC, VMS, A, B, C, R
 from tests.c.world import NEXTHOPS, TEPS, Policy, over
 from tests.fuzz import frames
 
@@ -36,7 +37,7 @@ FUZZ = build.Flavour(
 )  # fmt: skip
 COVER = build.Flavour("cover", None, (*OPTIMISED, "-fprofile-instr-generate", "-fcoverage-mapping"))
 UPLINK, MEND, EXPLAIN, COMMIT = 1, 2, 4, 8
-FRAME, ANSWER, ERROR, PIECES, AGAIN, POLICY, PUT = range(7)
+FRAME, ANSWER, ERROR, PIECES, AGAIN, POLICY, PUT, RELAY = range(8)
 HOLD = 0x80
 # What a packet passes.
 PATH = (
@@ -46,10 +47,12 @@ PATH = (
 
 
 def world() -> bytes:
-    """The tables of tests/c/world.py, as harness.c reads them."""
+    """The tables of tests/c/world.py, with DHCP in one segment, as world.c reads them."""
     single = {"teps": TEPS, "nexthops": NEXTHOPS, "ports": [vm.record for vm in VMS]}
+    single["clients"] = [dhcp.client(vm) for vm in (A, C, NEWCOMER)]
+    policy = Policy(segments=dhcp.served_segments())
     whole = b""
-    for table, rows in {**single, **Policy().tables()}.items():
+    for table, rows in {**single, **policy.tables()}.items():
         head = struct.pack("=III", table_number(table), len(rows), pack.size(table))
         whole += head + pack.pack(table, rows)
     return whole
@@ -117,6 +120,16 @@ def golden_frames() -> list[list[tuple[str, bytes]]]:
     return scenarios
 
 
+def of_the_relay() -> list[bytes]:
+    """What clients ask, whole and in pieces, and what they are told."""
+    asks = [dhcp.ask(vm, what) for vm in (NEWCOMER, A, B) for what in ("discover", "request")]
+    made = [step("downlink", dhcp.asked(vm, ask)) for vm in (NEWCOMER, A) for ask in asks]
+    made += [step("downlink", dhcp.asked(NEWCOMER)) + follows(PIECES, 128, 8, order)
+             for order in (0, 1, 4)]  # fmt: skip
+    told = follows(RELAY, *joined([dhcp.answer(), dhcp.answer(A, dst=A.address)]))
+    return [*made, told, *[one + told + one for one in made], follows(RELAY) + made[0]]
+
+
 def seeds() -> list[bytes]:
     """Every frame of every kind by itself, each golden scenario as a whole, and some mixed."""
     valid = [("downlink", f) for f in [*frames.of_the_overlay(), *frames.captured()]]
@@ -127,7 +140,7 @@ def seeds() -> list[bytes]:
     for i in range(0, len(short), 4):
         for hold in (False, True):
             made.append(b"".join(step(*one, hold=hold) for one in short[i : i + 8]))
-    return made + conversations()
+    return made + conversations() + of_the_relay()
 
 
 def linked(flavour: build.Flavour, flags: list[str], name: str) -> Path:

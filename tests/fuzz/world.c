@@ -130,6 +130,7 @@ static void patch_row(uint8_t *row, uint32_t size, uint32_t keep, const struct s
 // A row of a single table keeps its key, so that world_put() undoes whatever happens to it.
 static void change_single(struct pcgdp *dp, const struct table *t, const struct step *s)
 {
+	static const uint32_t keys[PCGDP_T_LOCAL] = {[PCGDP_T_TEPS] = 4, [PCGDP_T_PORTS] = 8, [PCGDP_T_NEXTHOPS] = 4, [PCGDP_T_CLIENTS] = 12};
 	uint8_t row[ROW_MAX];
 	char error[256];
 
@@ -138,7 +139,7 @@ static void change_single(struct pcgdp *dp, const struct table *t, const struct 
 		must(pcgdp_del(dp, t->number, row, 1), "del", "");
 		return;
 	}
-	patch_row(row, t->size, t->number == PCGDP_T_PORTS ? 8 : 4, s);
+	patch_row(row, t->size, keys[t->number], s);
 	pcgdp_put(dp, t->number, row, 1, error, sizeof(error));
 }
 
