@@ -42,7 +42,8 @@ static struct tap *tap_new(const struct pcgdp_capture_wanted *wanted, const stru
 		tap_free(t);
 		return NULL;
 	}
-	memcpy(t->filter, filter, n * sizeof(*filter));
+	if (n)
+		memcpy(t->filter, filter, n * sizeof(*filter));
 	return t;
 }
 

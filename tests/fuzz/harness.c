@@ -189,11 +189,37 @@ static void relay(const struct step *s)
 	assert(n >= -EINVAL && n <= (int)s->len);
 }
 
+// What an operator may look at while packets pass.
+static void watch(uint32_t which)
+{
+	static struct pcgdp_trace_event traced[256];
+	static struct pcgdp_event events[256];
+	static uint8_t captured[1 << 16];
+	static const struct pcgdp_trace_filter any;
+	static const struct pcgdp_capture_wanted all = {.ring_bytes = 1 << 16, .snaplen = 96, .roles = 3, .directions = 3, .both = 1};
+	struct pcgdp_capture_state state;
+	uint64_t lost;
+
+	if (which == 0)
+		must(pcgdp_trace_start(dp, &any, 16), "trace", "");
+	if (which == 1)
+		must(pcgdp_capture_start(dp, &all, NULL, 0), "capture", "");
+	must(pcgdp_events(dp, which == 3 ? 0 : 64, events, 256, &lost), "events", "");
+	must(pcgdp_trace_read(dp, traced, 256), "trace", "");
+	if (which == 3)
+		must(pcgdp_capture_start(dp, NULL, NULL, 0), "capture", "");
+	else
+		pcgdp_capture_read(dp, captured, sizeof(captured), &state);
+}
+
 static void one_step(const struct step *s, bool hold)
 {
-	if (s->kind == KIND_RELAY) {
+	if (s->kind == KIND_RELAY || s->kind == KIND_WATCH) {
 		flush();
-		relay(s);
+		if (s->kind == KIND_RELAY)
+			relay(s);
+		else
+			watch(byte_at(s, 0) & 3);
 		return;
 	}
 	if (s->kind == KIND_POLICY || s->kind == KIND_PUT) {

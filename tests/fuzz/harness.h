@@ -39,6 +39,7 @@ enum kind {
 	KIND_POLICY, // table, row, 0: it goes, or patches of the row: and a commit of that
 	KIND_PUT,    // likewise, of a table whose rows are put one by one
 	KIND_RELAY,  // parcels to workloads; without data: who reads what is punted goes away
+	KIND_WATCH,  // which: 0 a trace, 1 a capture, 2 events; 3 all of them end; what there is is read
 	KINDS,
 	HOLD = 0x80,
 };

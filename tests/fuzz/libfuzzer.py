@@ -20,9 +20,24 @@ from scapy.utils import rdpcap
 from pcg.datapath import build, pack
 from pcg.datapath.errors import table_number
 from pcg.datapath.parcels import joined
+from pcg.reconcile import records as r
 from tests.c import dhcp, wire
 from tests.c.packets import gre, ping, tcp, udp
-from tests.c.places import NET, NEWCOMER, PLAIN, SERVER, UP_MAC, VMS, A, B, C, R
+from tests.c.places import (
+    NET,
+    NEWCOMER,
+    OTHER_NET,
+    PLAIN,
+    SERVER,
+    TINY,
+    UP_MAC,
+    VMS,
+    A,
+    B,
+    C,
+    R,
+    ip,
+)
 from tests.c.world import NEXTHOPS, TEPS, Policy, over
 from tests.fuzz import frames
 
@@ -37,7 +52,7 @@ FUZZ = build.Flavour(
 )  # fmt: skip
 COVER = build.Flavour("cover", None, (*OPTIMISED, "-fprofile-instr-generate", "-fcoverage-mapping"))
 UPLINK, MEND, EXPLAIN, COMMIT = 1, 2, 4, 8
-FRAME, ANSWER, ERROR, PIECES, AGAIN, POLICY, PUT, RELAY = range(8)
+FRAME, ANSWER, ERROR, PIECES, AGAIN, POLICY, PUT, RELAY, WATCH = range(9)
 HOLD = 0x80
 # What a packet passes.
 PATH = (
@@ -51,6 +66,16 @@ def world() -> bytes:
     single = {"teps": TEPS, "nexthops": NEXTHOPS, "ports": [vm.record for vm in VMS]}
     single["clients"] = [dhcp.client(vm) for vm in (A, C, NEWCOMER)]
     policy = Policy(segments=dhcp.served_segments())
+    policy.nat["tiny"] = policy.nat["tiny"]._replace(overflow=1, ports_each=3)
+    policy.nat["range"] = policy.nat["range"]._replace(reset=1, log=1, sessions_each=4)
+    policy.nat["snat"] = policy.nat["snat"]._replace(reset=1, sessions_each=9, ports_each=6)
+    policy.groups = [r.Groups(7, 0, "friends")]
+    policy.members = [r.Members(0, 7, ip(at), 32) for at in (OTHER_NET, PLAIN.address)]
+    policy.firewall = [
+        r.Firewall(4, 0, 0, 3, 1, r.Match(), "friends", 7, 0, 1),
+        r.Firewall(5, 0, 0, 3, 1, r.Match(), "to-friends", 0, 7, 1),
+        *policy.firewall,
+    ]
     whole = b""
     for table, rows in {**single, **policy.tables()}.items():
         head = struct.pack("=III", table_number(table), len(rows), pack.size(table))
@@ -76,6 +101,14 @@ def conversations() -> list[bytes]:
         for make in (udp, ping, gre)
         for dst in (NET, SERVER.elastic, "203.0.113.15")
     ]
+    openings += [
+        b"".join(step("downlink", over(TINY, udp(TINY.address, dst, sport=n))) for n in range(4))
+        for dst in (NET, OTHER_NET)
+    ]
+    openings += [
+        b"".join(step("downlink", over(A, udp(sport=n, dport=d))) for n, d in ((1, 1), (2, 2))) * 6
+    ]
+    openings += [step("uplink", wire.plain(udp(OTHER_NET, PLAIN.address)))]
     openings += [
         step("downlink", over(A, tcp("S", A.address, dst, dport=80)))
         for dst in (NET, SERVER.elastic)
@@ -105,6 +138,7 @@ def conversations() -> list[bytes]:
         for row in range(rows)
     ]
     thens += [follows(PUT, table, 0) + follows(AGAIN, 0) + back for table in range(3)]
+    thens += [follows(WATCH, on) + back * 2 + follows(WATCH, on) for on in range(4)]
     thens += [follows(AGAIN | HOLD, 0, 21, port) * 8 + back for port in (7, 8)]
     return [begun + then for begun in openings for then in thens]
 
