@@ -21,6 +21,7 @@ from pcg.reconcile import records as r
 MAC = bytes.fromhex("020000000005")
 GATEWAY_MAC = bytes.fromhex("020000000007")
 OURS, HOP = bytes([10, 99, 0, 1]), bytes([10, 99, 1, 1])
+NEXTHOP = r.Nexthops(HOP, MAC, 1)
 TRANSIT, FIRST_VNI, SEGMENT_SIZE = 5000, 10_000, 1024
 WORKLOADS, TEPS = 0x0A10_0000, 0x0AC8_0001  # 10.16.0.0, 10.200.0.1
 SECONDARIES, ELASTICS, REMOTES = 0x0AC9_0000, 0x3400_0000, 0x0800_0000
@@ -56,7 +57,7 @@ class World:
 
     def program(self, dp: Datapath) -> None:
         dp.put("teps", [r.Teps(tep(i), MAC, 1, 1, 9001) for i in range(N_TEPS)])
-        dp.put("nexthops", [r.Nexthops(HOP, MAC, 1)])
+        dp.put("nexthops", [NEXTHOP])
         dp.put("ports", [self.port(w) for w in range(self.workloads)])
         dp.commit(self.policy(), 1)
 

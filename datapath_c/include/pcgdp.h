@@ -105,8 +105,8 @@ struct pcgdp_local {        // one record
 struct pcgdp_vrfs {         // key: index
 	uint32_t index;         // below 1,048,576; domains 2 * index (overlay) and 2 * index + 1 (uplink)
 	uint8_t default_in, default_out; // enum pcgdp_fw_action
-	uint8_t reserved[2];
 	char name[48];
+	uint8_t log_in, log_out; // of what the defaults decide; as a rule's log
 };
 
 enum pcgdp_vni_kind { PCGDP_SEGMENT = 0, PCGDP_TRANSIT = 1 };
@@ -159,6 +159,8 @@ enum pcgdp_timer {
 	PCGDP_TIMER_TCP_OPENING, PCGDP_TIMER_TCP_ESTABLISHED, PCGDP_TIMER_TCP_CLOSING, PCGDP_TIMER_UDP, PCGDP_TIMER_ICMP,
 	PCGDP_TIMER_OTHER, PCGDP_TIMERS,
 };
+// Why a TCP session ends: another policy; its silence.
+enum pcgdp_reset { PCGDP_RESET_CHANGE = 1, PCGDP_RESET_IDLE = 2 };
 enum pcgdp_fw_match { PCGDP_FW_EXTERNAL = 0, PCGDP_FW_INTERNAL = 1, PCGDP_FW_BYPASS = 2 };
 
 // In order of put: the first that matches decides. Several records may share an id: one rule
@@ -183,7 +185,7 @@ struct pcgdp_nat {          // key: id and place
 	uint32_t timeouts[6];   // seconds, by enum pcgdp_timer; 0: as the RFCs have it
 	uint8_t filtering;      // SNAT: enum pcgdp_filtering
 	uint8_t overflow;       // SNAT, 1: once its ports have run out, one port serves several destinations
-	uint8_t reset;          // 1: a TCP session that another policy ends is reset at both ends, once one of them speaks
+	uint8_t reset;          // bits of enum pcgdp_reset: when a TCP session that ends is reset at both ends
 	uint8_t reserved;
 };
 
@@ -340,6 +342,9 @@ enum pcgdp_event_kind { PCGDP_SESSION_BEGAN = 1, PCGDP_SESSION_ENDED = 2, PCGDP_
 // gone; rules or routes say something else of it now.
 enum pcgdp_end { PCGDP_END_NONE = 0, PCGDP_END_IDLE = 1, PCGDP_END_CLOSED = 2, PCGDP_END_PORT_GONE = 3, PCGDP_END_DECIDED_AGAIN = 4 };
 
+// Who says so: a rule of it; the firewall's default, which decided.
+enum pcgdp_log { PCGDP_LOG_RULE = 1, PCGDP_LOG_DEFAULT = 2 };
+
 struct pcgdp_event {        // of a session, seen from its workload: inside, what stands for it outside, the peer
 	uint64_t at_ns;         // monotonic; an end is noted when housekeeping comes by
 	uint64_t out_packets, out_bytes, in_packets, in_bytes; // of an end; out: from the workload
@@ -352,7 +357,7 @@ struct pcgdp_event {        // of a session, seen from its workload: inside, wha
 	uint8_t kind, protocol; // kind: enum pcgdp_event_kind
 	uint8_t from_uplink;    // 1: the peer opened it
 	uint8_t continued;      // 1: it takes over from one that goes another way, or by another rule, now
-	uint8_t log, end;       // log: a rule of it says so; end: enum pcgdp_end
+	uint8_t log, end;       // log: bits of enum pcgdp_log; end: enum pcgdp_end
 };
 
 struct pcgdp_trace_filter { // zero fields are any; addresses match inner source or destination

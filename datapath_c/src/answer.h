@@ -13,9 +13,13 @@ enum pcgdp_verdict gateway_addressed(const struct worker *w, struct pkt *p, uint
 // came. Nothing happens where RFC 1812 section 4.3.2.7 forbids an error, or over the rate limit.
 void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu);
 void tcp_reset(struct worker *w, const struct pkt *p);
+void reject(struct worker *w, const struct pkt *p); // RST to TCP, ICMP 3/13 to the rest
 // The session of this packet ends under both ends: each is told in the other's name, with the numbers
 // that it waits for. `e`: the packet's direction, `back`: the other.
 void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struct entry *back);
+// To the sender of `e`, in the other's name, an ACK out of its window: it must answer with its numbers
+// (RFC 9293 section 3.10.7.4).
+void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t nat_id);
 
 // An ICMP error that belongs to a session: rewrite it and the packet inside it.
 enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e);

@@ -10,6 +10,7 @@
 #include "path_mtu.h"
 #include "events.h"
 #include "fair.h"
+#include "swap.h"
 #include "tap.h"
 #include "trace.h"
 
@@ -46,6 +47,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->resets = calloc(65536, sizeof(*dp->resets));
 	dp->overflows = calloc(65536, sizeof(*dp->overflows));
 	dp->timeouts = calloc(65536, sizeof(*dp->timeouts));
+	dp->swaps = calloc(1, sizeof(*dp->swaps));
 	dp->fw_totals = calloc(FW_COUNTED, sizeof(*dp->fw_totals));
 	dp->tracer = calloc(1, sizeof(*dp->tracer));
 	dp->n_counters = 1;
@@ -57,7 +59,7 @@ static int make_parts(struct pcgdp *dp)
 	}
 	if (!dp->cfg || !dp->paths || !dp->inject || !dp->dry || !dp->counter_vni || !dp->nat_totals || !dp->overflows)
 		return -ENOMEM;
-	if (!dp->timeouts || !dp->resets || !dp->fw_totals || !dp->tracer)
+	if (!dp->timeouts || !dp->swaps || !dp->resets || !dp->fw_totals || !dp->tracer)
 		return -ENOMEM;
 	pthread_mutex_init(&dp->tracer->lock, NULL);
 	dp->dry->dry = true;
@@ -93,6 +95,7 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 	pthread_mutex_init(&dp->injecting, NULL);
 	pthread_mutex_init(&dp->sweeping, NULL);
 	pthread_mutex_init(&dp->touching, NULL);
+	pthread_mutex_init(&dp->deciding.lock, NULL);
 	rc = params_check(&dp->params, error, error_len);
 	if (!rc)
 		rc = arena_open(&dp->arena, &dp->params, error, error_len);
@@ -142,6 +145,7 @@ void pcgdp_close(struct pcgdp *dp)
 	free(dp->resets);
 	free(dp->overflows);
 	free(dp->timeouts);
+	free(dp->swaps);
 	free(dp->fw_totals);
 	if (dp->tracer)
 		tap_free(dp->tracer->tap);
@@ -154,7 +158,7 @@ void pcgdp_close(struct pcgdp *dp)
 
 int pcgdp_nic_add(struct pcgdp *dp, const char *name, uint32_t role, uint32_t driver, char *error, uint32_t error_len)
 {
-	struct nic *nic;
+	struct nic *nic, opened;
 	int rc;
 
 	if (role > PCGDP_UPLINK || driver > PCGDP_DRIVER_AUTO)
@@ -164,17 +168,19 @@ int pcgdp_nic_add(struct pcgdp *dp, const char *name, uint32_t role, uint32_t dr
 		return FAIL(-EEXIST, "%s: the %s is %s already", name, role == PCGDP_UPLINK ? "uplink" : "downlink", nic->name);
 	if (strlen(name) >= sizeof(nic->name))
 		return FAIL(-EINVAL, "%s: an interface name has at most 15 bytes", name);
-	rc = nic_open(nic, name, role, driver, dp->params.workers, error, error_len);
+	rc = nic_open(&opened, name, role, driver, dp->params.workers, error, error_len);
 	if (rc)
 		return rc;
-	rc = policy_steer(dp, role, error, error_len); // a policy may be in force already
+	pthread_mutex_lock(&dp->control);
+	rc = policy_steer(dp, &opened, error, error_len); // a policy may be in force already
 	if (rc) {
-		nic->ops->close(nic);
-		nic->ops = NULL;
-		return rc;
+		opened.ops->close(&opened);
+	} else {
+		nic_publish(nic, &opened);
+		adjacencies_rebuild(dp); // those of an attached arena speak of the old process's MAC
 	}
-	adjacencies_rebuild(dp); // those of an attached arena speak of the old process's MAC
-	return 0;
+	pthread_mutex_unlock(&dp->control);
+	return rc;
 }
 
 int pcgdp_start(struct pcgdp *dp)

@@ -53,9 +53,11 @@ static void firewall(const struct config *c, const struct vrf *v, uint8_t direct
 		const struct pcgdp_firewall *r = &c->fw[found->rule];
 
 		d->fw_id = r->id;
-		d->log |= r->log;
+		d->log |= !!r->log;
 		action = r->action;
 		d->stateless = r->stateless && d->kind == KIND_PLAIN; // a translation lives in its session
+	} else if (direction == PCGDP_IN ? v->rec.log_in : v->rec.log_out) {
+		d->log |= PCGDP_LOG_DEFAULT;
 	}
 	if (action == PCGDP_ALLOW)
 		return;
@@ -105,7 +107,7 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	d->rule = r;
 	if (r) {
 		d->nat_id = r->id;
-		d->log = r->log;
+		d->log = !!r->log;
 	}
 	if (r && r->action != PCGDP_NO_SNAT)
 		translate_source(c, r, &f, d);
@@ -192,7 +194,7 @@ static bool nat_in(const struct config *c, const struct vrf *v, const struct fiv
 	}
 	d->rule = r;
 	d->nat_id = r->id;
-	d->log = r->log;
+	d->log = !!r->log;
 	d->kind = r->action == PCGDP_NO_DNAT ? KIND_PLAIN : r->action;
 	return true;
 }
@@ -275,10 +277,13 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 	uint8_t proto = (uint8_t)k->domain_proto;
 	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
 	const struct pcgdp_nat *by;
+	uint32_t vrf;
 
 	d->new_addr = k->dst;
 	by = pub && nat_in(c, v, &f, d) ? d->rule : NULL;
-	if (by && d->kind == KIND_PLAIN)
+	if (!pub && (!uplink_owner(c, k->dst, &vrf) || vrf != v->rec.index))
+		d->reason = R_NOT_OWNED; // any more: no packet comes as far as this, only a session that lives
+	else if (by && d->kind == KIND_PLAIN)
 		d->reason = R_NO_DNAT;
 	else if (by && proto == IPP_ICMP)
 		d->new_port = k->dport;

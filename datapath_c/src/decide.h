@@ -11,7 +11,7 @@ enum { R_OK = 255 };
 struct decision {
 	uint8_t reason;         // R_OK, or why not; NAT_FILTERED, NEIGHBOUR_UNRESOLVED: all else is decided
 	uint8_t kind;           // enum pcgdp_nat_action, or KIND_PLAIN
-	uint8_t log;
+	uint8_t log;            // bits of enum pcgdp_log
 	bool reject;            // FIREWALL_DENIED: say so to the sender
 	bool stateless;         // no session: overlay to overlay, or the firewall rule says so
 	bool to_gateway;        // the destination is a segment gateway's own address

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "clients.h"
+#include "cuts.h"
 #include "limit.h"
 #include "punt.h"
 #include "send.h"
@@ -37,6 +38,7 @@ struct pcgdp {
 	struct worker *dry;    // for explain
 
 	pthread_mutex_t control; // tables and policy
+	struct swaps *swaps;     // under `control`; empty between calls
 	pthread_mutex_t injecting;
 	pthread_mutex_t sweeping;
 	pthread_t keeper;
@@ -53,7 +55,7 @@ struct pcgdp {
 	uint64_t paths_next_ns;
 	struct rule_totals *nat_totals, *fw_totals; // by rule id, 65,536; firewall rules of higher ones: 0
 	uint32_t next_id[NEXT_IDS]; // IPv4 identifications of what we cut, by hash of its addresses
-	uint8_t *resets;     // by NAT rule id, 65,536: as the rule says, or said while it was there
+	uint8_t *resets;     // by NAT rule id, 65,536: enum pcgdp_reset, as the rule says, or said while it was there
 	uint64_t *overflows; // by NAT rule id, 65,536: sessions that had to share a port
 	uint32_t (*timeouts)[PCGDP_TIMERS]; // by NAT rule id, 65,536; housekeeping holds no policy
 	struct tracer *tracer;
@@ -64,12 +66,18 @@ struct pcgdp {
 	struct sending sending;
 
 	pthread_mutex_t touching;
-	struct touch_list touches; // what must be marked: a commit adds, housekeeping takes
+	struct touch_list touches; // whose sessions must be decided again: a commit adds, housekeeping takes
+	struct {
+		pthread_mutex_t lock;
+		uint64_t seq; // odd while sessions and policy are looked at, as a worker's
+		uint64_t decisions, cut;
+	} deciding;
+	struct cuts cuts;
 };
 
 void quiesce(struct pcgdp *dp);
 uint32_t all_workers(const struct pcgdp *dp, const struct worker **w); // PCGDP_WORKERS_MAX + 1; how many count
-int policy_steer(struct pcgdp *dp, uint32_t role, char *error, uint32_t error_len); // a new port, by what is published
+int policy_steer(struct pcgdp *dp, struct nic *nic, char *error, uint32_t error_len); // a new port, by what is published
 uint32_t port_find(const struct arena *a, uint32_t vrf, be32 address);
 uint32_t tep_find(const struct arena *a, be32 address);
 uint32_t nexthop_find(const struct arena *a, be32 address);
@@ -83,7 +91,8 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, c
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
 void adjacencies_rebuild(struct pcgdp *dp); // after a commit changed what templates are made of
 void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n); // n 0: all
-bool mark_touched(struct pcgdp *dp); // false: there was nothing to do
+bool decide_touched(struct pcgdp *dp, uint64_t now_ns); // false: there was nothing to do
+void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n, uint64_t now_ns);
 void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n);
 void *keeper_main(void *dp);
 uint64_t clock_ns(void);

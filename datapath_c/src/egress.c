@@ -10,8 +10,8 @@
 // Whatever was decided before, no overlay source leaves by the uplink but by a NO_SNAT rule or from a
 // `routed` segment: it is asked here, of the policy itself. Packets that pass the stages by (plain.c)
 // need not ask again. What their session makes of a source never changes, and of each session the
-// first packet from its workload came through here: so does the first after every change that
-// concerns it, since a marked session, or one whose source is to be checked (in_vni), is not plain.
+// first packet from its workload came through here. After a change that concerns it, it is decided again
+// by the policy in force, which yields no session that sends anything else out.
 
 #include "answer.h"
 #include "dp.h"

@@ -49,7 +49,7 @@ static void describe(struct pcgdp *dp, uint32_t s, struct pcgdp_event *ev)
 	const struct cold *c = &t->cold[s];
 
 	*ev = (struct pcgdp_event){.session = s, .vrf = session_vrf(t, s), .protocol = (uint8_t)proto_of(&fwd->key),
-		.from_uplink = uplink, .log = c->log, .inside_be = from_inside->src, .inside_port = ntohs(from_inside->sport),
+		.from_uplink = uplink, .log = log_of(c), .inside_be = from_inside->src, .inside_port = ntohs(from_inside->sport),
 		.outside_be = from_peer->dst, .outside_port = ntohs(from_peer->dport), .peer_be = from_peer->src,
 		.peer_port = ntohs(from_peer->sport), .nat_id = c->nat_id, .fw_id = c->fw_id};
 }
@@ -90,7 +90,7 @@ void event_packet(struct worker *w, const union key *k, const struct decision *d
 	if (!ev)
 		return;
 	*ev = (struct pcgdp_event){.kind = d->reason == R_OK ? PCGDP_SESSION_PASSED : PCGDP_SESSION_DENIED, .at_ns = w->now_ns,
-		.session = NONE, .vrf = k->domain_proto >> 9, .protocol = (uint8_t)proto_of(k), .from_uplink = uplink, .log = 1,
+		.session = NONE, .vrf = k->domain_proto >> 9, .protocol = (uint8_t)proto_of(k), .from_uplink = uplink, .log = d->log,
 		.nat_id = d->nat_id, .fw_id = d->fw_id};
 	if (uplink) {
 		ev->peer_be = k->src;

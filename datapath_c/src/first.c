@@ -20,8 +20,8 @@ enum { RECORDS_AHEAD = 4 };
 
 static enum pcgdp_verdict refuse(struct worker *w, struct pkt *p, const struct decision *d)
 {
-	if (d->reject && !(p->flags & PF_ICMP_ERROR))
-		icmp_error(w, p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
+	if (d->reject)
+		reject(w, p);
 	p->fw_id = d->fw_id;
 	p->nat_id = d->nat_id;
 	return drop(p, (enum reason)d->reason);
@@ -67,6 +67,7 @@ static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct m
 	struct decision *d = &mk->d;
 
 	mk->p = NULL;
+	mk->draws = 0;
 	mk->k = p->flags & PF_ICMP_ERROR ? error_own_key(p) : p->key;
 	mk->hash = p->hash;
 	decide(w->cfg, a, &mk->k, d);

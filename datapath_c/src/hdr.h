@@ -82,11 +82,16 @@ struct arp_hdr {
 } __attribute__((packed));
 
 // RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
-INLINE bool martian(be32 src, be32 dst)
+INLINE bool martian_alone(be32 address)
 {
 	static const uint8_t never[256] = {[0] = 1, [127] = 1, [224 ... 255] = 1}; // by the first byte
 
-	return never[ntohl(src) >> 24] | never[ntohl(dst) >> 24] | (src == dst);
+	return never[ntohl(address) >> 24];
+}
+
+INLINE bool martian(be32 src, be32 dst)
+{
+	return martian_alone(src) | martian_alone(dst) | (src == dst);
 }
 
 _Static_assert(sizeof(struct ip_hdr) == IP_HLEN, "IPv4 header");

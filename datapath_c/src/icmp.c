@@ -39,13 +39,10 @@ static bool limit_passed(struct worker *w, const struct pkt *p)
 	return false;
 }
 
-static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot)
+static struct pkt *made_at(struct worker *w, uint32_t slot)
 {
-	struct pkt *m;
+	struct pkt *m = &w->made.pkt[w->made.n];
 
-	if (w->dry || w->made.n == BURST || slot == 0 || !limit_passed(w, p))
-		return NULL;
-	m = &w->made.pkt[w->made.n];
 	memset(m, 0, sizeof(*m));
 	m->data = w->made_buf[w->made.n] + HEADROOM;
 	m->flags = PF_ANSWER;
@@ -54,6 +51,11 @@ static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot
 	w->made.n++;
 	BUMP(&w->c.made, 1);
 	return m;
+}
+
+static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot)
+{
+	return w->dry || w->made.n == BURST || slot == 0 || !limit_passed(w, p) ? NULL : made_at(w, slot);
 }
 
 static struct ip_hdr *put_ip(struct pkt *m, be32 src, be32 dst, uint8_t proto, uint32_t len)
@@ -119,27 +121,26 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	wr16(l4 + 2, (uint16_t)~csum_fold(csum_add_bytes(0, l4, 8 + quote)));
 }
 
-static void put_rst(struct pkt *m, be32 src, be32 dst, struct tcp_hdr rst)
+static void put_tcp(struct pkt *m, be32 src, be32 dst, struct tcp_hdr th)
 {
-	put_ip(m, src, dst, IPP_TCP, IP_HLEN + sizeof(rst));
-	rst.csum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(src, dst, IPP_TCP, sizeof(rst)), (uint8_t *)&rst, sizeof(rst)));
-	memcpy(m->data + IP_HLEN, &rst, sizeof(rst));
+	put_ip(m, src, dst, IPP_TCP, IP_HLEN + sizeof(th));
+	th.csum = (uint16_t)~csum_fold(csum_add_bytes(csum_pseudo(src, dst, IPP_TCP, sizeof(th)), (uint8_t *)&th, sizeof(th)));
+	memcpy(m->data + IP_HLEN, &th, sizeof(th));
 }
 
-// RFC 9293 section 3.10.7.1: a segment to a closed connection. Only inwards; outwards a scan
-// would be answered.
+// RFC 9293 section 3.10.7.1: a segment to a closed connection; in the name of whom it was sent to.
 void tcp_reset(struct worker *w, const struct pkt *p)
 {
 	const struct ip_hdr *ip = pkt_ip(p);
 	const struct tcp_hdr *th = (const void *)((const uint8_t *)ip + IP_HLEN);
 	uint32_t data = p->ip_len - IP_HLEN - (th->off >> 4) * 4u;
-	uint32_t port = port_find(&w->dp->arena, p->vrf, ip->src);
 	struct tcp_hdr rst = {.sport = th->dport, .dport = th->sport, .off = 5 << 4, .flags = TCP_RST};
+	be32 speaker;
 	struct pkt *m;
 
-	if (th->flags & TCP_RST || p->flags & PF_TOLD || port == NONE)
+	if (th->flags & TCP_RST || p->flags & PF_TOLD)
 		return;
-	m = made_new(w, p, port_slot(port));
+	m = made_new(w, p, towards_sender(w, p, &speaker));
 	if (!m)
 		return;
 	if (th->flags & TCP_ACK) {
@@ -148,7 +149,37 @@ void tcp_reset(struct worker *w, const struct pkt *p)
 		rst.ack = htonl(ntohl(th->seq) + data + !!(th->flags & TCP_SYN) + !!(th->flags & TCP_FIN));
 		rst.flags |= TCP_ACK;
 	}
-	put_rst(m, ip->dst, ip->src, rst);
+	put_tcp(m, ip->dst, ip->src, rst);
+}
+
+// A firewall's refusal, as a closed port would say it: RFC 1812 section 5.3.9 allows 3/13, which TCP takes
+// for a soft error (RFC 5461) and tries on.
+void reject(struct worker *w, const struct pkt *p)
+{
+	if (p->proto == IPP_TCP)
+		tcp_reset(w, p);
+	else
+		icmp_error(w, p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
+}
+
+// May `src` go there, in the name of that NAT rule? Else egress would refuse it: the rule, or the public address,
+// is gone.
+static bool may_speak(const struct worker *w, uint32_t slot, be32 src, uint32_t nat_id)
+{
+	bool by_uplink = slot >= nexthop_slot(&w->dp->arena, 0) && slot < w->dp->arena.adjs.n_slots;
+
+	return !by_uplink || source_may_leave(w->cfg, src, nat_id);
+}
+
+static void cut_end(struct worker *w, const struct pkt *p, uint32_t slot, be32 src, be32 dst, struct tcp_hdr rst)
+{
+	uint32_t nat_id = w->dp->arena.sessions.cold[p->number / 2].nat_id;
+	struct pkt *m = may_speak(w, slot, src, nat_id) ? made_new(w, p, slot) : NULL;
+
+	if (!m)
+		return;
+	m->nat_id = nat_id;
+	put_tcp(m, src, dst, rst);
 }
 
 void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struct entry *back)
@@ -157,17 +188,28 @@ void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struc
 	const struct tcp_hdr *th = (const void *)((const uint8_t *)ip + IP_HLEN);
 	bool src = e->op & OP_SRC, dst = e->op & OP_DST;
 	struct tcp_hdr rst = {.sport = th->dport, .dport = th->sport, .seq = th->ack, .off = 5 << 4, .flags = TCP_RST};
-	struct pkt *m;
 
 	if (p->flags & PF_ICMP_ERROR || p->proto != IPP_TCP || (th->flags & (TCP_RST | TCP_ACK)) != TCP_ACK)
 		return;
 	p->flags |= PF_TOLD; // as a packet without a session it is not answered once more
-	m = made_new(w, p, back->slot);
-	if (m)
-		put_rst(m, ip->dst, ip->src, rst);
-	m = made_new(w, p, e->slot);
+	cut_end(w, p, back->slot, ip->dst, ip->src, rst);
 	rst = (struct tcp_hdr){.sport = src ? e->new_port : th->sport, .dport = dst ? e->new_port : th->dport, .seq = th->seq, .ack = th->ack,
 		.off = 5 << 4, .flags = TCP_RST | TCP_ACK};
-	if (m)
-		put_rst(m, src ? e->new_addr : ip->src, dst ? e->new_addr : ip->dst, rst);
+	cut_end(w, p, e->slot, src ? e->new_addr : ip->src, dst ? e->new_addr : ip->dst, rst);
+}
+
+// At its own pace (CUTS_MAX), not at the rate of errors: what these would spend, their RST would lack.
+void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t nat_id)
+{
+	be32 src = e->key.dst, dst = e->key.src;
+	uint64_t random = worker_random(w);
+	struct tcp_hdr th = {.sport = e->key.dport, .dport = e->key.sport, .seq = (be32)random, .ack = (be32)(random >> 32), .off = 5 << 4,
+		.flags = TCP_ACK};
+	struct pkt *m;
+
+	if (w->made.n == BURST || !back->slot || !may_speak(w, back->slot, src, nat_id))
+		return;
+	m = made_at(w, back->slot);
+	m->nat_id = nat_id;
+	put_tcp(m, src, dst, th);
 }

@@ -97,6 +97,13 @@ static void finish_csum(const struct pkt *p, const struct ip_hdr *ip)
 	wr16(l4 + at, sum ? sum : 0xffff);
 }
 
+// Where no cloud stands between, an Elastic IP is its own secondary address. Two workloads behind it
+// speak to each other by it, and each is to see it as the other's (RFC 4787 REQ-9).
+static inline bool hairpin_by_one_address(const struct pkt *p, const struct ip_hdr *ip)
+{
+	return p->flags & PF_LOOPED && ip->src == ip->dst && !martian_alone(ip->src);
+}
+
 // Of a tunnel only pieces whose source may send them are kept: the same is asked of the whole.
 static enum pcgdp_verdict fragment_of_packet(struct worker *w, struct pkt *p, uint32_t domain)
 {
@@ -158,8 +165,8 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 			return v;
 		ip = pkt_ip(p); // it may have been one of several pieces
 	}
-	if (martian(ip->src, ip->dst))
-		return drop(p, R_IP_MARTIAN);
+	if (martian(ip->src, ip->dst) && !hairpin_by_one_address(p, ip))
+		return drop(p, martian_alone(ip->src) || martian_alone(ip->dst) ? R_IP_MARTIAN : R_LAND);
 	if (broadcast) // never forwarded, nor answered by an error (RFC 1812 section 5.3.4)
 		return drop(p, R_MAC_NOT_OURS);
 	p->proto = ip->proto;

@@ -50,12 +50,10 @@ static inline struct change change_of(uint32_t proto, be32 addr, be32 new_addr, 
 }
 
 // The other direction changes a sum by as much the other way: minus a word is its complement.
-// Replies to a workload that dials the very address it leaves by would have one address twice (LAND,
-// a martian): nothing is forwarded by such an entry.
 static inline void entry_fill(struct entry *e, const union key *k, const struct answer *an, const struct change *c, uint16_t minus, uint32_t now_s)
 {
 	*e = (struct entry){.key = *k, .new_addr = an->addr, .new_port = an->port, .l3_delta = delta_add(c->address ^ minus, DELTA_TTL),
-		.l4_delta = c->l4 ^ minus, .op = an->op, .slot = k->src == k->dst ? 0 : an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
+		.l4_delta = c->l4 ^ minus, .op = an->op, .slot = an->slot, .src_slot = an->src_slot, .in_vni = an->in_vni, .last_s = now_s,
 		.csum_off = c->csum_off, .port_off = an->op & OP_SRC ? c->src_off : c->dst_off};
 }
 
@@ -114,6 +112,15 @@ static void reply_fill(const struct session_table *t, struct making *mk, be32 ad
 	mk->port = port;
 }
 
+// Translated, would it be from an address to itself, on the wire or to a workload? What is turned
+// round inside may be: two workloads behind one address.
+static bool lands(const struct making *mk, be32 addr)
+{
+	bool uplink = mk->k.domain_proto >> 8 & 1;
+
+	return mk->d.kind != KIND_PLAIN && mk->d.slot != SLOT_HAIRPIN && addr == (uplink ? mk->k.src : mk->k.dst);
+}
+
 // Does the reply's tuple belong to another session?
 static bool conflict_dry(const struct worker *w, const struct making *mk)
 {
@@ -136,6 +143,10 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 		reason = outside_dry(w, mk, &out);
 	if (reason != (enum reason)R_OK) {
 		drop(p, reason);
+		return NULL;
+	}
+	if (lands(mk, out.addr)) {
+		drop(p, R_LAND);
 		return NULL;
 	}
 	reply_fill(t, mk, out.addr, out.port);
@@ -168,7 +179,8 @@ static void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping
 	c->mapping = mapping;
 	c->made_s = now_s;
 	c->kind = d->kind & 7;
-	c->log = !!d->log;
+	c->log = d->log & PCGDP_LOG_RULE;
+	c->log_default = !!(d->log & PCGDP_LOG_DEFAULT);
 }
 
 void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t mappings)
@@ -216,11 +228,11 @@ void install_ahead(struct worker *w, struct making *mk)
 	PREFETCH_W(bucket_of(&t->index, mk->reply_hash));
 }
 
-// Something that all share is short, or too much of it is this workload's. A conflict of two tuples
-// is neither.
+// Something that all share is short, or too much of it is this workload's. A conflict of two tuples is
+// neither, nor is LAND.
 static struct entry *want(struct worker *w, const struct making *mk, enum reason reason)
 {
-	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT)
+	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT && reason != R_LAND)
 		fair_refused(w, mk, reason);
 	drop(mk->p, reason);
 	return NULL;
@@ -244,6 +256,32 @@ static struct entry *use(struct pkt *p, struct session_table *t, uint32_t number
 	return &t->e[number];
 }
 
+// How often a port is drawn anew that turns out to serve somebody else.
+enum { DRAWS = 4 };
+
+static bool mapping_is_ours_alone(const struct worker *w, uint32_t m)
+{
+	return m != NONE && LOAD(&w->dp->arena.mappings.m[m].sessions) == 1;
+}
+
+// By the port drawn answers reach somebody already: a DNAT rule lets a peer in by it, or a public address
+// had another number when it was drawn. So session s, which nobody has seen, takes the mapping to its
+// grave, where the port stays taken until housekeeping has been there, and another is drawn.
+static struct entry *another_port(struct worker *w, struct making *mk, uint32_t s, uint32_t mapping, uint32_t old)
+{
+	struct stock st;
+	struct entry *e;
+
+	mapping_retire(&w->dp->arena.mappings, mapping);
+	STORE(&w->dp->arena.sessions.cold[s].state, S_DYING);
+	mk->draws++;
+	stock_take(w, &st, 1, 1);
+	install_ahead(w, mk);
+	e = session_install(w, mk, &st, old);
+	stock_give(w, &st);
+	return e;
+}
+
 struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old)
 {
 	struct session_table *t = &w->dp->arena.sessions;
@@ -264,6 +302,12 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	STORE(&t->cold[s].state, S_MAKING);
 	rc = outside_take(w, mk, st, old, &out, &reason);
 	cold_fill(&t->cold[s], d, out.mapping, w->now_s);
+	if (UNLIKELY(rc == -EADDRINUSE) && mk->draws < DRAWS)
+		return another_port(w, mk, s, out.mapping, old);
+	if (!rc && UNLIKELY(lands(mk, out.addr))) {
+		reason = R_LAND;
+		rc = -1;
+	}
 	if (rc)
 		return refuse(w, mk, st, s, reason);
 	if (UNLIKELY(out.addr != mk->addr || out.port != mk->port)) // another one than was foreseen
@@ -282,6 +326,8 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 		mk->p->flags |= PF_NEW;
 		return use(mk->p, t, 2 * s + !key_equal(&mk->p->key, k));
 	}
+	if (rc == -EADDRINUSE && d->draw_port && mk->draws < DRAWS && mapping_is_ours_alone(w, out.mapping))
+		return another_port(w, mk, s, out.mapping, old);
 	if (rc != -EEXIST)
 		return refuse(w, mk, st, s, rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_SESSIONS_FULL);
 	STORE(&t->cold[s].state, S_DYING);

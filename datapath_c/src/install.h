@@ -16,6 +16,7 @@ struct making { // a session on its way
 	struct decision d;
 	uint64_t in_hash;  // of its mapping's inside endpoint, if it draws a port
 	uint64_t random;   // what that port is drawn by
+	uint32_t draws;    // ports that were drawn in vain
 	be32 addr;         // foreseen: what it rewrites to, and the reply's key
 	be16 port;
 	union key reply;

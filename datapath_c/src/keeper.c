@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// keeper.c - housekeeping: ageing, marking what a commit touched, taking apart what has ended.
+// keeper.c - housekeeping: ageing, and taking apart what has ended. What a commit concerns: marks.c.
 //
 // One thread (or a caller of pcgdp_sweep) walks the session table in slices. It alone moves a
 // session from DYING to FREE, after every worker has been quiescent, so whoever found the session
 // before it was unlinked is done with it.
 
-#include <stdlib.h>
 #include <time.h>
 
+#include "again.h"
 #include "dp.h"
 #include "events.h"
-#include "install.h"
 #include "path_mtu.h"
 #include "fair.h"
 
@@ -22,20 +21,20 @@ enum { QUIET_SLICE = (1 << 20) / ROUNDS_PER_S, HURRY = 4 * ROUNDS_PER_S };
 
 void quiesce(struct pcgdp *dp)
 {
-	struct worker *w[PCGDP_WORKERS_MAX + 2];
-	uint32_t n = 0;
+	const uint64_t *seq[PCGDP_WORKERS_MAX + 3] = {&dp->deciding.seq};
+	uint32_t n = 1;
 
 	for (uint32_t i = 0; i < LOAD(&dp->n_workers); i++)
-		w[n++] = dp->workers[i];
+		seq[n++] = &dp->workers[i]->seq;
 	if (dp->inject)
-		w[n++] = dp->inject;
+		seq[n++] = &dp->inject->seq;
 	if (dp->dry)
-		w[n++] = dp->dry;
+		seq[n++] = &dp->dry->seq;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t seen = LOAD(&w[i]->seq);
+		uint64_t seen = LOAD(seq[i]);
 
-		while (seen & 1 && LOAD(&w[i]->seq) == seen) {
+		while (seen & 1 && LOAD(seq[i]) == seen) {
 			struct timespec t = {.tv_nsec = 20000};
 
 			nanosleep(&t, NULL);
@@ -50,6 +49,7 @@ struct reclaim {
 	uint32_t session[RECLAIM], n;
 	uint8_t end[RECLAIM]; // enum pcgdp_end
 	uint32_t mapping[RECLAIM], n_mappings;
+	uint32_t ask[AGAIN_BATCH], n_ask; // marked ones, to be decided again
 };
 
 static void add_totals(struct pcgdp *dp, uint32_t s)
@@ -129,12 +129,39 @@ static enum pcgdp_end ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
 	return session_tcp_state(t, s) == PCGDP_TCP_CLOSING ? PCGDP_END_CLOSED : PCGDP_END_IDLE;
 }
 
+static void decide_marked(struct pcgdp *dp, struct reclaim *r)
+{
+	decide_sessions(dp, r->ask, r->n_ask, r->now_ns);
+	r->n_ask = 0;
+}
+
+// Of an idle one, where its rule says so, both ends are told first.
+static bool lingers(struct pcgdp *dp, uint32_t s, uint64_t now_ns)
+{
+	const struct session_table *t = &dp->arena.sessions;
+
+	return t->e[2 * s].mark >= MARK_CUT || (LOAD(&dp->resets[t->cold[s].nat_id]) & PCGDP_RESET_IDLE && cuts_add(dp, s, MARK_IDLE, now_ns));
+}
+
+// Who ended one that is no longer LIVE: a worker, or marks.c, or cuts.c.
+static enum pcgdp_end ended_otherwise(const struct session_table *t, uint32_t s)
+{
+	return t->e[2 * s].mark == MARK_IDLE ? PCGDP_END_IDLE : PCGDP_END_DECIDED_AGAIN;
+}
+
 static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *r)
 {
 	struct session_table *t = &dp->arena.sessions;
 	uint32_t state = LOAD(&t->cold[s].state);
-	enum pcgdp_end end = state == S_LIVE ? ended(dp, s, now_s) : PCGDP_END_DECIDED_AGAIN; // by a worker
+	enum pcgdp_end end = state == S_LIVE ? ended(dp, s, now_s) : ended_otherwise(t, s);
 
+	if (state == S_LIVE && end == PCGDP_END_IDLE && lingers(dp, s, r->now_ns))
+		return;
+	if (state == S_LIVE && !end && UNLIKELY(t->e[2 * s].mark == MARK_ASK)) {
+		r->ask[r->n_ask++] = s;
+		if (r->n_ask == AGAIN_BATCH)
+			decide_marked(dp, r);
+	}
 	if (end && state == S_LIVE && session_unlink(t, s))
 		state = S_DYING;
 	if (state != S_DYING)
@@ -155,74 +182,11 @@ void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n)
 	high = LOAD(dp->arena.sessions.high);
 	for (uint32_t s = first; s < MIN(first + n, high); s++)
 		visit(dp, s, now_s, &r);
+	decide_marked(dp, &r);
 	reclaim(dp, &r);
 	if (first + n >= high)
 		STORE(&dp->sweep_round, dp->sweep_round + 1);
 	pthread_mutex_unlock(&dp->sweeping);
-}
-
-// ---- marks ----
-
-// Called once every worker sees what has changed. Never waits for a walk: what comes during one is
-// for the next. Before the first session there is nothing to walk for.
-void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
-{
-	if (!LOAD(dp->arena.sessions.high))
-		return;
-	pthread_mutex_lock(&dp->touching);
-	if (!n || touch_list_add(&dp->touches, t, n))
-		dp->touches.all = true; // also when memory is short: to decide too much again is harmless
-	pthread_mutex_unlock(&dp->touching);
-}
-
-static bool touches_take(struct pcgdp *dp, struct touch_list *l)
-{
-	pthread_mutex_lock(&dp->touching);
-	*l = dp->touches;
-	memset(&dp->touches, 0, sizeof(dp->touches));
-	pthread_mutex_unlock(&dp->touching);
-	return l->n || l->all;
-}
-
-// As the initiator sent it, as the other side sees it, and the reply: routes and rules may speak of
-// any of them. One line of the session is read, not both: what the reply's holds follows from it.
-static bool touched(const struct touch_index *x, const struct entry *fwd)
-{
-	uint32_t vrf = fwd->key.domain_proto >> 9;
-	be32 src = fwd->op == OP_SRC ? fwd->new_addr : fwd->key.src, dst = fwd->op == OP_DST ? fwd->new_addr : fwd->key.dst;
-
-	return touch_fits(x, vrf, fwd->key.src, fwd->key.dst) || touch_fits(x, vrf, dst, src) || (fwd->op && touch_fits(x, vrf, src, dst));
-}
-
-// A session that is being made or taken apart may be seen half written: it was decided by what is in
-// force now, or nobody will find it, so neither a mark too many nor one too few does harm.
-static void walk_marks(const struct session_table *t, const struct touch_index *x)
-{
-	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
-		struct entry *fwd = &t->e[2 * s];
-
-		if ((!x || touched(x, fwd)) && LOAD(&t->cold[s].state) == S_LIVE)
-			fwd[0].mark = fwd[1].mark = 1;
-	}
-}
-
-// The whole table, once for all touches that wait. No lock is held, so neither a commit nor ageing
-// waits for it.
-bool mark_touched(struct pcgdp *dp)
-{
-	struct touch_list l;
-	struct touch_index x;
-
-	if (!touches_take(dp, &l))
-		return false;
-	if (l.all || touch_index_build(&x, &l)) {
-		walk_marks(&dp->arena.sessions, NULL);
-	} else {
-		walk_marks(&dp->arena.sessions, &x);
-		touch_index_free(&x);
-	}
-	free(l.at);
-	return true;
 }
 
 // ---- the thread ----
@@ -258,8 +222,9 @@ static void turn(struct pcgdp *dp, struct keeper *k)
 
 	if (k->rest)
 		k->rest--;
-	else if (mark_touched(dp))
+	else if (decide_touched(dp, clock_ns()))
 		k->rest = MARK_REST;
+	cuts_end(dp, clock_ns());
 	path_mtu_turn(dp, clock_ns(), false);
 	sweep(dp, clock_ns(), k->cursor, slice);
 	k->cursor = k->cursor + slice >= LOAD(dp->arena.sessions.high) ? 0 : k->cursor + slice;

@@ -115,7 +115,7 @@ int mapping_publish(struct mapping_table *t, uint32_t m, uint64_t hash, uint32_t
 	if (!rc)
 		return 0;
 	sigtab_remove(&t->by_in, hash, m);
-	return -EADDRINUSE;
+	return rc == 1 ? -EADDRINUSE : -EXFULL;
 }
 
 bool mapping_release(struct mapping_table *t, uint32_t m)

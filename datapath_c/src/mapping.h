@@ -60,8 +60,8 @@ uint32_t mapping_take(struct mapping_table *t, uint32_t *numbers, uint32_t n);
 // After quiescence, or never published.
 void mapping_give(struct mapping_table *t, const uint32_t *numbers, uint32_t n);
 // Publish a filled record that holds one session; `hash` is of its inside key. 0; -EEXIST: *there
-// has the inside key; -ENOSPC; -EADDRINUSE: not to be found any more, but somebody may have: to be
-// released, not given back
+// has the inside key; -ENOSPC; or not to be found any more, but somebody may have, so to be released, not
+// given back: -EADDRINUSE: the outside endpoint is another's; -EXFULL: the index is full
 int mapping_publish(struct mapping_table *t, uint32_t m, uint64_t hash, uint32_t *there);
 bool mapping_release(struct mapping_table *t, uint32_t m); // true: that was the last; unlinked, to be freed
 // Its inside endpoint may be mapped anew beside it; it lives on for the sessions that use it.

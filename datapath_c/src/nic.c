@@ -52,3 +52,12 @@ int nic_open(struct nic *nic, const char *name, uint32_t role, uint32_t driver, 
 		return open_best(nic, name, role, queues, error, error_len);
 	return open_with(nic, name, role, driver, queues, error, error_len);
 }
+
+void nic_publish(struct nic *to, const struct nic *opened)
+{
+	struct nic n = *opened;
+
+	n.ops = NULL;
+	*to = n;
+	STORE(&to->ops, opened->ops);
+}

@@ -55,5 +55,6 @@ struct nic {
 
 extern const struct nic_ops nic_mem_ops, nic_af_packet_ops, nic_af_xdp_ops;
 
-// Opened by `driver`, or with nothing left open.
+// Opened by `driver`, or with nothing left open. Nobody else looks at `nic`: `auto` tries one after the other.
 int nic_open(struct nic *nic, const char *name, uint32_t role, uint32_t driver, uint32_t queues, char *error, uint32_t error_len);
+void nic_publish(struct nic *to, const struct nic *opened); // workers may run: they look at `ops` first

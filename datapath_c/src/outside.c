@@ -61,7 +61,7 @@ static void mapping_fill(struct mapping *m, const union key *k, const struct dec
 		.contacted = {k->dst}, .next_contact = 1, .port = d->src_port & 0xffffff};
 }
 
-// Make one in a record of the stock. 0; -EEXIST: another worker was first; -1: *reason.
+// Make one in a record of the stock. 0; -EEXIST: another worker was first; -EADDRINUSE, -1: *reason.
 static int mapping_make(struct worker *w, const struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
@@ -83,12 +83,12 @@ static int mapping_make(struct worker *w, const struct making *mk, struct stock 
 	}
 	STORE(&t->m[m].sessions, 1);
 	rc = mapping_publish(t, m, mk->in_hash, &there);
-	if (!rc || rc == -EADDRINUSE) {
+	if (rc != -EEXIST && rc != -ENOSPC) { // it may have been seen
 		st->n_mappings--;
 		fair_mapped(&w->dp->arena, m);
 		*out = m;
-		*reason = R_SESSION_CONFLICT;
-		return rc ? -1 : 0;
+		*reason = rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_NAT_MAPPINGS_FULL;
+		return rc == -EXFULL ? -1 : rc;
 	}
 	natport_give(&w->dp->natports, t->m[m].public_index, proto, ntohs(t->m[m].out_port));
 	return rc == -EEXIST ? rc : -1;
@@ -181,6 +181,7 @@ static int draw_for(struct worker *w, const struct making *mk, struct stock *st,
 {
 	const struct session_table *t = &w->dp->arena.sessions;
 	bool may = mk->d.rule->overflow;
+	int rc;
 
 	if (old != NONE && t->cold[old].mapping == NONE) {
 		out->addr = t->e[2 * old].new_addr;
@@ -191,9 +192,10 @@ static int draw_for(struct worker *w, const struct making *mk, struct stock *st,
 		*reason = R_NAT_PORTS_EXHAUSTED;
 		return overflow(w, mk, out);
 	}
-	if (!mapping_get(w, mk, st, &out->mapping, reason))
+	rc = mapping_get(w, mk, st, &out->mapping, reason);
+	if (!rc)
 		return 0;
-	return may && *reason == R_NAT_PORTS_EXHAUSTED ? overflow(w, mk, out) : -1;
+	return may && *reason == R_NAT_PORTS_EXHAUSTED ? overflow(w, mk, out) : rc;
 }
 
 // ---- for install.c ----
@@ -203,9 +205,10 @@ int outside_take(struct worker *w, const struct making *mk, struct stock *st, ui
 	struct mapping_table *t = &w->dp->arena.mappings;
 	const struct decision *d = &mk->d;
 	struct mapping *m;
+	int rc = d->draw_port ? draw_for(w, mk, st, old, out, reason) : 0;
 
-	if (d->draw_port && draw_for(w, mk, st, old, out, reason))
-		return -1;
+	if (rc)
+		return rc;
 	if (!d->draw_port && d->mapping != NONE) {
 		if (!mapping_hold(t, d->mapping)) { // it has died since the decision
 			*reason = R_NO_DNAT;

@@ -44,7 +44,7 @@ int pcgdp_policy_abort(struct pcgdp *dp)
 // What the ports' filters must let in, set before the policy is published: a frame for an address
 // that is no longer owned stays with the kernel from now on, one for a new address may come a
 // moment early and is then counted as NOT_OWNED.
-static int steer(struct pcgdp *dp, const struct config *c, unsigned roles, char *error, uint32_t error_len)
+static int steer(struct nic *nics, uint32_t n, const struct config *c, char *error, uint32_t error_len)
 {
 	be32 *addresses = calloc(c->n_publics + 1, sizeof(*addresses));
 	struct owned_prefix *prefixes = calloc(c->n_segments + 1, sizeof(*prefixes));
@@ -59,17 +59,17 @@ static int steer(struct pcgdp *dp, const struct config *c, unsigned roles, char 
 		if (r->kind == PCGDP_SEGMENT && r->flags & PCGDP_ROUTED)
 			prefixes[owned.n_prefixes++] = (struct owned_prefix){r->subnet_be, r->prefix_len};
 	}
-	for (uint32_t role = 0; !rc && role < 2; role++)
-		if (roles & 1u << role && dp->nics[role].ops && dp->nics[role].steer)
-			rc = dp->nics[role].steer(&dp->nics[role], &owned, error, error_len);
+	for (uint32_t i = 0; !rc && i < n; i++)
+		if (nics[i].ops && nics[i].steer)
+			rc = nics[i].steer(&nics[i], &owned, error, error_len);
 	free(addresses);
 	free(prefixes);
 	return rc;
 }
 
-int policy_steer(struct pcgdp *dp, uint32_t role, char *error, uint32_t error_len)
+int policy_steer(struct pcgdp *dp, struct nic *nic, char *error, uint32_t error_len)
 {
-	return dp->cfg->has_local ? steer(dp, dp->cfg, 1u << role, error, error_len) : 0;
+	return dp->cfg->has_local ? steer(nic, 1, dp->cfg, error, error_len) : 0;
 }
 
 // ---- places of the segments' counters ----
@@ -170,7 +170,7 @@ int pcgdp_policy_commit(struct pcgdp *dp, uint64_t revision, const struct pcgdp_
 	rc = config_build(c, error, error_len); // milliseconds: readers need not wait for it
 	pthread_mutex_lock(&dp->control);
 	if (!rc)
-		rc = steer(dp, c, ~0u, error, error_len);
+		rc = steer(dp->nics, 2, c, error, error_len);
 	if (!rc) {
 		c->serial = dp->commits + 1;
 		publish(dp, c);

@@ -38,6 +38,8 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
 		for (uint32_t r = 0; r < N_REASONS; r++)
 			out->drops += PEEK(&w[i]->c.drops[r]);
 	}
+	out->decisions += PEEK(&dp->deciding.decisions);
+	out->sessions_cut += PEEK(&dp->deciding.cut);
 	out->sessions = h->sessions_live;
 	out->mappings = h->mappings_live;
 	out->ports = h->ports_live;
@@ -167,7 +169,7 @@ static void session_out(const struct pcgdp *dp, uint32_t s, uint32_t now_s, stru
 	uint32_t a = PEEK(&fwd->last_s), b = PEEK(&rev->last_s), last = a > b ? a : b;
 
 	*out = (struct pcgdp_session){.index = s, .vrf = session_vrf(t, s), .protocol = (uint8_t)proto_of(&fwd->key),
-		.state = (uint8_t)session_tcp_state(t, s), .marked = fwd->mark | rev->mark, .kind = c->kind == KIND_PLAIN ? NOT_TRANSLATED : c->kind,
+		.state = (uint8_t)session_tcp_state(t, s), .marked = fwd->mark != MARK_NONE, .kind = c->kind == KIND_PLAIN ? NOT_TRANSLATED : c->kind,
 		.fwd_src_be = fwd->key.src, .fwd_dst_be = fwd->key.dst, .rev_src_be = rev->key.src, .rev_dst_be = rev->key.dst,
 		.fwd_sport = ntohs(fwd->key.sport), .fwd_dport = ntohs(fwd->key.dport), .rev_sport = ntohs(rev->key.sport),
 		.rev_dport = ntohs(rev->key.dport), .nat_id = c->nat_id, .fw_id = c->fw_id, .public_index = public_of_session(dp, s),
@@ -194,7 +196,8 @@ int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 {
 	now_ns = now_ns ? now_ns : clock_ns();
-	mark_touched(dp);
+	decide_touched(dp, now_ns);
+	cuts_end(dp, now_ns);
 	path_mtu_turn(dp, now_ns, true);
 	sweep(dp, now_ns, 0, NONE / 2);
 	pthread_mutex_lock(&dp->injecting);

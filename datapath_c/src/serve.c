@@ -96,19 +96,22 @@ static void spent_until(struct worker *w, uint64_t *then_ns, uint64_t now_ns)
 	*then_ns = now_ns;
 }
 
-// What other workers and the relay sent. What has waited too long ends by the clock alone.
+// What other workers and the relay sent, what has waited too long for its other pieces, whom to tell of a
+// session's end: by the clock alone.
 static uint32_t serve_others(struct worker *w, uint64_t now_ns)
 {
-	bool mail = mail_waits(w->dp->boxes[w->id]), sends = !w->id && send_waits(&w->dp->sending);
+	bool mail = mail_waits(w->dp->boxes[w->id]), sends = !w->id && send_waits(&w->dp->sending), tell = !w->id && LOAD(&w->dp->cuts.untold);
 	uint32_t n = 0;
 
-	if (LIKELY(!mail && !sends && reassembly_idle(w)))
+	if (LIKELY(!mail && !sends && !tell && reassembly_idle(w)))
 		return 0;
 	worker_begin(w, now_ns);
 	if (mail)
 		n = mail_serve(w);
 	if (sends)
 		n += send_serve(w);
+	if (tell)
+		cuts_tell(w);
 	worker_end(w);
 	return n;
 }

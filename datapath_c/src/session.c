@@ -142,7 +142,7 @@ void session_attach(struct session_table *t)
 	sigtab_attach(&t->index);
 	for (uint32_t s = 0; s < *t->high; s++) {
 		if (t->cold[s].state == S_LIVE) {
-			t->e[2 * s].mark = t->e[2 * s + 1].mark = 1;
+			t->e[2 * s].mark = t->e[2 * s + 1].mark = MARK_ASK;
 			(*t->live)++;
 			continue;
 		}

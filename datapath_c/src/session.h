@@ -20,11 +20,21 @@
 // A process that attaches to an arena drops what is MAKING or DYING.
 //
 // Written in place in a LIVE entry: mark, TCP flags seen, last seen, counters, in_vni; each by
-// the worker of that direction (mark: housekeeping sets, a worker clears). Nothing else ever.
+// the worker of that direction (mark and in_vni by whoever decides it again, too). Nothing else ever.
 #pragma once
 
 #include "hdr.h"
 #include "sigtab.h"
+
+// Why a session is not as its entries say. Of both directions alike; a packet of a marked one takes the
+// stages (plain.c).
+enum mark {
+	MARK_NONE,
+	MARK_ASK,  // a change may concern it: to be decided again
+	MARK_KEPT, // decided again: it goes another way, or by another rule, from its next packet on
+	MARK_CUT,  // it is over; its ends are about to be told (cuts.c)
+	MARK_IDLE, // likewise, for it was silent for too long
+};
 
 enum { OP_SRC = 1, OP_DST = 2 }; // which address and port of the packet are rewritten; 0: neither
 
@@ -35,7 +45,7 @@ struct entry {
 	uint16_t l3_delta;     // address and TTL - 1
 	uint16_t l4_delta;     // address (TCP, UDP) and port
 	uint8_t op;
-	uint8_t mark;          // decide again at the next packet
+	uint8_t mark;          // enum mark
 	uint32_t slot;         // leaves by
 	uint32_t src_slot;     // must come from this port's TEP; 0: came by the uplink
 	uint32_t in_vni;       // arrival VNI for which the source check was last made in full
@@ -55,6 +65,7 @@ struct cold {
 	uint8_t state;
 	uint8_t kind : 3, log : 1;
 	uint8_t published : 1; // it lived; 0: it was lost before
+	uint8_t log_default : 1; // as log, of the firewall's default
 	uint16_t nat_id;       // 0: none
 	uint32_t fw_id;        // 0: none
 	union {
@@ -74,6 +85,11 @@ struct session_table {
 	const struct secret *secret;
 	uint32_t *free_head, *lock, *high, *live;
 };
+
+INLINE uint8_t log_of(const struct cold *c)
+{
+	return (uint8_t)(c->log | c->log_default << 1); // enum pcgdp_log
+}
 
 INLINE uint32_t proto_of(const union key *k)
 {

@@ -6,7 +6,6 @@
 #include "path_mtu.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 int table_full(char *error, uint32_t error_len, const char *table, uint32_t record, be32 address, const char *why)
 {
@@ -82,16 +81,11 @@ void nexthop_adjacency(struct pcgdp *dp, uint32_t i, struct swaps *s)
 
 void adjacencies_rebuild(struct pcgdp *dp)
 {
-	struct swaps *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return;
 	for (uint32_t i = 0; i < dp->arena.head->ports_high; i++)
 		if (dp->arena.ports[i].live)
-			port_adjacency(dp, i, s);
+			port_adjacency(dp, i, dp->swaps);
 	for (uint32_t i = 0; i < dp->arena.head->nexthops_high; i++)
 		if (dp->arena.nexthops[i].live)
-			nexthop_adjacency(dp, i, s);
-	swaps_flush(dp, s);
-	free(s);
+			nexthop_adjacency(dp, i, dp->swaps);
+	swaps_flush(dp, dp->swaps);
 }

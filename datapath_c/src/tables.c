@@ -138,7 +138,7 @@ static void touch_address(struct pcgdp *dp, const struct pcgdp_ports *r)
 	touch_add(dp, t, 2);
 }
 
-static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps *s, bool *elsewhere)
+static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, bool *elsewhere)
 {
 	struct arena *a = &dp->arena;
 	struct table_query q = {a, r->vrf, r->address_be};
@@ -156,12 +156,12 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 	a->ports[i].rec = *r;
 	a->head->changes++;
 	if (!is_new) {
-		port_adjacency(dp, i, s);
+		port_adjacency(dp, i, dp->swaps);
 		return 0;
 	}
 	fair_forget(&a->ports[i]);
 	a->ports[i].live = 1;
-	port_adjacency(dp, i, s); // before it can be found
+	port_adjacency(dp, i, dp->swaps); // before it can be found
 	if (sigtab_insert(&a->port_index, hash_pair(a, r->vrf, r->address_be), i, port_is, &q, &there)) {
 		a->ports[i].live = 0;
 		return -ENOSPC;
@@ -170,7 +170,7 @@ static int port_put(struct pcgdp *dp, const struct pcgdp_ports *r, struct swaps 
 	return 0;
 }
 
-static int ports_write(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, struct swaps *s, bool *elsewhere, char *error, uint32_t error_len)
+static int ports_write(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, bool *elsewhere, char *error, uint32_t error_len)
 {
 	uint32_t i = without_room(dp, r, n); // whole or not at all
 	int rc = 0;
@@ -178,19 +178,18 @@ static int ports_write(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n
 	if (i < n)
 		return table_full(error, error_len, "ports", i, r[i].address_be, "no place is left, and nothing was written");
 	for (i = 0; !rc && i < n; i++)
-		rc = port_put(dp, &r[i], s, &elsewhere[i]);
-	swaps_flush(dp, s);
+		rc = port_put(dp, &r[i], &elsewhere[i]);
+	swaps_flush(dp, dp->swaps);
 	return rc ? table_full(error, error_len, "ports", i - 1, r[i - 1].address_be, "no place is left in the index") : 0;
 }
 
 int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, char *error, uint32_t error_len)
 {
-	struct swaps *s = calloc(1, sizeof(*s));
 	bool *elsewhere = calloc(n + 1, sizeof(*elsewhere));
 	int rc = -ENOMEM;
 
-	if (s && elsewhere)
-		rc = ports_write(dp, r, n, s, elsewhere, error, error_len);
+	if (elsewhere)
+		rc = ports_write(dp, r, n, elsewhere, error, error_len);
 	else
 		snprintf(error, error_len, "no memory for %u ports", n);
 	// Only now: a worker that still saw the old record would decide by it, and clear the mark.
@@ -198,7 +197,6 @@ int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, char *e
 		if (elsewhere[i])
 			touch_address(dp, &r[i]);
 	free(elsewhere);
-	free(s);
 	return rc;
 }
 
@@ -207,10 +205,6 @@ int ports_put(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n, char *e
 int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 {
 	struct arena *a = &dp->arena;
-	struct swaps *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return -ENOMEM;
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t i = port_find(a, r[k].vrf, r[k].address_be);
 
@@ -218,12 +212,11 @@ int ports_del(struct pcgdp *dp, const struct pcgdp_ports *r, uint32_t n)
 			continue;
 		sigtab_remove(&a->port_index, hash_pair(a, r[k].vrf, r[k].address_be), i);
 		a->ports[i].live = 0;
-		slot_swap(dp, s, port_slot(i), (struct slot){0, 0});
+		slot_swap(dp, dp->swaps, port_slot(i), (struct slot){0, 0});
 		a->head->ports_live--;
 		limbo_add(a, i, LOAD(&dp->sweep_round));
 		a->head->changes++;
 	}
-	swaps_flush(dp, s);
-	free(s);
+	swaps_flush(dp, dp->swaps);
 	return 0;
 }

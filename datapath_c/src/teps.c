@@ -42,9 +42,7 @@ static int tep_put(struct pcgdp *dp, const struct pcgdp_teps *r, bool *changed)
 // Ports behind a TEP that changed get new adjacencies: one pass over the ports for all of them.
 void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 {
-	struct swaps *s = calloc(1, sizeof(*s));
-
-	for (uint32_t i = 0; s && i < dp->arena.head->ports_high; i++) {
+	for (uint32_t i = 0; i < dp->arena.head->ports_high; i++) {
 		if (!dp->arena.ports[i].live)
 			continue;
 		bool touched = n > TEPS_EACH; // many changed: cheaper to make all anew than to compare with each
@@ -52,11 +50,9 @@ void teps_changed(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n)
 		for (uint32_t k = 0; !touched && k < n; k++)
 			touched = dp->arena.ports[i].rec.tep_be == r[k].address_be;
 		if (touched)
-			port_adjacency(dp, i, s);
+			port_adjacency(dp, i, dp->swaps);
 	}
-	if (s)
-		swaps_flush(dp, s);
-	free(s);
+	swaps_flush(dp, dp->swaps);
 }
 
 int teps_put(struct pcgdp *dp, const struct pcgdp_teps *r, uint32_t n, char *error, uint32_t error_len)
@@ -140,12 +136,9 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, c
 {
 	struct arena *a = &dp->arena;
 	uint32_t fit = nexthops_without_room(a, r, n); // whole or not at all
-	struct swaps *s = calloc(1, sizeof(*s));
 	int rc = 0;
 
-	if (!s)
-		rc = (snprintf(error, error_len, "no memory for %u next hops", n), -ENOMEM);
-	else if (fit < n)
+	if (fit < n)
 		rc = table_full(error, error_len, "nexthops", fit, r[fit].address_be, "no place is left, and nothing was written; " FEWER_HOPS);
 	for (uint32_t k = 0; !rc && k < n; k++) {
 		uint32_t i = nexthop_find(a, r[k].address_be);
@@ -155,15 +148,13 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, c
 		if (i == NONE)
 			i = nexthop_place(a, r[k].address_be);
 		a->nexthops[i].rec = r[k];
-		nexthop_adjacency(dp, i, s);
+		nexthop_adjacency(dp, i, dp->swaps);
 		STORE(&a->nexthops[i].live, 1);
 		if (i == a->head->nexthops_high)
 			STORE(&a->head->nexthops_high, i + 1);
 		a->head->changes++;
 	}
-	if (s)
-		swaps_flush(dp, s);
-	free(s);
+	swaps_flush(dp, dp->swaps);
 	return rc;
 }
 
@@ -172,7 +163,6 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, c
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 {
 	struct arena *a = &dp->arena;
-	struct swaps s = {.n = 0};
 
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t i = nexthop_find(a, r[k].address_be);
@@ -180,9 +170,9 @@ int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n)
 		if (i == NONE)
 			continue;
 		STORE(&a->nexthops[i].live, 0);
-		slot_swap(dp, &s, nexthop_slot(a, i), (struct slot){0, 0});
+		slot_swap(dp, dp->swaps, nexthop_slot(a, i), (struct slot){0, 0});
 		a->head->changes++;
 	}
-	swaps_flush(dp, &s);
+	swaps_flush(dp, dp->swaps);
 	return 0;
 }

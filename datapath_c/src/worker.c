@@ -168,6 +168,12 @@ static void run_aftermath(struct worker *w)
 	w->made.n = 0;
 }
 
+void send_made(struct worker *w)
+{
+	if (w->made.n)
+		run_aftermath(w);
+}
+
 static void count_rx(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n)
 {
 	uint64_t bytes = 0;

@@ -113,6 +113,7 @@ void *worker_main(void *worker);
 // Take frames of one port through the path and send what comes out.
 void run_frames(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n);
 void tx_flush(struct worker *w);
+void send_made(struct worker *w); // what was made outside of run_frames()
 
 // The stages, in stages.def's order, and by which ports packets come to each: bits by role.
 extern const uint8_t stage_enters[N_STAGES];

@@ -51,7 +51,7 @@ class Frames:
 
     def inject(self, role: str, frames: Sequence[bytes], now_ns: int = 0) -> list[Sent]:
         """Run frames through the path as if `role`'s port had received them; what it would send,
-        and, while no worker runs, what send_raw() left to be sent.
+        and, while no worker runs, what send_raw() left to be sent and what it says by itself.
 
         now_ns  monotonic; 0: the clock
         """

@@ -85,7 +85,6 @@ READS: dict[tuple[str, str] | str, Callable[[Any], Any]] = {
     ("event", "end"): _enum("pcgdp_end", "PCGDP_END_", lower=True),
     ("event", "from_uplink"): bool,
     ("event", "continued"): bool,
-    ("event", "log"): bool,
     ("usage", "reason"): _reason,
     ("drop", "role"): _enum("pcgdp_role", lower=True),
     ("drop", "vni"): _or_none,

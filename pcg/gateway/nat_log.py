@@ -13,6 +13,7 @@ from pcg.gateway.json_log import JsonLog
 from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
 
 BEGAN, ENDED = 1, 2  # enum pcgdp_event_kind
+BY_RULE = 1  # of enum pcgdp_log
 EVENTS = {BEGAN: "start", ENDED: "end"}
 REASONS = ("", "idle", "closed", "port gone", "decided again")  # enum pcgdp_end
 FLOW_END = (0, ipfix.IDLE, ipfix.END_OF_FLOW, ipfix.FORCED, ipfix.FORCED)
@@ -63,7 +64,7 @@ class NatLog:
         for rate in self._rates.values():
             rate.follow(now)
         sessions = (e for e in events if e.kind in EVENTS)
-        wanted = (e for e in sessions if (self.every or e.log) and translated(e))
+        wanted = (e for e in sessions if (self.every or e.log & BY_RULE) and translated(e))
         return [e for e in wanted if self._rates[e.kind].take()]
 
     @property

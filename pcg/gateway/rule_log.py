@@ -10,7 +10,13 @@ from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
 
 BEGAN, DENIED, PASSED = 1, 3, 4  # enum pcgdp_event_kind
 SAID = {BEGAN: "allowed", PASSED: "allowed", DENIED: "denied"}
-Rule = tuple[int, int]  # its firewall rule, its NAT rule; 0: none
+BY_DEFAULT = 2  # of enum pcgdp_log
+DEFAULT = -1  # in a firewall rule's place
+Rule = tuple[int, int]  # its firewall rule or DEFAULT, its NAT rule; 0: none
+
+
+def rule_of(e: Any) -> Rule:
+    return (DEFAULT if e.log & BY_DEFAULT else e.fw_id), e.nat_id
 
 
 class RuleLog:
@@ -29,6 +35,8 @@ class RuleLog:
 
     def wanted(self) -> bool:
         policy = self._names.facts().policy
+        if any(vrf.log_in or vrf.log_out for vrf in policy.get("vrfs", ())):
+            return True
         return any(rule.log for table in ("nat", "firewall") for rule in policy.get(table, ()))
 
     def lines(self, events: Iterable[Any], now: float, offset_s: float) -> list[dict[str, Any]]:
@@ -38,7 +46,7 @@ class RuleLog:
         for e in events:
             if not e.log or e.continued or e.kind not in SAID:
                 continue
-            rule = (e.fw_id, e.nat_id)
+            rule = rule_of(e)
             if self._told[rule] < self.per_second:
                 self._told[rule] += 1
                 made.append(self._line(e, offset_s))
@@ -55,9 +63,12 @@ class RuleLog:
         head = {"time": written(at_s), "gateway": self.gateway, "event": "not told"}
         names = self._names
         return [
-            {**head, "firewall": names.firewall(fw), "nat": names.nat(nat), "count": n}
+            {**head, "firewall": self._firewall(fw), "nat": names.nat(nat), "count": n}
             for (fw, nat), n in untold.items()
         ]
+
+    def _firewall(self, number: int) -> str:
+        return "(default)" if number == DEFAULT else self._names.firewall(number)
 
     def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
         names, inside = self._names, dotted(e.inside_be)
@@ -65,7 +76,7 @@ class RuleLog:
             "time": written(e.at_ns / 1e9 + offset_s),
             "gateway": self.gateway,
             "event": SAID[e.kind],
-            "firewall": names.firewall(e.fw_id),
+            "firewall": self._firewall(rule_of(e)[0]),
             "nat": names.nat(e.nat_id),
             "vrf": names.vrf(e),
             "direction": "IN" if e.from_uplink else "OUT",

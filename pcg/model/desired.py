@@ -186,6 +186,7 @@ class Nat(Value):
     filtering: Filtering = Filtering.ADDRESS_DEPENDENT  # SNAT
     overflow: bool = False  # SNAT: once its ports have run out, share them between destinations
     reset: bool = False  # a TCP session that a change of policy ends is reset at both ends
+    reset_idle: bool = False  # so is one that was silent for too long
 
 
 class Direction(enum.Enum):
@@ -240,6 +241,8 @@ class Firewall(Value):
     sections: tuple[FirewallSection, ...] = ()
     default_in: FirewallAction = FirewallAction.ALLOW
     default_out: FirewallAction = FirewallAction.ALLOW
+    default_in_log: bool = False
+    default_out_log: bool = False
 
 
 class HaRole(enum.Enum):

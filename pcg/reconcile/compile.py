@@ -77,9 +77,10 @@ def local(desired: Desired) -> list[r.Local]:
 
 
 def vrfs(desired: Desired, numbers: Numbers) -> list[r.Vrfs]:
-    default_in = FW_ACTIONS[desired.firewall.default_in]
-    default_out = FW_ACTIONS[desired.firewall.default_out]
-    return sorted(r.Vrfs(numbers.vrfs[v.id], default_in, default_out, v.id) for v in desired.vrfs)
+    wall = desired.firewall
+    actions = FW_ACTIONS[wall.default_in], FW_ACTIONS[wall.default_out]
+    logs = int(wall.default_in_log), int(wall.default_out_log)
+    return sorted(r.Vrfs(numbers.vrfs[v.id], *actions, v.id, *logs) for v in desired.vrfs)
 
 
 def segments(desired: Desired, numbers: Numbers) -> list[r.Segments]:

@@ -47,6 +47,7 @@ FW_MATCHES = {
     FirewallMatch.BYPASS: 2,
 }
 FILTERINGS = {Filtering.ADDRESS_DEPENDENT: 0, Filtering.ENDPOINT_INDEPENDENT: 1}
+RESET_CHANGE, RESET_IDLE = 1, 2  # enum pcgdp_reset
 ANY_PORTS = (PortRange(0, 65535),)
 
 # By which of its two addresses a rule finds a public address. What comes from the uplink has the
@@ -118,7 +119,7 @@ def _nat_rule(rule: Nat, numbers: Numbers, publics: Publics) -> Iterator[r.Nat]:
             timeouts=tuple(getattr(rule.timers, f) or 0 for f in Timers.__struct_fields__),
             filtering=FILTERINGS[rule.filtering],
             overflow=int(rule.overflow),
-            reset=int(rule.reset),
+            reset=RESET_CHANGE * rule.reset | RESET_IDLE * rule.reset_idle,
         )
 
 

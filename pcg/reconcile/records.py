@@ -72,6 +72,8 @@ class Vrfs(NamedTuple):
     default_in: int
     default_out: int
     name: str
+    log_in: int = 0
+    log_out: int = 0
 
 
 class Segments(NamedTuple):
@@ -123,7 +125,7 @@ class Nat(NamedTuple):
     timeouts: tuple[int, ...] = (0,) * 6  # seconds; 0: as the RFCs have it
     filtering: int = 0
     overflow: int = 0
-    reset: int = 0
+    reset: int = 0  # bits of enum pcgdp_reset
 
 
 class Groups(NamedTuple):

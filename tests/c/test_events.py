@@ -220,3 +220,44 @@ def test_single_packets_have_a_rate(world):
     data, lost = world.dp.events_raw(4096)
     assert (len(views.views("event", data)), lost) == (500, 300)
     assert world.drops() == {"FIREWALL_DENIED": 1800}
+
+
+RULE, DEFAULT = 1, 2  # enum pcgdp_log
+
+
+@pytest.mark.parametrize("way", ["log_in", "log_out"])
+def test_what_a_default_decides_is_told_where_it_says_log(world, events, way):
+    """Of its direction alone; what a rule decides is the rule's to tell."""
+    rule = r.Firewall(7, 0, 0, 3, 0, r.Match(dport_first=7001, dport_last=7001), "rule")
+    world.policy.firewall = [rule]
+    world.policy.default_logs = (int(way == "log_in"), int(way == "log_out"))
+    world.commit()
+    inwards = [udp(NET, SERVER.secondary, dport=port) for port in (7000, 7001)]
+    outwards = [udp(dport=port) for port in (7000, 7001)]
+    for packet in inwards:
+        world.up(packet)
+    for packet in outwards:
+        world.down(A, packet)
+    told = {(e["from_uplink"], e["fw_id"]): e["log"] for e in events()}
+    other, wanted = (False, True) if way == "log_in" else (True, False)
+    assert told == {(wanted, 0): DEFAULT, (wanted, 7): 0, (other, 0): 0, (other, 7): 0}
+
+
+def test_a_default_that_denies_is_told(world, events):
+    world.policy.defaults, world.policy.default_logs = (1, 0), (1, 1)
+    world.commit()
+    world.up(udp(NET, SERVER.secondary, dport=7000))
+    (told,) = events()
+    assert of(told, "kind", "log", "fw_id") == ("denied", DEFAULT, 0)
+
+
+def test_a_rule_of_nat_and_the_default_both_say_log(world, events):
+    world.policy.default_logs = (0, 1)
+    world.policy.nat["snat"] = world.policy.nat["snat"]._replace(log=1)
+    world.commit()
+    world.down(A, udp())
+    (told,) = events()
+    assert told["log"] == RULE | DEFAULT
+    world.commit()
+    world.down(A, udp())
+    assert events() == []  # the same session, not one that takes over

@@ -4,7 +4,22 @@ import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 
 from tests.c.packets import answer, complaint, flow, inside, ping, ports, tcp, udp
-from tests.c.places import POOL_A, POOL_B, RED, SERVER, THIN, TWIN, WHOLE, A, B, C, R, Vm
+from tests.c.places import (
+    POOL_A,
+    POOL_B,
+    RED,
+    SERVER,
+    THIN,
+    TWIN,
+    WHOLE,
+    A,
+    B,
+    C,
+    Public,
+    R,
+    Vm,
+)
+from tests.c.world import nat, source, to_public
 
 ELASTIC = {POOL_A.elastic, POOL_B.elastic}
 
@@ -188,3 +203,48 @@ def test_not_a_word_leaves_by_the_uplink(world):
     call(world, A, tcp("S", dst=SERVER.elastic, dport=80), B)
     uplink = {nic["name"]: nic["tx_packets"] for nic in world.dp.nics()}
     assert uplink["up0"] == {nic["name"]: nic["tx_packets"] for nic in before}["up0"]
+
+
+ONE = Public(6, WHOLE.secondary, WHOLE.secondary)  # as where no cloud stands between
+
+
+@pytest.fixture
+def one_address(world):
+    """A and B share it for SNAT; by its ports 80 and 7000 to 7009 B is reached."""
+    policy = world.policy
+    policy.publics = (*tuple(p for p in policy.publics if p not in (WHOLE, SERVER)), ONE)
+    policy.nat = {
+        "web": nat(4, 0, to_public(ONE, 6, 80, 80), ports=(8080, 8080), target=B),
+        "range": nat(5, 0, to_public(ONE, 17, 7000, 7009), ports=(9000, 9009), target=B),
+        "snat": nat(9, 1, source("192.168.0.0", 16), ONE),
+    }
+    world.commit()
+    return world
+
+
+@pytest.mark.parametrize("caller", [A, B], ids=["another", "to oneself"])
+def test_between_two_behind_one_address(one_address, caller):
+    """RFC 4787 REQ-9a: "A NAT hairpinning behavior MUST be 'External source IP address and port'":
+    also when both ends have the same one."""
+    packet = tcp("S", caller.address, ONE.elastic, dport=80)
+    there, back = call(one_address, caller, packet, B)
+    assert flow(there)[0] == ONE.elastic
+    assert there.ip.sport not in (80, 1000)
+    assert flow(back) == (ONE.elastic, caller.address, 80, 1000)
+    packet = udp(caller.address, ONE.elastic, dport=7003)
+    there, back = call(one_address, caller, packet, B)
+    assert (flow(there)[0], there.ip.dport) == (ONE.elastic, 9003)
+    assert flow(back) == (ONE.elastic, caller.address, 7003, 1000)
+    assert one_address.drops() == {}
+
+
+def test_an_error_between_two_behind_one_address(one_address):
+    there = one(one_address.down(A, udp(dst=ONE.elastic, dport=7003)))
+    told = one(one_address.down(B, complaint(there, B.address)))
+    assert (told.ip.src, told.ip.dst) == (ONE.elastic, A.address)
+    assert ports(inside(told)) == (1000, 7003)
+
+
+def test_from_the_uplink_it_is_land(one_address):
+    assert not one_address.up(udp(ONE.secondary, ONE.secondary, dport=7000))
+    assert one_address.drops() == {"LAND": 1}

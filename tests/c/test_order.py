@@ -77,6 +77,8 @@ def test_from_a_workload_in_the_order_drawn(world):
     policy.defaults = (ALLOW, ALLOW)
     tell()
     policy.routes = {"default": ROUTES["default"]}
+    world.commit()
+    assert world.down(B, udp(B.address))  # has it again
     tell()
     policy.nat = {"out": snat._replace(port_last=2001)}
     world.commit()

@@ -1,4 +1,6 @@
-"""touch.c, keeper.c: which sessions a commit marks, as a slow twin says that asks one by one."""
+"""touch.c, marks.c: which sessions a commit concerns, as a slow twin says that asks one by one.
+
+They are decided again while their next hop is gone, so that each keeps a mark."""
 
 import random
 import time
@@ -20,20 +22,27 @@ NOBODY = Touch(0xFFFFFFFF, b"\xff" * 4, b"\xff" * 4, 32, 32)
 
 @pytest.fixture(scope="module")
 def made(built):
-    """Sessions of both directions, and the array that forwards them all."""
+    """Sessions of both directions."""
     with path.opened(PLACE, SESSIONS) as dp:
         array, _ = path.flows(PLACE, "mixed", SESSIONS)
         path.make_sessions(dp, array, SHAPE)
         assert dp.totals()["sessions"] == SESSIONS
-        yield dp, array
+        yield dp
 
 
-def marked_by(dp: Datapath, array: bytes, touches: list[Touch]) -> set[int]:
-    path.make_sessions(dp, array, SHAPE)  # a packet of each: no mark is left
-    assert not marked(dp)
+def marked_by(dp: Datapath, touches: list[Touch]) -> set[int]:
+    unmark(dp)
     dp.commit(PLACE.policy(), 2, touches)
     dp.sweep(time.monotonic_ns())
     return marked(dp)
+
+
+def unmark(dp: Datapath) -> None:
+    dp.put("nexthops", [world.NEXTHOP])
+    dp.commit(PLACE.policy(), 1)
+    dp.sweep(time.monotonic_ns())
+    assert not marked(dp)
+    dp.delete("nexthops", [world.NEXTHOP])
 
 
 def marked(dp: Datapath) -> set[int]:
@@ -80,40 +89,40 @@ def some(rng: random.Random, sessions: list[dict], lengths: list[tuple[int, int]
 
 @pytest.mark.parametrize("seed", range(30))
 def test_marks_what_the_twin_marks(made, seed):
-    dp, array = made
+    dp = made
     rng = random.Random(seed)
     every = [(a, b) for a in range(33) for b in range(33)]
     touches = some(rng, dp.sessions(), rng.sample(every, rng.randrange(1, 32)))
-    assert marked_by(dp, array, touches) == twin(dp.sessions(), touches)
+    assert marked_by(dp, touches) == twin(dp.sessions(), touches)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_of_more_lengths_than_are_kept_none_is_missed(made, seed):
     """Rounded to whole bytes, a touch may mark too many, never too few, and no other VRF's."""
-    dp, array = made
+    dp = made
     rng = random.Random(seed)
     touches = []
     while len({t[3:] for t in touches}) <= 40:
         touches += some(rng, dp.sessions(), [(rng.randrange(16, 33), rng.randrange(16, 33))])
     rounded = [t._replace(src_len=t.src_len & ~7, dst_len=t.dst_len & ~7) for t in touches]
-    got = marked_by(dp, array, touches)
+    got = marked_by(dp, touches)
     assert twin(dp.sessions(), touches) <= got == twin(dp.sessions(), rounded)
 
 
 def test_one_that_concerns_nobody(made):
-    dp, array = made
-    assert marked_by(dp, array, [NOBODY]) == set()
+    dp = made
+    assert marked_by(dp, [NOBODY]) == set()
 
 
 def test_none_at_all_concerns_everybody(made):
-    dp, array = made
-    assert len(marked_by(dp, array, [])) == SESSIONS
+    dp = made
+    assert len(marked_by(dp, [])) == SESSIONS
 
 
 def test_beside_housekeeping_every_commit_reaches_its_sessions(made):
     """Commits faster than walks: what comes during one is marked by the next."""
-    dp, array = made
-    path.make_sessions(dp, array, SHAPE)
+    dp = made
+    unmark(dp)
     touches = [Touch(0, world.workload(w), bytes(4), 32, 0) for w in range(PLACE.workloads)]
     concerned = twin(dp.sessions(), touches)
     dp.start()

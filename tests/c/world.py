@@ -124,6 +124,7 @@ class Policy:
     uplink_mtu: int = 1500
     ports: tuple[int, int] = (1024, 65535)
     defaults: tuple[int, int] = (0, 0)
+    default_logs: tuple[int, int] = (0, 0)
     nat: dict = dataclasses.field(default_factory=lambda: dict(NAT))
     routes: dict = dataclasses.field(default_factory=lambda: dict(ROUTES))
     firewall: list = dataclasses.field(default_factory=lambda: list(FIREWALL))
@@ -140,7 +141,10 @@ class Policy:
         pub = [r.Publics(p.index, p.vrf, ip(p.elastic), ip(p.secondary), "") for p in self.publics]
         return {
             "local": [local],
-            "vrfs": [r.Vrfs(0, *self.defaults, "blue"), r.Vrfs(1, 0, 0, "red")],
+            "vrfs": [
+                r.Vrfs(0, *self.defaults, "blue", *self.default_logs),
+                r.Vrfs(1, 0, 0, "red"),
+            ],
             "segments": self.segments,
             "publics": pub,
             "routes": list(self.routes.values()),

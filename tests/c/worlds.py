@@ -136,7 +136,7 @@ def translation(p: Picks, id_: int) -> r.Nat:
     return r.Nat(
         id_, vrf, action, fw_match, 0, len(pool), *ports, target.to_bytes(4), targets, matched,
         padded, f"nat-{id_}", *p.of(QUOTAS), p.of([(0,) * 6, (5, 60, 10, 30, 30, 30)]),
-        p.of([0, 0, 1]), overflow=p.of([0, 1]) if action == 1 else 0, reset=p.of([0, 1]),
+        p.of([0, 0, 1]), overflow=p.of([0, 1]) if action == 1 else 0, reset=p.of([0, 1, 2, 3]),
     )  # fmt: skip
 
 

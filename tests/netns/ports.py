@@ -80,12 +80,19 @@ def prepare(wires, mtu: int = MTU) -> None:
 
 @contextmanager
 def at_work(
-    wires, driver: str, workers: int = 1, uplink: str = "up0", late: bool = False
+    wires,
+    driver: str,
+    workers: int = 1,
+    uplink: str = "up0",
+    late: bool = False,
+    running: bool = False,
 ) -> Iterator[Bench]:
-    """`late`: the interfaces are opened when the policy is in force."""
+    """The interfaces are opened when the policy is in force (`late`), when the workers run."""
     with Datapath(sessions=4096, workload_addresses=1024, fresh=True, workers=workers) as dp:
         if late:
             dp.commit(Policy(uplink_mtu=9000).tables())
+        if running:
+            dp.start()
         dp.nic_add(uplink, "uplink", driver)
         dp.nic_add("down0", "downlink", driver)
         dp.put("teps", TEPS)
@@ -93,7 +100,8 @@ def at_work(
         dp.put("ports", [vm.record for vm in VMS])
         if not late:
             dp.commit(Policy(uplink_mtu=9000).tables())
-        dp.start()
+        if not running:
+            dp.start()
         made = Bench(wires, dp)
         yield made
         made.close()

@@ -279,3 +279,15 @@ def test_a_driver_without_xdp(inside):
         first(bench.down)
         bench.down.send(bench.from_vm(A, udp()))
         first(bench.up)
+
+
+@pytest.mark.parametrize("driver", ["auto", "af_xdp", "af_packet"])
+def test_ports_that_come_while_workers_run(inside, driver):
+    """`auto` tries one driver after the other: no worker looks at one that is taken back."""
+    prepare(inside)
+    with at_work(inside, driver, workers=2, late=True, running=True) as bench:
+        for port in range(64):
+            bench.down.send(bench.from_vm(A, udp(sport=3000 + port)))
+        all_of(bench.up, 64)
+        bench.up.send(bench.from_net(udp(NET, PLAIN.address)))
+        all_of(bench.down, 1)

@@ -1,10 +1,11 @@
-"""What a new policy makes of a session, at its next packet: the slow twin of decide_again() in
-lookup.c.
+"""What a new policy makes of a session, at once or at its next packet; and what becomes of one that
+is over: the slow twin of again.c, marks.c and cuts.c.
 """
 
 from tests.oracle.decision import Decision
 from tests.oracle.entrance import Arrived
-from tests.oracle.table import Session
+from tests.oracle.ipv4 import RST, TCP
+from tests.oracle.table import CHANGE, Session
 
 
 class Again:
@@ -31,23 +32,47 @@ class Again:
             return None
         if not d.way or not d.back:  # it keeps its way until the new one is known
             return session, at
-        rules = d.reason is not None or (d.nat_id, d.fw_id) == (session.nat_id, session.fw_id)
-        if rules and [d.way, d.back] == [way.way for way in session.ways]:
+        if self.as_it_is(session, d):
             session.marked = False
             return session, at
         return self.replace(session, at, d, p)
 
+    def as_it_is(self, session: Session, d: Decision) -> bool:
+        """Does it also go where it went, in the name of the same rules?"""
+        rules = d.reason is not None or (d.nat_id, d.fw_id) == (session.nat_id, session.fw_id)
+        return rules and [d.way, d.back] == [way.way for way in session.ways]
+
+    def judge(self, session: Session, now_s: int) -> None:
+        """Without a packet."""
+        d = self.decide(session.ways[0].key)
+        if self.same(session, d):
+            session.marked = not self.as_it_is(session, d)
+            return
+        self.cuts += 1
+        if session.to_be_told(self.policy, CHANGE):
+            self.over(session, now_s)
+        else:
+            self.table.end(session)
+
+    def over(self, session: Session, now_s: int) -> None:
+        session.over_s, session.marked = now_s, True
+        self.untold.append(session)
+
+    def told_by(self, session: Session, at: int, p: Arrived) -> Arrived:
+        """A packet of one that is over. One that says nothing of it leaves it to another."""
+        if p.error or (p.ip.proto == TCP and p.ip.payload[13] & RST):
+            return p
+        told = self.cut(p, session.ways[at], session.ways[at ^ 1], session.nat_id)
+        self.table.end(session)
+        return p._replace(told=told)
+
     def end(self, session: Session, at: int, p: Arrived) -> Arrived:
         """The new policy says something else."""
         way, back = session.ways[at], session.ways[at ^ 1]
-        told = self.policy.resets.get(session.nat_id) and self.cut(p, way, back)
-        self.table.unlink(session)
+        resets = self.policy.resets.get(session.nat_id, 0) & CHANGE
+        told = resets and self.cut(p, way, back, session.nat_id)
+        self.table.end(session)
         self.cuts += 1
-        if session.mapping:  # nor may its peer come back in by the mapping
-            key = session.ways[0].key
-            peer = key.src if key.uplink else key.dst
-            kept = [None if one == peer else one for one in session.mapping.contacted]
-            session.mapping.contacted = kept
         return p._replace(told=bool(told))
 
     def replace(self, session: Session, at: int, d: Decision, p: Arrived):

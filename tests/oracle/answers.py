@@ -9,7 +9,9 @@ from tests.oracle.decision import Decision, num
 from tests.oracle.entrance import Arrived, DroppedError
 from tests.oracle.errors import made_error, made_reset
 from tests.oracle.ipv4 import ACK, DF, ECHO, ECHO_REPLY, ICMP, RST, TCP, Ip, changed, icmp, tcp
-from tests.oracle.table import Way
+from tests.oracle.table import Session, Way
+
+NO_SNAT = 3
 
 
 class Answers:
@@ -26,31 +28,53 @@ class Answers:
 
     def say(self, p: Arrived, kind: int, code: int, mtu: int = 0) -> None:
         """An ICMP error to the sender; never about an error (RFC 1812 section 4.3.2.7)."""
-        if p.error:
-            return
-        if p.key.uplink:
-            way, speaker = self.policy.outwards(p.key.vrf, p.ip.src), p.ip.dst
-        else:
-            port = self.policy.ports[p.key.vrf, p.ip.src]
-            seg = self.policy.segments.get(port.vni)
-            way, speaker = ("port", port), num(seg.gateway_be) if seg else 0
-        if way and speaker:
+        way, speaker = self.sender(p)
+        if way and speaker and not p.error:
             self.make(way, made_error(p.ip, speaker, kind, code, mtu), p)
 
-    def make(self, way: tuple, ip: Ip | None, p: Arrived) -> None:
+    def sender(self, p: Arrived) -> tuple[tuple | None, int]:
+        """How it is reached, and whom it hears errors from."""
+        if p.key.uplink:
+            return self.policy.outwards(p.key.vrf, p.ip.src), p.ip.dst
+        port = self.policy.ports.get((p.key.vrf, p.ip.src))
+        seg = self.policy.segments.get(port.vni) if port else None
+        return ("port", port), num(seg.gateway_be) if seg else 0
+
+    def make(self, way: tuple, ip: Ip | None, p: Arrived, nat_id: int = 0) -> None:
+        """nat_id: in whose rule's name."""
         if ip:
-            p = p._replace(looped=False, widest=0, made=True)
+            free = not self.may_speak(("hop",), ip.src, 0) and self.may_speak(way, ip.src, nat_id)
+            p = p._replace(looped=False, widest=0, made=not free)
             self.made += 1
             self.todo.append(lambda: self.leave(way, ip, p))
 
     def reset_for(self, p: Arrived) -> None:
-        """To a segment of no connection: RST inwards, silence outwards."""
-        port = self.policy.ports.get((p.key.vrf, p.ip.src))
-        if not p.key.uplink and port and not p.told:
-            self.make(("port", port), made_reset(p.ip), p)
+        """To a segment of no connection."""
+        way, speaker = self.sender(p)
+        if way and speaker and not p.told:
+            self.make(way, made_reset(p.ip), p)
 
-    def cut(self, p: Arrived, way: Way, back: Way) -> bool:
-        """A change of rules ends its session: both ends hear of it, if this packet says enough."""
+    def reject(self, p: Arrived) -> None:
+        """RST to TCP, ICMP 3/13 to the rest."""
+        if p.ip.proto == TCP:
+            self.reset_for(p)
+        else:
+            self.say(p, 3, 13)
+
+    def may_speak(self, way: tuple, src: int, nat_id: int) -> bool:
+        """No source leaves by the uplink that is not ours, or let out by a rule that still is."""
+        free = any(rule.id == nat_id and rule.action == NO_SNAT for rule in self.policy.nat)
+        return way[0] != "hop" or self.policy.owner(src) is not None or free
+
+    def ask(self, way: Way, back: Way, session: Session) -> None:
+        """Of its sender, in the other's name, out of its window (RFC 9293 section 3.10.7.4)."""
+        key = way.key
+        if back.way and self.may_speak(back.way, key.dst, session.nat_id):
+            ip = tcp(key.dst, key.src, key.dport, key.sport, ACK, seq=1, ack=1, frag=DF)
+            self.make(back.way, ip, Arrived(ip, key), session.nat_id)
+
+    def cut(self, p: Arrived, way: Way, back: Way, nat_id: int) -> bool:
+        """Its session ends: both ends hear of it, if this packet says enough."""
         if p.error or p.ip.proto != TCP:
             return False
         seq, ack, _, flags = struct.unpack("!IIBB", p.ip.payload[4:14])
@@ -58,7 +82,9 @@ class Answers:
             return False
         on = changed(p.ip, way.side, way.address, way.port) if way.side else p.ip
         ends = tcp(p.ip.dst, p.ip.src, *p.ip.ports[::-1], RST, seq=ack, frag=DF)
-        self.make(back.way, ends if back.key.src != back.key.dst else None, p)
+        if self.may_speak(back.way, ends.src, nat_id):
+            self.make(back.way, ends, p, nat_id)
         ends = tcp(on.src, on.dst, *on.ports, RST | ACK, seq, ack, frag=DF)
-        self.make(way.way, ends, p)
+        if self.may_speak(way.way, ends.src, nat_id):
+            self.make(way.way, ends, p, nat_id)
         return True

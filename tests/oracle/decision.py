@@ -175,7 +175,9 @@ class Policy(Records):
     def from_uplink(self, key: Key, mapping) -> Decision:
         """`mapping`: whose outside endpoint the destination is, if it is one that may be used."""
         d = Decision(address=key.dst)
-        if key.dst in self.secondary:
+        if self.owner(key.dst) != key.vrf:
+            d.reason = "NOT_OWNED"  # any more
+        elif key.dst in self.secondary:
             if self.translate_target(d, key):
                 d.reason = "NO_DNAT" if d.kind is None else None
             elif mapping and (rule := self.still_allows(key.vrf, mapping)):

@@ -130,8 +130,10 @@ class Entrance:
         return header(data[:length])
 
     def possible(self, ip: Ip) -> None:
-        if ip.src >> 24 in NEVER or ip.dst >> 24 in NEVER or ip.src == ip.dst:
+        if ip.src >> 24 in NEVER or ip.dst >> 24 in NEVER:
             raise DroppedError("IP_MARTIAN")
+        if ip.src == ip.dst:
+            raise DroppedError("LAND")
 
     def forward(self, ip: Ip, vrf: int, uplink: bool, widest: int = 0, **where) -> None:
         if ip.frag & (MF | OFFSET):

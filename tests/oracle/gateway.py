@@ -20,7 +20,7 @@ from tests.oracle.errors import quoted_changed, translated
 from tests.oracle.fragments import Reassembly, cut
 from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, older, right
 from tests.oracle.mss import clamped
-from tests.oracle.table import Table, Way, touch
+from tests.oracle.table import Session, Table, Way, touch
 
 
 class Sent(NamedTuple):
@@ -39,6 +39,7 @@ class Twin(Entrance, Again, Answers):
         self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
         self.punted = self.clamped = self.cuts = self.made = self.now_s = 0
         self.reassembly = Reassembly()
+        self.untold: list[Session] = []  # over, and their ends not asked yet
         self.piece = False  # the last frame was one that may wait for others
         self.todo: list[Callable[[], None]] = []
         self.sent: list[Sent] = []
@@ -54,6 +55,10 @@ class Twin(Entrance, Again, Answers):
         self.turned = self.piece = False
         self.expire(now_s)
         self.todo = [lambda: self.arrive(role, frame)]
+        self.work()
+        return self.sent
+
+    def work(self) -> None:
         while self.todo:
             try:
                 self.todo.pop(0)()
@@ -64,20 +69,33 @@ class Twin(Entrance, Again, Answers):
             except PuntedError:
                 self.punted += 1
         self.drops.update(self.why)
-        return self.sent
 
     def commit(self, policy: Policy, now_s: int) -> None:
-        """Another policy: every session is decided again at its next packet."""
+        """Another policy: every session is decided again, and what it no longer allows ends."""
         # A rule that is gone keeps its timers: its sessions are about to be decided again.
         policy.timeouts = {**self.policy.timeouts, **policy.timeouts}
         policy.resets = {**self.policy.resets, **policy.resets}
         self.policy = policy
-        self.table.mark()
+        for session in list(self.table.live):
+            if session.over_s is None:
+                self.judge(session, now_s)
         self.sweep(now_s)
 
     def sweep(self, now_s: int) -> None:
-        self.table.sweep(self.policy, now_s, self.gone)
+        for session in self.table.sweep(self.policy, now_s, self.gone):
+            self.over(session, now_s)
         self.expire(now_s)
+
+    def tell(self) -> list[Sent]:
+        """What is asked of the ends of sessions that are over."""
+        self.sent, self.why = [], []
+        asked, self.untold = self.untold, []
+        for session in asked:
+            if session in self.table.live:
+                self.todo += [lambda way=w, back=b, s=session: self.ask(way, back, s)
+                    for w, b in (session.ways, session.ways[::-1])]  # fmt: skip
+        self.work()
+        return self.sent
 
     def expire(self, now_s: int) -> None:
         self.drops["FRAGMENT_TIMEOUT"] += self.reassembly.expire(now_s)
@@ -91,6 +109,8 @@ class Twin(Entrance, Again, Answers):
 
     def look_up(self, p: Arrived) -> None:
         found = self.table.index.get(p.key)
+        if found and found[0].over_s is not None:
+            p, found = self.told_by(*found, p), None
         if found and found[0].marked:
             again = self.decide_again(*found, p)
             p = p if again else self.end(*found, p)
@@ -120,7 +140,7 @@ class Twin(Entrance, Again, Answers):
 
     def refuse(self, reason: str, d: Decision, p: Arrived) -> None:
         """RFC 5508 REQ-8: no mapping can be made; inwards only, for a source may be forged."""
-        if reason != "SESSION_CONFLICT":
+        if reason not in ("SESSION_CONFLICT", "LAND"):
             port = d.src_port or d.dst_port
             self.refused[port.vrf, num(port.address_be)] += 1
             if not p.key.uplink:
@@ -144,7 +164,7 @@ class Twin(Entrance, Again, Answers):
             raise DroppedError("SOURCE_SPOOFED")
         if d.reason:
             if d.reject:
-                self.say(p, 3, 13)
+                self.reject(p)
             raise DroppedError(d.reason)
         if d.to_gateway:
             self.to_gateway(p, d)
@@ -160,7 +180,8 @@ class Twin(Entrance, Again, Answers):
         if not self.opens(p.ip):
             if p.ip.proto != TCP:
                 raise DroppedError("ICMP_NO_SESSION")
-            self.reset_for(p)
+            if not p.key.uplink:  # RST inwards, silence outwards
+                self.reset_for(p)
             raise DroppedError("TCP_NO_SESSION")
         if p.ip.ttl <= 1:
             self.say(p, 11, 0)

@@ -12,6 +12,7 @@ TIMEOUTS_S = (240, 7440, 240, 300, 60, 300)
 STATES = ("opening", "established", "closing")
 TIMER = {UDP: 3, ICMP: 4}
 OTHER = 5
+CHANGE, IDLE = 1, 2  # enum pcgdp_reset
 
 
 @dataclass(eq=False, slots=True)
@@ -39,6 +40,11 @@ class Session:
     mapping: Mapping | None
     made_s: int
     marked: bool = False
+    over_s: int | None = None  # since when its ends are being told; None: they are not
+
+    def to_be_told(self, policy: Policy, why: int) -> bool:
+        says = policy.resets.get(self.nat_id, 0) & why
+        return bool(says) and self.ways[0].key.proto == TCP and self.tcp_state == "established"
 
     @property
     def tcp_state(self) -> str:
@@ -108,6 +114,10 @@ class Table(Mappings):
         if mapping:
             mapping.sessions += 1
             mapping.contact(key.src if key.uplink else key.dst)
+        other = key.src if key.uplink else key.dst
+        if d.kind is not None and d.way != ("hairpin",) and address == other:
+            self.held += [mapping] if mapping else []
+            return "LAND"
         self.overflows[d.nat_id] += bool(d.pool and not mapping and not old)
         back = reply(key, d, address, port)
         if back in self.index:
@@ -134,20 +144,35 @@ class Table(Mappings):
         if session.mapping:
             self.held.append(session.mapping)
 
-    def sweep(self, policy: Policy, now_s: int, gone) -> None:
-        """Ends what was idle too long, or whose workload is gone; gives ports back."""
+    def end(self, session: Session) -> None:
+        """It is no longer allowed. Nor may its peer come back in by the mapping."""
+        self.unlink(session)
+        if session.mapping:
+            key = session.ways[0].key
+            peer = key.src if key.uplink else key.dst
+            kept = [None if one == peer else one for one in session.mapping.contacted]
+            session.mapping.contacted = kept
+
+    def sweep(self, policy: Policy, now_s: int, gone) -> list[Session]:
+        """Ends what was idle too long, or whose workload is gone, or whose ends have been told;
+        gives ports back. Returns those whose ends are to be told first."""
+        over = []
         for session in list(self.live):
             idle = now_s - max(way.last_s for way in session.ways)
-            if idle > session.timeout_s(policy) or any(gone(way.way) for way in session.ways):
+            if session.over_s is not None and session.over_s < now_s:
+                self.end(session)
+            elif any(gone(way.way) for way in session.ways):
                 self.unlink(session)
+            elif idle > session.timeout_s(policy) and session.over_s is None:
+                if session.to_be_told(policy, IDLE):
+                    over.append(session)
+                else:
+                    self.unlink(session)
         for mapping in self.held:
             mapping.sessions -= 1
         self.held, self.dying = [], []
         self.mappings = [m for m in self.mappings if m.sessions]
-
-    def mark(self) -> None:
-        for session in self.live:
-            session.marked = True
+        return over
 
     def by_rule(self, what: str) -> dict[int, Totals]:
         """what: "nat_id" or "fw_id"."""

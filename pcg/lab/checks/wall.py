@@ -29,8 +29,13 @@ from pcg.model.desired import (
 SILENT_S = 0.7  # no word for so long is silence
 ALLOW, DROP, REJECT = FirewallAction.ALLOW, FirewallAction.DROP, FirewallAction.REJECT
 IN, OUT = Direction.IN, Direction.OUT
-# Linux: ICMP 3/13 (RFC 1812 section 5.2.7.1) to who connects
-WORDS = {0: "open", errno.EHOSTUNREACH: "prohibited", errno.EAGAIN: "silence"}
+# Linux: RST to who connects; ICMP 3/13 (RFC 1812 section 5.2.7.1) to who sends a datagram
+WORDS = {
+    0: "open",
+    errno.ECONNREFUSED: "reset",
+    errno.EHOSTUNREACH: "prohibited",
+    errno.EAGAIN: "silence",
+}
 
 
 def dial(space: str, to: str, port: int = HTTP) -> str:
@@ -38,6 +43,21 @@ def dial(space: str, to: str, port: int = HTTP) -> str:
         asked.settimeout(SILENT_S)
         code = asked.connect_ex((to, port))
     return WORDS.get(code, errno.errorcode.get(code, str(code)))
+
+
+def send(space: str, to: str, port: int = 9) -> str:
+    """A datagram: what is said of it."""
+    with ns.inside(space), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.settimeout(SILENT_S)
+        asked.connect((to, port))
+        asked.send(b"?")
+        try:
+            asked.recv(1)
+        except TimeoutError:
+            return WORDS[errno.EAGAIN]
+        except OSError as error:
+            return WORDS.get(error.errno, str(error))
+    return WORDS[0]
 
 
 def tcp(port: int) -> tuple[Service, ...]:
@@ -76,7 +96,7 @@ def actions(lab: Lab) -> str:
     with put_back(lab):
         rejecting = rule("no-many", REJECT, OUT, destination=("many",), services=tcp(HTTP))
         lab.publish(walled(replace(rejecting, log=True), groups=(many,)))
-        becomes(lab, space, INTERNET_OTHER, "prohibited")
+        becomes(lab, space, INTERNET_OTHER, "reset")
         equal("who is in no group", dial(space, INTERNET), "open")
         line = until("a line in the rules' log", lambda: _denied(lab, "no-many"), PATIENCE_S)
         equal("the workload in the log", line["workload"], "web1")
@@ -85,7 +105,7 @@ def actions(lab: Lab) -> str:
         lab.publish(walled(replace(rejecting, action=DROP), groups=(many,)))
         becomes(lab, space, INTERNET_OTHER, "silence")
     becomes(lab, space, INTERNET_OTHER, "open")
-    return f"ICMP 3/13 by REJECT, {row['hits']} hits, silence by DROP, open without"
+    return f"RST by REJECT, {row['hits']} hits, silence by DROP, open without"
 
 
 def _denied(lab: Lab, name: str) -> dict | None:
@@ -106,11 +126,12 @@ def defaults(lab: Lab) -> str:
             becomes(lab, internet, elastic, "silence", 80)
             equal("the workload's own connection", dial(web, INTERNET), "open")
         lab.publish(walled(default_in=DROP, default_out=REJECT))
-        becomes(lab, web, INTERNET, "prohibited")
+        becomes(lab, web, INTERNET, "reset")
+        equal("a datagram", send(web, INTERNET), "prohibited")
         lab.publish(walled(rule("out", ALLOW, OUT), default_in=REJECT))
-        becomes(lab, internet, elastic, "prohibited", 80)
+        becomes(lab, internet, elastic, "reset", 80)
     becomes(lab, internet, elastic, "open", 80)
-    return "in DROP: silence, in and out REJECT: ICMP 3/13; a download went on"
+    return "in DROP: silence; REJECT: RST to TCP, ICMP 3/13 to a datagram; a download went on"
 
 
 @check(10, "a rule denies what runs: that download ends within a second, others go on")

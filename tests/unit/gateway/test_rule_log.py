@@ -69,6 +69,15 @@ def test_what_is_said_of_each_kind(rules):
     assert (passed["direction"], passed.get("port")) == ("IN", None)
 
 
+def test_what_a_default_decides(rules):
+    """It has lines of its own, beside those of NAT rules that the firewall was not asked for."""
+    events = [event(fw_id=0, log=2), event(fw_id=0, log=3), event(fw_id=0), event(fw_id=0, log=2)]
+    told = rules.lines(events, 0.0, OFFSET_S)
+    assert [line["firewall"] for line in told] == ["(default)", "(default)", ""]
+    (untold,) = rules.lines([], 1.0, OFFSET_S)
+    assert (untold["firewall"], untold["count"]) == ("(default)", 1)
+
+
 @pytest.mark.parametrize("given", [{"kind": 2}, {"log": 0}, {"kind": 1, "continued": 1}], ids=str)
 def test_what_is_not_for_this_log(rules, given):
     assert rules.lines([event(**given)], 0.0, OFFSET_S) == []
@@ -101,8 +110,11 @@ class FakeClient:
         return ([event()] if len(self.asked) == 1 else []), 0
 
 
-def test_events_are_asked_for_only_while_a_rule_says_log(tmp_path):
-    for facts, keep in ((FACTS, 0), (LOGGING, KEEP)):
+DEFAULT_LOGS = FACTS._replace(policy={**FACTS.policy, "vrfs": [r.Vrfs(4, 1, 0, "t1", log_in=1)]})
+
+
+def test_events_are_asked_for_only_while_somebody_says_log(tmp_path):
+    for facts, keep in ((FACTS, 0), (LOGGING, KEEP), (DEFAULT_LOGS, KEEP)):
         client, out = FakeClient(), JsonLog(str(tmp_path / "x.jsonl"), 1 << 20)
         SessionLog(client, Part(RuleLog("gw-a", 9, Names(lambda f=facts: f)), out)).turn(0.0)
         assert set(client.asked) == {keep}

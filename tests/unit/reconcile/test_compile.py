@@ -44,6 +44,12 @@ def test_vrfs_carry_the_default_actions():
     ]
 
 
+def test_the_defaults_of_each_direction_can_log():
+    firewall = d.Firewall(default_in_log=True)
+    assert {(v.log_in, v.log_out) for v in compiled(firewall=firewall)["vrfs"]} == {(1, 0)}
+    assert {(v.log_in, v.log_out) for v in compiled()["vrfs"]} == {(0, 0)}
+
+
 def test_segments_and_transit():
     rows = {s.vni: s for s in compiled()["segments"]}
     assert sorted(rows) == [101, 102, 103, 900]
@@ -115,12 +121,14 @@ def test_quotas_of_the_gateway_and_of_a_rule():
 
 def test_terms_of_a_rule():
     terms = {"timers": Timers(udp_s=130, other_s=9), "filtering": Filtering.ENDPOINT_INDEPENDENT}
-    terms |= {"overflow": True, "reset": True}
+    terms |= {"overflow": True, "reset": True, "reset_idle": True}
     rules = compiled(nat=(changed(SNAT, **terms), DNAT))["nat"]
     assert {(r.name, r.timeouts, r.filtering, r.overflow, r.reset) for r in rules} == {
-        ("out", (0, 0, 0, 130, 0, 9), 1, 1, 1),
+        ("out", (0, 0, 0, 130, 0, 9), 1, 1, 3),
         ("web-in", (0,) * 6, 0, 0, 0),
     }
+    only_idle = compiled(nat=(changed(SNAT, reset_idle=True), DNAT))["nat"][-1]
+    assert border.words("pcgdp_reset", "PCGDP_RESET_")[only_idle.reset] == "IDLE"
     in_c = sorted(border.words("pcgdp_timer", "PCGDP_TIMER_").items())[:-1]  # the last: how many
     assert tuple(f"{name.lower()}_s" for _, name in in_c) == Timers.__struct_fields__
 
