@@ -2,7 +2,8 @@
 
 Measured from the moment the controller's file is replaced to the first OFFER with the new DNS
 server, as it comes out of the tunnel. Clients of the segment ask in turn, each seldom enough not
-to be limited.
+to be limited. A change soon behind another one waits for it (Kea serves nobody while it reads its
+configuration, so it is let rest): between two is a pause.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from bench.rows import Row, percentile
 from pcg.lab import ns
 
 SCOPES, CLIENTS, CHANGED, TIMES = 1000, 10_000, 500, 5
-EVERY_S, PATIENCE_S = 0.05, 60.0
+EVERY_S, PAUSE_S, PATIENCE_S = 0.05, 10.0, 60.0
 COOKIE = bytes.fromhex("63825363")
 DNS_OPTION, END = 6, 255
 OPTIONS_AT = frames.ETHER + frames.IPV4 + frames.UDP_HEAD + 240  # in the inner frame
@@ -85,6 +86,7 @@ def measure() -> Iterator[Row]:
         asker.until(bytes((10, 99, 0, 2)))
         took = []
         for turn in range(TIMES):
+            time.sleep(PAUSE_S)
             address = bytes((10, 99, 1, turn + 1))
             wanted = changed(place, ".".join(map(str, address)))
             begun = place.publish(wanted)

@@ -38,7 +38,9 @@ def looking_around(lab: Lab, started: bool) -> str:
     programs, tools = lab.programs, Path(sys.executable).parent
     where = [f"PCG_{p.upper()}={programs.socket(p)}" for p in ("datapath", "gateway")]
     lines = ["", "look around:", f"  export {' '.join(where)}"]
-    lines += [f"  {tools}/pcgctl show {what}" for what in ("drops", "sessions", "realised")]
+    lines += [
+        f"  {tools}/pcgctl show {what}" for what in ("drops", "sessions", "leases", "realised")
+    ]
     lines.append(f"  ip netns exec {lab.layout.workload_ns('web1')} curl {INTERNET}:{HTTP}/whoami")
     lines.append(f"  logs, settings, desired state: {lab.layout.run}")
     if not started:
@@ -57,6 +59,7 @@ def up(prefix: str, programs: bool) -> None:
         lab.up()
         if programs:
             lab.start_programs()
+            lab.boot_clients()
     except BaseException:
         lab.down()
         raise

@@ -30,6 +30,7 @@ def run(prefix: str, keep: bool, only: str = "", driver: str = "") -> int:
         lab.up()
         console.print(f"lab up in {time.monotonic() - begun:.1f} s; starting PCG")
         lab.start_programs()
+        lab.boot_clients()
         passed, total = _checks(console, lab, only)
         _packet(console, lab)
         _ledger(console, lab)
@@ -55,7 +56,7 @@ def _checks(console: Console, lab: Lab, only: str) -> tuple[int, int]:
 
 def _line(point: str, tried: str, seen: str, verdict: str) -> Table:
     line = Table.grid(padding=(0, 2))
-    for width in (1, TRIED_WIDTH, None, 4):
+    for width in (2, TRIED_WIDTH, None, 4):
         line.add_column(width=width, ratio=None if width else 1, overflow="fold")
     line.expand = True
     line.add_row(point, tried, seen, verdict)

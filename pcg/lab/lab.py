@@ -200,6 +200,7 @@ def raised(prefix: str = PREFIX, effect_limit_s: float = 1.0):
     try:
         lab.up()
         lab.start_programs()
+        lab.boot_clients()
         yield lab
     finally:
         lab.down()

@@ -5,7 +5,7 @@ import pytest
 from pcg.lab.checks import CHECKS, Check
 from pcg.lab.lab import Lab
 
-POINTS = range(1, 11)  # of "what must work in the scenario"
+POINTS = range(1, 12)  # of "what must work in the scenario"
 
 
 def test_every_point_has_a_check():

@@ -6,6 +6,7 @@ of the modules below is the order of the demo. A check leaves the lab as it foun
 
 from pcg.lab.checks import (
     change,
+    dhcp,
     east,
     kernel,
     ledger,
@@ -20,5 +21,5 @@ from pcg.lab.checks.check import CHECKS, Check, Failed
 
 __all__ = ["CHECKS", "Check", "Failed"]
 
-_ORDER = (north, south, east, transfer, change, restart, kernel, ledger, tenants, wall)
+_ORDER = (north, south, east, transfer, change, restart, kernel, ledger, tenants, wall, dhcp)
 CHECKS.sort(key=lambda c: (c.point, [m.__name__ for m in _ORDER].index(c.run.__module__)))

@@ -66,7 +66,7 @@ def at_rest(lab: Lab) -> dict[str, int]:
     return last
 
 
-def _balanced(totals: dict[str, int]) -> bool:
+def balanced(totals: dict[str, int]) -> bool:
     out = sum(totals[name] for name in ("tx", "punt", "drops", "held", "joined"))
     return totals["rx"] + totals["made"] == out
 
@@ -99,7 +99,7 @@ CHECKS.extend(
 def every_frame_accounted(lab: Lab) -> str:
     """rx + made = tx + punt + sum(drops) + held + joined, after all that went before."""
     totals = at_rest(lab)
-    expect(_balanced(totals), f"rx + made != tx + punt + drops + held + joined: {totals}")
+    expect(balanced(totals), f"rx + made != tx + punt + drops + held + joined: {totals}")
     reasons = sum(lab.ask.drops().values())
     expect(reasons == totals["drops"], f"reasons sum to {reasons}, drops are {totals['drops']}")
     names = ("rx", "made", "tx", "punt", "drops", "held", "joined")
