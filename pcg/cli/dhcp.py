@@ -1,7 +1,9 @@
 """`pcgctl dhcp`: what an operator does about single leases."""
 
+import json
 import os
 import tempfile
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -54,35 +56,47 @@ def release(look: Look, address: str, vrf: str) -> None:
 @dhcp.command()
 @click.argument("address", type=Address())
 @in_vrf
+@click.option("--mac", default="", help="For this MAC; without: for who leases it now.")
 @click.option("--file", "path", type=click.Path(dir_okay=False), help="Desired state to write to.")
 @click.pass_obj
-def reserve(look: Look, address: str, vrf: str, path: str | None) -> None:
-    """Have a workload keep the address that it leases, for good.
+def reserve(look: Look, address: str, vrf: str, mac: str, path: str | None) -> None:
+    """Have a workload keep an address for good: the one it leases, or, with --mac, any.
 
     A reservation is desired state: a binding of the segment's scope. Without --file it is printed,
     with --file (that which the controller serves) it is written there, if the whole is right then.
     """
     from pcg.cli.binding import with_binding
+    from pcg.model.load import read_file
 
-    lease = lease_of(look, address, vrf)
-    scope = scope_of(look, lease["segment"])
-    binding = {"mac": lease["mac"], "address": address}
-    if lease["hostname"]:
-        binding["hostname"] = lease["hostname"]
-    line = ", ".join(f'{key}: "{value}"' for key, value in binding.items())
+    binding = {"mac": mac, "address": address}
+    if not mac:
+        lease = lease_of(look, address, vrf)
+        vrf, binding["mac"] = lease["vrf"], lease["mac"]
+        binding |= {"hostname": lease["hostname"]} if lease["hostname"] else {}
+    scope = scope_of(look, address, vrf)
+    line = ", ".join(f"{key}: {json.dumps(value)}" for key, value in binding.items())
     if path is None:
         click.echo(f"to dhcp[{scope}].bindings of the desired state:\n  - {{{line}}}")
         return
-    replace(Path(path), with_binding(Path(path).read_text(), scope, f"{{{line}}}", path))
-    click.echo(f"{path}: {owner(lease)} keeps {address}, by dhcp[{scope}].bindings")
+    text = read_file(path).decode("utf-8", "replace")
+    replace(Path(path), with_binding(text, scope, f"{{{line}}}", path))
+    click.echo(f"{path}: {binding['mac']} keeps {address}, by dhcp[{scope}].bindings")
 
 
-def scope_of(look: Look, segment: str) -> str:
-    desired = look.ask_gateway("desired") or {}
-    scopes = {s["id"]: s.get("dhcp") for s in desired.get("segments", ())}
-    if not scopes.get(segment):
-        raise BackendError(f"segment {segment}", "has no DHCP scope any more")
-    return scopes[segment]
+def scope_of(look: Look, address: str, vrf: str) -> str:
+    """Of the segment in whose subnet the address is. Raises BackendError."""
+    segments = (look.ask_gateway("desired") or {}).get("segments", ())
+    found = [
+        s
+        for s in segments
+        if vrf in ("", s["vrf"]) and IPv4Address(address) in IPv4Network(s["subnet"])
+    ]
+    if len(found) > 1:
+        names = ", ".join(sorted(s["vrf"] for s in found))
+        raise BackendError(f"address {address}", "is in several VRFs", f"--vrf: {names}")
+    if not found or not found[0].get("dhcp"):
+        raise BackendError(f"address {address}", "is in no segment with a DHCP scope")
+    return found[0]["dhcp"]
 
 
 def replace(path: Path, text: str) -> None:

@@ -54,7 +54,7 @@ class Engines(Periodic):
         for key in [key for key in list(self._releases) if key[0] == vrf]:
             self._fleet.release(*key)
             del self._releases[key]
-        if vrf not in self._known and self._grants.ready():
+        if vrf not in self._known and self._grants.ready:
             self._grants.remember(vrf, self._fleet.leases(vrf))
             self._known.add(vrf)
         pools = self._pools.setdefault(vrf, Pools())

@@ -6,6 +6,7 @@ Everything in it is either immutable or replaced whole by the loop, never change
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pcg.gateway.lease_views import Owners
 from pcg.gateway.loop import Gateway
 from pcg.model.desired import Desired
 from pcg.reconcile.numbers import Numbers
@@ -31,6 +32,7 @@ class Facts(NamedTuple):
     connected: bool = False  # to the controller
     stepped_at: float = 0.0  # wall clock
     backends: Mapping[str, Turns] = {}
+    leased: Owners = ()  # the same object while no lease came or ended
 
 
 def facts_of(gateway: Gateway, connected: bool, now: float) -> Facts:
@@ -50,6 +52,7 @@ def facts_of(gateway: Gateway, connected: bool, now: float) -> Facts:
             name: Turns(h.turns, h.failed_turns, len(h.errors), h.applied_at)
             for name, h in gateway.health.items()
         },
+        leased=gateway.grants.owners(),
     )
 
 

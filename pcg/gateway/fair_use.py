@@ -71,7 +71,10 @@ def _owners(facts: Facts, wanted: set[tuple[int, str]]) -> dict[tuple[int, str],
     if facts.desired is None:
         return {}
     vrfs = {s.id: facts.numbers.vrfs.get(s.vrf, -1) for s in facts.desired.segments}
-    return {
+    leased = {
+        (facts.numbers.vrfs.get(vrf, -1), address): port for vrf, address, port in facts.leased
+    }
+    return {key: leased[key] for key in wanted & leased.keys()} | {
         (vrfs.get(port.segment, -1), address): port.id
         for port in facts.desired.ports
         for address in port.addresses

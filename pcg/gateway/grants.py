@@ -5,19 +5,19 @@ relay (what is given, ended) and the watch of the engines (what they remember). 
 datapath before its client hears of it, so that its first packet passes the source check.
 """
 
-import threading
 import time
 from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from pcg.gateway.leases import INF, Given, Lease, LeaseBook
+from pcg.gateway.lease_views import LeaseViews
+from pcg.gateway.leases import INF, Given, Lease, LeaseBook, given
 from pcg.model.desired import Desired
 from pcg.model.errors import BackendError
 from pcg.proto.relay import NONE, Reply
 from pcg.proto.roster import Client, Roster
 from pcg.reconcile import records as r
-from pcg.reconcile.addresses import address, mac, text
+from pcg.reconcile.addresses import address, mac
 from pcg.reconcile.compiler import Tables
 from pcg.reconcile.ports import Home, Key
 from pcg.wire import dhcp
@@ -40,15 +40,15 @@ class Remembered(Protocol):
     state: str
 
 
-class Grants:
+class Grants(LeaseViews):
     def __init__(
         self,
         ports: Ports,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.lock = threading.RLock()
-        self.roster, self.book = Roster(), LeaseBook()
+        super().__init__(LeaseBook())
+        self.roster = Roster()
         self.refused: Counter[tuple[str, str]] = Counter()  # (segment, reason) -> messages
         self._ports, self._clock, self._wall = ports, clock, wall
         # Brings what the engine of a VRF gave to the disk, or raises BackendError.
@@ -58,7 +58,6 @@ class Grants:
         self._homes: Mapping[str, Home] = {}
         self._vrfs: dict[int, str] = {}  # number -> id
         self._static: Mapping[Key, r.Ports] = {}
-        self._adopted = self._told = False
 
     # ---- the control loop ----
 
@@ -75,7 +74,7 @@ class Grants:
             changed |= self.book.by_port.keys()
         for lease in self.book.follow(changed, self.roster):
             self._forget(lease)
-        if not self._adopted:
+        if not self.ready:
             changed |= self._adopt(held)
         for port in changed & self.book.by_port.keys():
             self._note(self.book.by_port[port])
@@ -97,7 +96,7 @@ class Grants:
 
     def _adopt(self, held: Mapping[Key, r.Ports]) -> set[str]:
         """The ports whose leases were found."""
-        self._adopted, found = True, set()
+        self.ready, found = True, set()
         for key, record in held.items():
             client = self.roster.by_mac.get((record.vni, record.mac))
             if client is None or not client.dynamic or key in self._static:
@@ -127,10 +126,6 @@ class Grants:
 
     # ---- the relay ----
 
-    def ready(self) -> bool:
-        """Whether it is known who there is."""
-        return self._adopted
-
     def refuse(self, reason: str, client: Client | None = None) -> None:
         self.refused[client.site.segment if client else "", reason] += 1
 
@@ -151,7 +146,7 @@ class Grants:
                 elif client.dynamic and self._key(client, message.yiaddr) not in self._records:
                     new[self._key(client, message.yiaddr)] = reply
                 else:
-                    self._put(client, _given(reply))
+                    self._put(client, given(reply))
                     passed.append(reply)
             passed += self._program(new)
         return passed
@@ -201,7 +196,7 @@ class Grants:
         for key, reply in new.items():
             if key in write:
                 self._records[key] = write[key]
-                self._put(reply.client, _given(reply))
+                self._put(reply.client, given(reply))
             else:
                 self.refuse("NOT_PROGRAMMED", reply.client)
         return [reply for key, reply in new.items() if key in write]
@@ -237,7 +232,7 @@ class Grants:
     # ---- the engines, the operator ----
 
     def remember(self, vrf: str, leases: Iterable[Remembered]) -> None:
-        """Leases that came, changed or ended (None) since last time; None: not known yet."""
+        """What an engine remembers; what only the datapath knew of, and it does not, is ended."""
         with self.lock:
             doubtful = set(self.book.unsure(vrf))
             wall = self._wall()
@@ -246,8 +241,7 @@ class Grants:
                 if client is None or lease.expires <= wall or self._wrong(client, be, {}):
                     continue
                 doubtful.discard((vrf, be))
-                given = Given(be, lease.expires - wall, hostname=lease.hostname)
-                self._put(client, given)
+                self._put(client, Given(be, lease.expires - wall, hostname=lease.hostname))
                 self._note(self.book.leases[vrf, be])
             self._take_back([self.book.end(key) for key in doubtful])
 
@@ -264,37 +258,6 @@ class Grants:
             self._take_back([lease] if lease else [])
             return lease
 
-    def changes(self) -> dict[tuple[str, str], dict[str, Any] | None] | None:
-        """Leases that came, changed or ended (None) since last time; None: nothing is known."""
-        if not self.book.changed and self._told:
-            return {}
-        with self.lock:
-            if not self._adopted:
-                return None
-            changed, self.book.changed = self.book.changed, {}
-            self._told = True
-            held = self.book.leases
-            return {
-                (vrf, text(be)): held[vrf, be].view() if (vrf, be) in held else None
-                for vrf, be in changed
-            }
-
-    def counts(self) -> Counter[str]:
-        """Segment -> leases."""
-        with self.lock:
-            return Counter(lease.site.segment for lease in self.book.leases.values())
-
-    def view(self) -> list[dict[str, Any]]:
-        with self.lock:
-            return [lease.view() for lease in self.book.leases.values()]
-
 
 def _record(client: Client, home: Home, be: bytes) -> r.Ports:
     return r.Ports(home.vrf, be, home.vni, address(client.port.tep), client.mac)
-
-
-def _given(reply: Reply) -> Given:
-    options = reply.message.options
-    name = (options.get(dhcp.HOSTNAME) or reply.client.hostname).decode("ascii", "replace")
-    hostname = name if name.isprintable() else ""
-    return Given(reply.message.yiaddr, reply.lease_s, options.get(dhcp.CLIENT_ID, b""), hostname)

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pcg.proto.relay import Reply
 from pcg.proto.roster import Client, Roster, Site
 from pcg.reconcile.addresses import mac_text, text
+from pcg.wire import dhcp
 
 Key = tuple[str, bytes]  # VRF, address
 FOREVER = 0xFFFFFFFF  # RFC 2131 section 3.3: a lease without end
@@ -27,6 +29,14 @@ class Given(NamedTuple):
     client_id: bytes = b""
     hostname: str = ""
     sure: bool = True
+
+
+def given(reply: Reply) -> Given:
+    """What an ACK says."""
+    options = reply.message.options
+    name = (options.get(dhcp.HOSTNAME) or reply.client.hostname).decode("ascii", "replace")
+    hostname = name if name.isprintable() else ""
+    return Given(reply.message.yiaddr, reply.lease_s, options.get(dhcp.CLIENT_ID, b""), hostname)
 
 
 @dataclass(slots=True)
@@ -68,6 +78,7 @@ class LeaseBook:
         self.leases: dict[Key, Lease] = {}
         self.by_port: dict[str, Lease] = {}
         self.changed: dict[Key, None] = {}  # since the last report; in order
+        self.moved = False  # a lease came or ended since somebody looked
         self._ends: list[tuple[float, Key]] = []  # heap; older entries of a lease stay in it
 
     def wrong_address(self, client: Client, address: bytes) -> str:
@@ -91,6 +102,7 @@ class LeaseBook:
                 self.end(former.key)
             lease = Lease(site, port.id, given.address, client.mac, port.instance)
             self.leases[lease.key] = self.by_port[port.id] = lease
+            self.moved = True
         forever = given.lease_s >= FOREVER
         until, expires = (INF, INF) if forever else (now + given.lease_s, wall + given.lease_s)
         if until < lease.until:  # else the entry that is too early is put right in its time
@@ -108,6 +120,7 @@ class LeaseBook:
         if lease is not None:
             del self.by_port[lease.port]
             self.changed[key] = None
+            self.moved = True
         return lease
 
     def expire(self, now: float) -> list[Lease]:

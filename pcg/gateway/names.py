@@ -41,7 +41,7 @@ class Names:
         facts = self.facts()
         if facts.numbers is not self._numbers:
             self._follow_numbers(facts.numbers)
-        inputs = (facts.desired, facts.numbers)
+        inputs = (facts.desired, facts.numbers, facts.leased)
         known = self._of and all(a is b for a, b in zip(self._of, inputs, strict=True))
         if facts.desired is None or known or now < self._gathered_at + NAMES_S:
             return
@@ -49,6 +49,7 @@ class Names:
         numbers, desired = facts.numbers, facts.desired
         vrf_of = {s.id: numbers.vrfs.get(s.vrf) for s in desired.segments}
         ports = [(vrf_of.get(p.segment), a, p.id) for p in desired.ports for a in p.addresses]
+        ports += [(numbers.vrfs.get(vrf), a, port) for vrf, a, port in facts.leased]
         before, self._workloads = self._workloads, {(v, address): id_ for v, address, id_ in ports}
         self._gone = {key: id_ for key, id_ in before.items() if key not in self._workloads}
         publics = facts.policy.get("publics", [])

@@ -5,6 +5,9 @@ import pytest
 from pcg.model.errors import BackendError
 from tests.unit.cli.test_binding import GOOD, macs
 
+WEB = {"id": "web", "vrf": "t1", "subnet": "192.168.1.0/24"}
+FAR = {"id": "far", "vrf": "t2", "subnet": "192.168.0.0/16", "dhcp": "lan2"}
+
 
 def lease(address, vrf="t1", port="vm-1", **more):
     return {
@@ -31,7 +34,7 @@ def told(look):
         lease("192.168.1.9"),
         lease("192.168.1.9", vrf="t2", port="far"),
     ]
-    look.answers["desired"] = {"segments": [{"id": "web", "dhcp": "lan", "vrf": "t1"}]}
+    look.answers["desired"] = {"segments": [WEB | {"dhcp": "lan"}, FAR]}
     return done
 
 
@@ -68,6 +71,7 @@ def test_reserve_prints_the_binding(pcgctl, told):
 
 def test_reserve_writes_it_into_the_file_with_the_rights_it_had(pcgctl, told, look, tmp_path):
     look.answers["leases"] = [lease("10.1.0.107")]
+    look.answers["desired"] = {"segments": [WEB | {"subnet": "10.1.0.0/24", "dhcp": "lan"}]}
     file = tmp_path / "gw-a.yaml"
     file.write_text(GOOD)
     file.chmod(0o640)
@@ -77,9 +81,16 @@ def test_reserve_writes_it_into_the_file_with_the_rights_it_had(pcgctl, told, lo
     assert [f.name for f in tmp_path.iterdir()] == ["gw-a.yaml"]
 
 
+def test_any_address_is_reserved_for_a_mac(pcgctl, told):
+    words = "dhcp", "reserve", "192.168.1.77", "--mac", "06:00:00:00:09:09"
+    assert "dhcp[lan2].bindings" in pcgctl(*words, "--vrf", "t2")
+    with pytest.raises(BackendError, match="--vrf: t1, t2"):
+        pcgctl(*words)
+
+
 def test_a_lease_of_a_segment_that_lost_its_scope_cannot_be_reserved(pcgctl, told, look):
-    look.answers["desired"] = {"segments": [{"id": "web", "vrf": "t1"}]}
-    with pytest.raises(BackendError, match="has no DHCP scope any more"):
+    look.answers["desired"] = {"segments": [WEB]}
+    with pytest.raises(BackendError, match="is in no segment with a DHCP scope"):
         pcgctl("dhcp", "reserve", "192.168.1.100")
 
 

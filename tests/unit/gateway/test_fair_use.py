@@ -73,6 +73,12 @@ def test_what_has_no_name_is_told_by_number():
     assert told.text == text
 
 
+def test_a_leased_address_is_its_ports():
+    leased = (("t2", "192.168.1.250", "other"), ("t1", "192.168.1.250", "vm-1"))
+    (told,) = FairUse().look([row(at="192.168.1.250")], FACTS._replace(leased=leased), 0.0)
+    assert told.workload == "vm-1"
+
+
 def test_only_what_is_shared_counts():
     assert refusals({"QUOTA_PORTS": 2, "SESSIONS_FULL": 1, "NO_ROUTE": 40}) == 3
 

@@ -78,6 +78,18 @@ def test_what_has_no_name_is_told_all_the_same():
     assert (line["protocol"], line["port"]) == ("99", 0)
 
 
+def test_a_leased_address_has_its_ports_name_and_another_one_later():
+    facts = FACTS._replace(leased=(("t1", "10.1.0.77", "vm-1"),))
+    names = Names(lambda: facts)
+    seen = event(inside_be=ip("10.1.0.77"))
+    first_seen = FirstSeen("gw-a", 100, 10, names)
+    (line,) = first_seen.lines([seen], 0.0, OFFSET_S)
+    assert line["workload"] == "vm-1"
+    facts = facts._replace(leased=(("t1", "10.1.0.77", "vm-2"),))
+    (line,) = first_seen.lines([seen._replace(peer_be=ip("9.9.9.9"))], 60.0, OFFSET_S)
+    assert line["workload"] == "vm-2"
+
+
 def test_once_each(first_seen):
     assert told(first_seen, event(), event()) == [("8.8.8.8", "tcp", 443)]
     assert told(first_seen, event()) == []

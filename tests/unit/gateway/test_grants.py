@@ -339,3 +339,13 @@ def test_what_changed_is_told_once_each_and_nothing_before_anything_is_known(wor
     world.adopt(SERVED)
     world.run(3.0)
     assert set(grants(world).changes()) == {("t1", "192.168.1.101")}
+
+
+def test_owners_are_the_same_object_until_a_lease_comes_or_ends(world):
+    give(world, said(world, "vm-1"))
+    owners = grants(world).owners()
+    assert owners == (("t1", "192.168.1.100", "vm-1"),)
+    give(world, said(world, "vm-1"))
+    assert grants(world).owners() is owners
+    grants(world).forget("t1", address("192.168.1.100"))
+    assert grants(world).owners() == ()
