@@ -252,11 +252,11 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joine
 	uint64_t sessions_cut;  // sessions that rules or routes no longer yield, at the next packet of theirs
 };
 
-struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rule or public address
-	uint32_t id;            // segment: VNI; rule: its id; public address: its index
+struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rule, VRF or public address
+	uint32_t id;            // segment: VNI; rule: its id; public address: its index; VRF: its domain
 	uint32_t reserved;
 	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
-	uint64_t hits;          // firewall rule: decisions it made, of those below 65,536
+	uint64_t hits;          // firewall rule: decisions it made, of those below 65,536; domain: those of its VRF's default
 	uint64_t ports_used;    // public address: ports drawn, of the protocol that has most of them
 	uint64_t ports;         // public address: ports there are to draw
 	uint64_t overflow;      // NAT rule: sessions, ended ones too, that had to share a port
@@ -470,7 +470,7 @@ int pcgdp_ledger(struct pcgdp *dp, struct pcgdp_drop *out, uint32_t n); // the s
 int pcgdp_stages(struct pcgdp *dp, uint64_t *packets_in, uint32_t n); // packets that entered each stage
 int pcgdp_performance(struct pcgdp *dp, struct pcgdp_performance *out, uint32_t n); // by worker; the last is inject's; returns the count
 int pcgdp_nics(struct pcgdp *dp, struct pcgdp_nic_info *out, uint32_t n); // returns the count
-int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, PUBLICS, NAT, FIREWALL; returns the count
+int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, uint32_t n); // SEGMENTS, PUBLICS, NAT, FIREWALL, VRFS; returns the count
 int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out, uint32_t n); // returns the count; cursor starts at 0
 // Sessions that began and ended since the last call, each once; returns the count. keep: how many
 // each worker holds ready until then, a power of two; another one than before begins anew, 0 is off.

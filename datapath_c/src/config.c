@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { VRFS_MAX = 1 << 20 };
 
 struct config *config_new(void)
 {

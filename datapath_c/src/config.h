@@ -9,6 +9,8 @@
 #include "hash.h"
 #include "lpm.h"
 
+enum { VRFS_MAX = 1 << 20 };
+
 struct vrf {
 	struct pcgdp_vrfs rec;
 	bool used;

@@ -83,6 +83,32 @@ static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, 
 	return (int)got;
 }
 
+// ---- defaults ----
+
+static uint64_t by_default(const struct pcgdp *dp, uint32_t domain)
+{
+	const struct worker *w[PCGDP_WORKERS_MAX + 1];
+	uint32_t workers = all_workers(dp, w);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < workers; i++)
+		sum += PEEK(&w[i]->ledger->by_default[domain]);
+	return sum;
+}
+
+// Two of each VRF. Under the control lock, so that the policy stays.
+static int default_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
+{
+	uint32_t got = 0;
+
+	pthread_mutex_lock(&dp->control);
+	for (uint32_t domain = 0; domain < 2 * dp->cfg->n_vrfs && got < n; domain++)
+		if (dp->cfg->vrfs[domain / 2].used)
+			out[got++] = (struct pcgdp_counter){.id = domain, .hits = by_default(dp, domain)};
+	pthread_mutex_unlock(&dp->control);
+	return (int)got;
+}
+
 // ---- public addresses ----
 
 struct span {
@@ -145,6 +171,8 @@ int pcgdp_counters(struct pcgdp *dp, uint32_t table, struct pcgdp_counter *out, 
 	switch (table) {
 	case PCGDP_T_SEGMENTS:
 		return segment_counters(dp, out, n);
+	case PCGDP_T_VRFS:
+		return default_counters(dp, out, n);
 	case PCGDP_T_NAT:
 	case PCGDP_T_FIREWALL:
 		return rule_counters(dp, table == PCGDP_T_NAT, out, n);

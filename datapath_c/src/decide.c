@@ -49,6 +49,7 @@ static void firewall(const struct config *c, const struct vrf *v, uint8_t direct
 	if (by && by->fw_match == PCGDP_FW_BYPASS)
 		return;
 	found = classifier_find(rules, f->src, f->dst, f->proto, f->sport, f->dport);
+	d->by_default = !found;
 	if (found) {
 		const struct pcgdp_firewall *r = &c->fw[found->rule];
 

@@ -13,6 +13,7 @@ struct decision {
 	uint8_t kind;           // enum pcgdp_nat_action, or KIND_PLAIN
 	uint8_t log;            // bits of enum pcgdp_log
 	bool reject;            // FIREWALL_DENIED: say so to the sender
+	bool by_default;        // the firewall was asked, and no rule of it fits
 	bool stateless;         // no session: overlay to overlay, or the firewall rule says so
 	bool to_gateway;        // the destination is a segment gateway's own address
 	bool open;              // inbound to a mapping: strangers are let in

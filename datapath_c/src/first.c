@@ -72,7 +72,7 @@ static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct m
 	mk->hash = p->hash;
 	decide(w->cfg, a, &mk->k, d);
 	BUMP(&w->c.decisions, 1);
-	ledger_decided(w->ledger, d->fw_id);
+	ledger_decided(w->ledger, mk->k.domain_proto >> 8, d->fw_id, d->by_default);
 	p->nat_id = d->nat_id;
 	p->fw_id = d->fw_id;
 	if (!(p->flags & PF_UPLINK) && d->src_port != NONE && !source_ok(a, p, d->src_port))

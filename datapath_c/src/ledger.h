@@ -9,6 +9,7 @@
 // line a reason.
 #pragma once
 
+#include "config.h"
 #include "nic.h"
 #include "pkt.h"
 
@@ -26,6 +27,7 @@ struct ledger {
 	uint64_t keys[LEDGER_SLOTS];                     // 0: free
 	struct ledger_line line[LEDGER_SLOTS + N_REASONS]; // the last N_REASONS: of what found no place
 	uint64_t decided[FW_COUNTED]; // by firewall rule; 0: by none, or by a rule of a higher number
+	uint64_t by_default[2 * VRFS_MAX]; // by domain: of the overlay those outwards, of the uplink those inwards
 };
 
 struct worker;
@@ -36,7 +38,9 @@ void ledger_drop(struct worker *w, const struct pkt *p);
 void ledger_drops(struct worker *w, const struct pkt *p, uint32_t n); // n like this one
 void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frame);
 
-INLINE void ledger_decided(struct ledger *l, uint32_t fw_id)
+INLINE void ledger_decided(struct ledger *l, uint32_t domain, uint32_t fw_id, bool by_default)
 {
 	BUMP(&l->decided[fw_id < FW_COUNTED ? fw_id : 0], 1);
+	if (by_default)
+		BUMP(&l->by_default[domain], 1);
 }

@@ -5,12 +5,15 @@
 3  of `pcg datapath`: one of its interfaces was replaced, start it again
 """
 
+import errno
 import sys
 from collections.abc import Callable
 
 import click
 
 from pcg.model.errors import ConfigError, PcgError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of who reads our output
 
 
 def run(command: click.Command, name: str) -> None:
@@ -33,4 +36,10 @@ def guarded(call: Callable[[], object]) -> int:
     except BrokenPipeError:  # `pcgctl ... | head`
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        sys.stdout = None  # what is left in its buffer finds no room either
+        click.echo(f"error: the output could not be written: {error.strerror}", err=True)
+        return 1
     return code if isinstance(code, int) else 0

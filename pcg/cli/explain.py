@@ -7,7 +7,7 @@ import json
 import click
 
 from pcg.cli import story
-from pcg.cli.kinds import PROTOCOLS, Address, Mac
+from pcg.cli.kinds import PROTOCOLS, Address, Flags, Mac
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
 
@@ -27,7 +27,7 @@ from pcg.cli.rulings import rulings
 @click.option("--protocol", type=click.Choice([p for p in PROTOCOLS if p != "any"]), default="tcp")
 @click.option("--sport", type=click.IntRange(0, 65535), default=40000, show_default=True)
 @click.option("--dport", type=click.IntRange(0, 65535), default=80, show_default=True)
-@click.option("--flags", default="S", show_default=True, help="Of TCP, as scapy writes them.")
+@click.option("--flags", type=Flags(), default="S", show_default=True, help="Of TCP: SA, F, R...")
 @click.option("--length", type=click.IntRange(0, 9000), default=0, help="Of the IP packet.")
 @click.option("--ttl", type=click.IntRange(0, 255), default=64, show_default=True)
 @click.option("--vni", type=click.IntRange(1, 0xFFFFFF), help="It arrives with; else its port's.")

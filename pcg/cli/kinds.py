@@ -7,6 +7,7 @@ import re
 import click
 
 PROTOCOLS = {"any": 0, "icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "sctp": 132}
+FLAGS = "FSRPAUECN"
 
 
 class Address(click.ParamType):
@@ -37,6 +38,17 @@ class Mac(click.ParamType):
         if not re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2}){5}", digits):
             self.fail(f"{value} is no Ethernet address", param, ctx)
         return digits
+
+
+class Flags(click.ParamType):
+    """TCP's, a letter each, as scapy and tcpdump write them."""
+
+    name = "flags"
+
+    def convert(self, value, param, ctx) -> str:
+        if set(value) - set(FLAGS):
+            self.fail(f"{value} is none of TCP's flags, which are {FLAGS}", param, ctx)
+        return value
 
 
 class Seconds(click.ParamType):

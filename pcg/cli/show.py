@@ -71,7 +71,7 @@ REPORTS = {
     ),
     "firewall": Report(
         show_firewall.firewall,
-        "Firewall rules in the order of evaluation, and how often each decided.",
+        "Firewall rules in the order of evaluation, then the defaults; how often each decided.",
         columns("name", "VRF=vrf", "action", "direction", "source", "destination", "services")
         + columns("State=state", "log", "hits", "sessions", *CARRIED),
     ),

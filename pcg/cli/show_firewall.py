@@ -9,12 +9,35 @@ LISTED_MAX = 4  # sources, destinations or services of a rule; of more it is sai
 
 
 def firewall(look: Look) -> Rows:
-    """In the order in which they are asked; counters are of the rule, of all its records."""
+    """In the order in which they are asked, then each VRF's defaults; counters are of the rule, of
+    all its records."""
     records: dict[int, list[dict[str, Any]]] = {}
     for record in look.table("firewall"):
         records.setdefault(record["id"], []).append(record)
     counters = counters_of(look, "firewall")
-    return [_rule(look, id_, of, counters[id_]) for id_, of in records.items()]
+    rules = [_rule(look, id_, of, counters[id_]) for id_, of in records.items()]
+    return rules + _defaults(look)
+
+
+def _defaults(look: Look) -> Rows:
+    hits = {c["id"]: c["hits"] for c in look.client.counters("vrfs")}
+    return [
+        {
+            "id": 0,
+            "name": "(default)",
+            "vrf": vrf["name"],
+            "action": vrf[f"default_{way}"],
+            "direction": way.upper(),
+            "source": "any",
+            "destination": "any",
+            "services": "any",
+            "state": "stateful",
+            "log": False,
+            "hits": hits.get(2 * vrf["index"] + (way == "in"), 0),
+        }
+        for vrf in look.table("vrfs")
+        for way in ("in", "out")
+    ]
 
 
 def _rule(look: Look, id_: int, of: list[dict[str, Any]], counters: dict[str, int]) -> dict:

@@ -32,8 +32,13 @@ def text(value: Any, counts: bool = False) -> str:
     return f"{value:,}" if counts and isinstance(value, int) else str(value)
 
 
+class Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # ours to end by (errors.py)
+
+
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
+    return Terminal(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
 
 
 def print_rows(rows: Sequence[dict], columns: Sequence[Column], title: str, as_json: bool) -> None:

@@ -126,7 +126,8 @@ class Client:
         return self._call("nics")[0]
 
     def counters(self, table: str) -> list[dict]:
-        """Of "segments" (id: VNI), "nat", "firewall" (rule id) or "publics" (index)."""
+        """Of "segments" (id: VNI), "nat", "firewall" (rule id), "publics" (index), or "vrfs" (id:
+        domain, 2 * index outwards and 1 more inwards)."""
         return self._call("counters", table=table)[0]
 
     def sessions(

@@ -184,7 +184,8 @@ class Datapath(Frames):
         return views.views("nic_info", self._array(self.lib.pcgdp_nics, "nic_info", 16))
 
     def counters(self, table: str) -> list[dict]:
-        """Of "segments" (id: VNI), "nat", "firewall" (rule id) or "publics" (index)."""
+        """Of "segments" (id: VNI), "nat", "firewall" (rule id), "publics" (index), or "vrfs" (id:
+        domain, 2 * index outwards and 1 more inwards)."""
         data = self._array(self.lib.pcgdp_counters, "counter", PAGE, table_number(table))
         return views.views("counter", data)
 

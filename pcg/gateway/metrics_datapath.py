@@ -114,6 +114,16 @@ def _objects(client: Client, facts: Facts) -> Iterator[Metric]:
     yield from carried("firewall_rule", "sessions that a firewall rule allowed", ("rule",), rows)
     text = "Decisions that a firewall rule made: sessions let in, packets denied."
     yield _column("pcg_firewall_rule_hits", text, rows, "hits")
+    yield _defaults(client, vrfs)
+
+
+def _defaults(client: Client, vrfs: dict[int, str]) -> Metric:
+    named = {2 * index: (name, "out") for index, name in vrfs.items()}
+    named |= {2 * index + 1: (name, "in") for index, name in vrfs.items()}
+    found = bounded(dict(sorted(named.items())), client.counters("vrfs"))
+    rows = [(labels, counts.get("hits", 0)) for labels, counts in found.items()]
+    text = "Decisions of a VRF's default action, where no firewall rule fits."
+    return counter("pcg_firewall_default_hits", text, ("vrf", "direction"), rows)
 
 
 def _column(name: str, text: str, rows: dict[tuple[str, ...], dict[str, int]], key: str) -> Metric:

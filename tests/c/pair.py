@@ -277,6 +277,8 @@ class Pair(Traffic):
             assert shared == (+self.twin.table.overflows if table == "nat" else {}), table
             seen = {row["id"]: row["hits"] for row in rows if row["hits"]}
             assert seen == {rule: n for rule, n in hits.items() if rule and n}, table
+        defaults = {row["id"]: row["hits"] for row in self.dp.counters("vrfs")}
+        assert defaults == {domain: self.twin.defaults[domain] for domain in range(4)}
         for row in self.dp.counters("segments"):
             assert row["in_packets"] == self.twin.segment_in[row["id"]]
             assert row["out_packets"] == self.twin.segment_out[row["id"]]

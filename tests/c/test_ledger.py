@@ -13,7 +13,7 @@ from pcg.datapath.lib import Datapath
 from pcg.reconcile import records as r
 from tests.c.conftest import assert_accounted
 from tests.c.packets import udp
-from tests.c.places import FEW, NET, RED, RED_WEB, SERVER, TINY, TRANSIT, WEB, A, B
+from tests.c.places import FEW, NET, OTHER_NET, RED, RED_WEB, SERVER, TINY, TRANSIT, WEB, A, B
 from tests.c.world import World, nat, over, to_public
 
 DENIED, DENIED_IN = "198.51.100.66", "198.51.100.68"
@@ -175,6 +175,17 @@ def test_decisions_are_counted_not_packets(allowing):
     assert {i: (row["hits"], row["sessions"]) for i, row in seen.items()} == {1: (3, 0), 9: (1, 1)}
     assert (seen[9]["out_packets"], seen[9]["out_bytes"]) == (3, 3 * len(udp()))
     assert seen[1]["out_packets"] == 0
+
+
+def test_the_defaults_decisions_are_counted_by_vrf_and_direction(allowing):
+    """Not what a rule decided, nor what the firewall is not asked about."""
+    allowing.down(A, udp(dst=B.address))
+    allowing.down(A, udp())
+    allowing.down(A, udp(dst=OTHER_NET))
+    allowing.down(A, udp(dst=OTHER_NET, sport=2))
+    allowing.up(udp(NET, SERVER.secondary, dport=7000))
+    seen = {row["id"]: row["hits"] for row in allowing.dp.counters("vrfs")}
+    assert seen == {0: 2, 1: 1, 2: 0, 3: 0}
 
 
 def test_what_ended_stays_counted(allowing):

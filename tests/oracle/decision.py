@@ -56,6 +56,7 @@ class Decision:
     nat_id: int = 0
     fw_id: int = 0
     reject: bool = False
+    by_default: bool = False
     stateless: bool = False
     open: bool = False  # to strangers, too: endpoint-independent filtering
     to_gateway: bool = False
@@ -86,7 +87,7 @@ class Policy(Records):
         ports = (key.sport, dport) if key.proto in PORTS else (0, 0)
         flow = Flow(src.to_bytes(4), dst.to_bytes(4), key.proto, *ports)
         said = ruling(rules, self.members, default, way, flow, d.kind is not None)
-        d.fw_id = said.rule
+        d.fw_id, d.by_default = said.rule, not said.rule
         if said.action == ALLOW:
             d.stateless = not said.session
         else:

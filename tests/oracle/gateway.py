@@ -35,6 +35,7 @@ class Twin(Entrance, Again, Answers):
         """macs: of the uplink's and of the downlink's port."""
         self.policy, self.up_mac, self.down_mac = policy, *macs
         self.table, self.drops, self.hits = Table(), Counter(), Counter()
+        self.defaults: Counter[int] = Counter()  # decisions of a VRF's default, by domain
         self.segment_in, self.segment_out = Counter(), Counter()
         self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
         self.punted = self.clamped = self.cuts = self.made = self.now_s = 0
@@ -160,6 +161,7 @@ class Twin(Entrance, Again, Answers):
             key = Key(p.key.vrf, p.key.uplink, p.ip.src, p.ip.dst, 0, 0, ICMP)
         d = self.decide(key)
         self.hits[d.fw_id] += 1
+        self.defaults[2 * key.vrf + key.uplink] += d.by_default
         if not key.uplink and d.src_port and not self.policy.source_fits(d.src_port, p.tep, p.vni):
             raise DroppedError("SOURCE_SPOOFED")
         if d.reason:

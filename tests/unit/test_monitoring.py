@@ -10,6 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
+from pcg.datapath import border
 from pcg.gateway.metrics import Metrics
 from pcg.model.settings import GatewaySettings
 from tests.unit.gateway.test_metrics import FACTS, FakeClient, watched
@@ -51,6 +52,13 @@ def test_an_alert_asks_for_what_is_served(alert, served):
     assert set(chosen) <= known
     assert alert["labels"]["severity"] in ("warning", "critical")
     assert alert["annotations"]["description"].endswith(".")
+
+
+def test_alerts_name_reasons_that_there_are():
+    text = " ".join(alert["expr"] for alert in ALERTS)
+    named = {one for chosen in re.findall(r'reason=~?"([^"]+)"', text) for one in chosen.split("|")}
+    assert len(named) > 5
+    assert named <= set(border.reason_names())
 
 
 @pytest.mark.parametrize("panel, target", TARGETS, ids=lambda one: one.get("title"))

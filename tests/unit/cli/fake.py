@@ -102,7 +102,7 @@ class FakeClient:
         return TABLES[table]
 
     def counters(self, table):
-        number = {"segments": 1001, "firewall": 5}.get(table, 1)
+        number = {"segments": 1001, "firewall": 5, "vrfs": 3}.get(table, 1)
         seen = {"in_packets": 5, "in_bytes": 700, "out_packets": 3, "out_bytes": 200, "sessions": 2}
         return [{"id": number, **seen, "hits": 12, "overflow": 0}]
 

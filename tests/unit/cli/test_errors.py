@@ -33,6 +33,32 @@ def test_one_message_and_a_code(capsys, error, code, text):
     assert text in capsys.readouterr().err
 
 
+def test_a_reader_that_goes_away_is_no_error():
+    """`pcgctl show drops | head`: what was printed so far was enough."""
+    words = "from pcg.cli import tables, errors; print_rows = tables.print_rows;"
+    words += "rows = [{'a': 'x' * 100}] * 5000; columns = [tables.Column('A', 'a')];"
+    words += "exit(errors.guarded(lambda: print_rows(rows, columns, 'rows', False)))"
+    argv = [sys.executable, "-c", words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shown:
+        shown.stdout.close()
+        assert shown.wait(timeout=30) == 0
+        assert shown.stderr.read() == b""
+
+
+def test_output_that_finds_no_room():
+    argv = [sys.executable, "-c", "from pcg.cli.errors import guarded\n"]
+    argv[-1] += "exit(guarded(lambda: print('x' * 100_000, flush=True)))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: the output could not be written: No space left on device\n"
+
+
+def test_flags_that_tcp_has_not(pcgctl):
+    with pytest.raises(click.BadParameter, match="none of TCP's flags, which are FSRPAUECN"):
+        pcgctl("explain", "--src", "10.1.0.10", "--dst", "8.8.8.8", "--flags", "XYZ")
+
+
 def test_codes_of_commands_are_kept():
     assert guarded(lambda: 3) == 3
     assert guarded(lambda: None) == 0

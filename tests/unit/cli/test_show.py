@@ -60,8 +60,20 @@ def test_nat_reads_as_the_operator_wrote_it(pcgctl):
     assert snat["source"] == "any"
 
 
+def test_the_firewalls_defaults_come_last(pcgctl):
+    rows = pcgctl("show", "firewall", as_json=True)[-4:]
+    told = [(r["name"], r["vrf"], r["direction"], r["action"], r["hits"]) for r in rows]
+    default = "(default)"
+    assert told == [
+        (default, "blue", "IN", "ALLOW", 0),
+        (default, "blue", "OUT", "ALLOW", 0),
+        (default, "red", "IN", "ALLOW", 12),
+        (default, "red", "OUT", "ALLOW", 0),
+    ]
+
+
 def test_a_firewall_rule_is_one_row_whatever_it_lists(pcgctl):
-    telnet, few, group = pcgctl("show", "firewall", as_json=True)
+    telnet, few, group, *_ = pcgctl("show", "firewall", as_json=True)
     assert (telnet["source"], telnet["services"], telnet["state"]) == ("any", "any", "stateful")
     assert few["services"] == "tcp 1, tcp 2, tcp 3, and 2 more"
     assert few["destination"] == "eip-1 (52.1.1.1)"

@@ -78,7 +78,7 @@ class FakeClient:
         carried = {"in_packets": 5, "in_bytes": 700, "out_packets": 3, "out_bytes": 200}
         row = {**carried, "sessions": 2, "hits": 4, "ports": 64_512, "ports_used": 100}
         row["overflow"] = 1
-        ids = {"segments": (7, 9), "nat": (1,), "firewall": (1, 2), "publics": (0,)}
+        ids = {"segments": (7, 9), "nat": (1,), "firewall": (1, 2), "publics": (0,), "vrfs": (0, 1)}
         return [{"id": number, **row} for number in ids[table]]
 
 
@@ -141,6 +141,7 @@ def test_values_by_the_operators_names(text):
     assert seen['pcg_nat_rule_sessions_total{rule="out"}'] == 2
     assert seen['pcg_firewall_rule_hits_total{rule="no-telnet"}'] == 4
     assert seen['pcg_firewall_rule_hits_total{rule="(others)"}'] == 4
+    assert seen['pcg_firewall_default_hits_total{direction="in",vrf="t1"}'] == 4
     assert seen['pcg_nat_pool_ports_used{public_address="eip-out"}'] == 100
     assert seen['pcg_port_receive_packets_total{interface="up0",role="uplink"}'] == 6
     assert seen["pcg_sessions"] == 3
