@@ -215,6 +215,19 @@ static void hold_ip(const struct frame *f, uint32_t at)
 	hold(sum_of(ip, IP, 0) == 0xffff, "its IP checksum is right", f);
 }
 
+// In this world what leaves by the uplink is from a secondary address, from the routed segment, or
+// from `web` to where a NO_SNAT rule exempts it.
+void hold_source(const struct frame *f)
+{
+	const uint8_t *src = f->data + ETH + 12, *dst = src + 4;
+	bool ours = src[0] == 10 && src[1] == 99 && src[2] == 1;
+	bool routed = src[0] == 198 && src[1] == 18 && src[2] == 7;
+	bool exempt = src[0] == 192 && src[1] == 168 && src[2] == 99 && dst[0] == 172 && dst[1] >= 16 && dst[1] < 32;
+
+	if (f->role == PCGDP_UPLINK && get16(f->data + 12) == 0x0800)
+		hold(ours || routed || exempt, "no overlay source", f);
+}
+
 void hold_sane(const struct frame *f)
 {
 	hold(f->len > ETH + IP && f->len <= PCGDP_FRAME_MAX, "its length is possible", f);

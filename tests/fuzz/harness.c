@@ -99,6 +99,8 @@ static void flush(void)
 	for (int i = 0; i < n; i++) {
 		keep(&sent, roles[i], out + bytes, lengths[i]);
 		hold_sane(&sent.f[(sent.n - 1) % KEPT]);
+		if (world_is_own())
+			hold_source(&sent.f[(sent.n - 1) % KEPT]);
 		bytes += lengths[i];
 	}
 }

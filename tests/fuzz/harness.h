@@ -68,12 +68,14 @@ void error_about(struct frame *f, const struct step *s);
 uint32_t cut_up(const struct frame *f, const struct step *s, struct frame *pieces, uint32_t n);
 void mend(struct frame *f);
 void hold_sane(const struct frame *sent); // aborts when it is not
+void hold_source(const struct frame *sent); // likewise, when no overlay source may leave by the uplink
 
 // world.c: tables and how they change
 void world_read(const char *path);
 void world_put(struct pcgdp *dp);    // all of it, as it was read
 void world_commit(struct pcgdp *dp); // the policy, as it was read
 void world_restored(struct pcgdp *dp); // whatever happened to it
+bool world_is_own(void); // the policy is the one that was read
 void world_changed(struct pcgdp *dp, const struct step *s);
 void world_port(struct pcgdp *dp);
 void must(int rc, const char *what, const char *error);

@@ -82,6 +82,11 @@ void world_commit(struct pcgdp *dp)
 	policy_is_another = false;
 }
 
+bool world_is_own(void)
+{
+	return !policy_is_another;
+}
+
 void world_restored(struct pcgdp *dp)
 {
 	world_put(dp);
