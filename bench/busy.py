@@ -48,7 +48,7 @@ def two_workers(sessions: int, passes: int) -> Iterator[Row]:
     row = path.row("mixed", sessions, two, [both])
     yield row
     times = 2 * best(alone) / best(both)
-    yield Row("two workers", sessions=sessions, workers=2, value=times, unit="x one worker")
+    yield Row("two workers", sessions=sessions, value=times, unit="x one worker")
 
 
 # ---- ageing ----

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from bench import plots
+from bench import plots, plots_choices
 from bench.rows import OURS, SHAPE
 
 STYLE = """
@@ -36,7 +36,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 600; color: var(--faint); font-size: 13px }
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); vertical-align: top }
 td.n, th.n { text-align: right; white-space: nowrap }
-td.note { color: var(--faint); font-size: 13px }
+td.name { white-space: nowrap } td.note { color: var(--faint); font-size: 13px }
 .chip { border-radius: 99px; padding: 1px 9px; font-size: 12px; font-weight: 600 }
 .met { color: var(--good); background: #e4f4ea } .missed { color: var(--bad); background: #fbe6e6 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 8px 0 0;
@@ -70,13 +70,17 @@ CARDS = (
         "The same packets in turns; receiving, forwarding and sending on one core.",
     ),
     (
-        *(plots.classifiers, "Which rule fits first"),
+        *(plots_choices.classifiers, "Which rule fits first"),
         "Three algorithms on the same rules; packets that fit the last one. Ours: tuple space.",
     ),
-    (plots.ablations, "What each habit is worth", "100,000 sessions; fastest passes compared."),
+    (
+        plots_choices.ablations,
+        "What each habit is worth",
+        "100,000 sessions; fastest passes compared.",
+    ),
 )
 PEERS = "peers.json"
-WIDE = (plots.cycles, plots.ablations)
+WIDE = (plots.cycles, plots_choices.ablations)
 
 
 def render(report: dict) -> str:
@@ -168,13 +172,18 @@ def _line(r: dict) -> str:
         r["packet_size"] if r["mpps"] else "",
         f"{r['mpps']:.2f}" if r["mpps"] else "",
         f"{_number(value)} {r['unit']}" if value is not None else "",
-        f"{sign} {r['bar']:g}" if r["bar"] is not None else "",
+        f"{sign} {r['bar']:g} {_unit(r)}" if r["bar"] is not None else "",
         f"{r['times_floor']:.1f}" if r["times_floor"] else "",
     )
     cells = "".join(f"<td class=n>{html.escape(str(n))}</td>" for n in numbers)
     mark = f"<td>{f'<span class={chr(34)}chip {chip}{chr(34)}>{chip}</span>' if chip else ''}</td>"
-    words = f"<td>{html.escape(name)}</td><td>{html.escape(r['driver'])}</td>"
+    words = f"<td class=name>{html.escape(name)}</td><td>{html.escape(r['driver'])}</td>"
     return f"<tr>{words}{cells}{mark}<td class=note>{html.escape(r['note'])}</td></tr>"
+
+
+def _unit(r: dict) -> str:
+    """Of its bar, where it is not that of the value beside it: new sessions a second."""
+    return "M/s" if r["workload"].startswith("setup") else ""
 
 
 def _number(value: float) -> str:

@@ -6,7 +6,6 @@ from statistics import mean
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from bench.classifiers import LAST
 from bench.published import CYCLES, KERNEL, OVS, SETUP, VPP
 from bench.rows import CYCLES_MAX, OURS, sizes_of
 
@@ -72,7 +71,7 @@ def cycles(rows: list[dict]) -> go.Figure:
     figure.update_yaxes(range=[1.3, 4.1], ticktext=CYCLE_TEXT)
     figure.update_yaxes(title="cycles per packet", col=1)
     figure.update_xaxes(title="sessions (east: flows)", row=2)
-    return styled(figure, 820).update_layout(legend={"y": 1.12}, margin={"t": 96})
+    return styled(figure, 840).update_layout(legend={"y": 1.15}, margin={"t": 124})
 
 
 def _plain(r: dict, way: str) -> bool:
@@ -86,24 +85,22 @@ def _panel(way: str, rows: list[dict]) -> list[go.Scatter]:
     traces = [_line(peer, points) for peer, points in CYCLES[way].items()]
     floor = {"color": FLOOR, "width": 2, "dash": "dot"}
     name = "floor: touch the headers"
-    traces.append(_scatter(name, x, [r["floor"] for r in rows], "lines", line=floor))
+    traces.append(scatter(name, x, [r["floor"] for r in rows], "lines", line=floor))
     tables = [(r["sessions"], r["more"]["floor_table"]) for r in rows if "floor_table" in r["more"]]
     look = {"color": FLOOR, "width": 2, "dash": "dashdot"}
     x_table, y_table = [x for x, _ in tables], [y for _, y in tables]
-    traces.append(
-        _scatter("floor: and a session's two lines", x_table, y_table, "lines", line=look)
-    )
+    traces.append(scatter("floor: and a session's two lines", x_table, y_table, "lines", line=look))
     bars = {n: bar for (workload, n), bar in CYCLES_MAX.items() if workload == way}
     dash = {"symbol": "line-ew", "size": 26, "line": {"width": 3, "color": BAR}}
-    traces.append(_scatter("the bar", list(bars), list(bars.values()), "markers", marker=dash))
+    traces.append(scatter("the bar", list(bars), list(bars.values()), "markers", marker=dash))
     band = [r["cycles_p75"] for r in rows] + [r["cycles_min"] for r in reversed(rows)]
     shade = {"fill": "toself", "fillcolor": BAND, "line": {"width": 0}, "showlegend": False}
-    traces.append(_scatter("fastest to upper quartile", x + x[::-1], band, "lines", **shade))
+    traces.append(scatter("fastest to upper quartile", x + x[::-1], band, "lines", **shade))
     mine = {"line": {"color": BLUE, "width": 3}, "marker": {"size": 8, "color": BLUE}}
     ours = [r["cycles_per_packet"] for r in rows]
     text = [f"{value:.0f}" for value in ours]
     more = {"text": text, "textposition": "top center", "textfont": {"color": BLUE}}
-    return [*traces, _scatter(OURS, x, ours, "lines+markers+text", **mine, **more)]
+    return [*traces, scatter(OURS, x, ours, "lines+markers+text", **mine, **more)]
 
 
 def _peers(way: str, rows: list[dict]) -> Iterator[go.Scatter]:
@@ -118,9 +115,10 @@ def _peers(way: str, rows: list[dict]) -> Iterator[go.Scatter]:
         text = [f"{value:.0f}" for value in y]
         colour = "#5b9bea" if system == OURS else colour_of(system)
         look = {"line": {"color": colour, "width": 2.4}, "marker": {"size": 7, "color": colour}}
-        more = {"text": text, "textposition": "top center", "textfont": {"color": colour}}
+        at = f"{'bottom' if system == OURS else 'top'} center"
+        more = {"text": text, "textposition": at, "textfont": {"color": colour}}
         name = f"{system}, in turns" if system == OURS else f"{system} with DPDK, in turns"
-        yield _scatter(name, x, y, "lines+markers+text", **look, **more)
+        yield scatter(name, x, y, "lines+markers+text", **look, **more)
 
 
 def colour_of(peer: str) -> str:
@@ -130,14 +128,14 @@ def colour_of(peer: str) -> str:
 def _line(peer: str, points: dict[int, float]) -> go.Scatter:
     look = {"color": COLOURS[peer], "width": 1.4, "dash": "dash"}
     mark = {"size": 5, "color": COLOURS[peer]}
-    return _scatter(
+    return scatter(
         *(f"{peer}, published", list(points), list(points.values()), "lines+markers"),
         line=look,
         marker=mark,
     )
 
 
-def _scatter(name: str, x: list, y: list, mode: str, **look) -> go.Scatter:
+def scatter(name: str, x: list, y: list, mode: str, **look) -> go.Scatter:
     return go.Scatter(name=name, x=x, y=y, mode=mode, **look)
 
 
@@ -179,8 +177,8 @@ def setup(rows: list[dict]) -> go.Figure:
             names.append("PCG, 1,000 rules" if "rules" in r["workload"] else "PCG, no rules")
             values.append(r["mpps"])
             colours.append(BLUE)
-    text = [f"{value:.2f}" for value in values]
-    figure = go.Figure(go.Bar(x=values, y=names, orientation="h", text=text, marker_color=colours))
+    look = {"text": [f"{value:.2f}" for value in values], "marker_color": colours}
+    figure = go.Figure(go.Bar(x=values, y=names, orientation="h", **look))
     figure.update_traces(textposition="outside", cliponaxis=False)
     for bar, name, side in ((2, "bar, 1,000 rules", "right"), (3, "bar, none", "left")):
         figure.add_vline(bar, line={"color": BAR, "width": 2, "dash": "dash"}, layer="below")
@@ -214,50 +212,18 @@ def latency(rows: list[dict]) -> go.Figure:
             y = [r["more"]["us"][percent] for r in mine]
             look = {"line": {"color": colour, "dash": dash}, "marker": {"color": colour}}
             label = f"{' '.join(kind)}, {'median' if percent == '50' else '99 %'}"
-            figure.add_trace(_scatter(label, loads, y, "lines+markers", **look))
+            figure.add_trace(scatter(label, loads, y, "lines+markers", **look))
     under = {_load(r): r["floor"] for r in found if r["floor"]}
     look = {"line": {"color": FLOOR, "dash": "dot", "width": 2}, "marker": {"color": FLOOR}}
-    name = "floor: handed on as it is, median"
-    figure.add_trace(_scatter(name, list(under), list(under.values()), "lines+markers", **look))
+    at = list(under), list(under.values())
+    figure.add_trace(scatter("floor: handed on as it is, median", *at, "lines+markers", **look))
     figure.update_xaxes(title="load, of what can be forwarded", type="category")
-    figure.update_yaxes(title="µs through the gateway", type="log", dtick=1)
+    figure.update_yaxes(title="µs through the gateway", type="log", dtick=1, tickformat=",d")
     return legend_below(styled(figure), len(figure.data))
 
 
 def _load(r: dict) -> str:
     return f"{r['more']['load']} %"
-
-
-def ablations(rows: list[dict]) -> go.Figure:
-    """What each habit is worth."""
-    found = [r for r in rows if r["workload"] == "ablation" and r["value"] is not None]
-    figure = go.Figure()
-    for way, colour in (("north", BLUE), ("south", "#5b9bea")):
-        mine = [r for r in reversed(found) if r["more"]["workload"] == way]
-        x, y = [r["value"] for r in mine], [r["more"]["what"] for r in mine]
-        text = [f"{value:+.0f} %" for value in x]
-        figure.add_bar(name=way, x=x, y=y, text=text, orientation="h", marker_color=colour)
-    figure.update_traces(textposition="outside", cliponaxis=False)
-    figure.update_xaxes(title="slower than the path as it is, %", ticksuffix=" %")
-    return styled(figure, 460, barmode="group", margin_l=230)
-
-
-def classifiers(rows: list[dict]) -> go.Figure:
-    """Look-ups by number of rules, of packets that only the last one fits."""
-    figure = go.Figure()
-    found = [r for r in rows if r["more"].get("packets") == LAST]
-    colours = {"linear": FLOOR, "tuple space": BLUE, "bit vectors": "#e07b00"}
-    for name, colour in colours.items():
-        mine = [r for r in found if r["more"]["algorithm"] == name]
-        x, y = [r["more"]["rules"] for r in mine], [r["value"] for r in mine]
-        text = [f"{value:,.0f}" for value in y]
-        look = {"line": {"color": colour}, "marker": {"color": colour}, "text": text}
-        look |= {"textposition": "top center", "textfont": {"color": colour}}
-        figure.add_trace(_scatter(name, x, y, "lines+markers+text", **look))
-    x = [r["more"]["rules"] for r in found]
-    figure.update_xaxes(title="rules", type="log", tickvals=x, ticktext=[f"{n:,}" for n in x])
-    figure.update_yaxes(title="cycles a look-up", type="log", dtick=1)
-    return legend_below(styled(figure), len(figure.data))
 
 
 def memory_ratios(rows: list[dict]) -> go.Figure:
