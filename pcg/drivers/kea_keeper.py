@@ -16,7 +16,6 @@ from pcg.drivers import kea_files, kea_leases
 from pcg.drivers.kea_config import Place, digest, document
 from pcg.drivers.kea_control import SLOW_S, Control
 from pcg.drivers.kea_process import Running, find, last_words, start
-from pcg.drivers.kea_shortage import Shortage
 from pcg.model.errors import BackendError
 from pcg.model.settings import Dhcp
 from pcg.reconcile.compile_dhcp import Server
@@ -28,6 +27,7 @@ START_S = 60.0  # for a million leases to be read
 SILENT_MAX = 2  # unanswered in a row; then it is ended and started anew
 SWEEP_S = 600.0  # look for leases of ports that are gone
 OTHERS_S = 5.0  # configured so long after we did: by somebody else
+JUMP_S = 5.0  # forward, of the clock on the wall; less is no matter to leases of a minute or more
 REFUSED_S = 60.0  # what config-set refused costs a restart each time it is tried
 REST = 4  # times as long as a configuration took the next one waits: Kea serves nobody meanwhile
 FIRST_S, LONGEST_S = 0.2, 10.0  # between tries of what failed
@@ -41,7 +41,6 @@ class Keeper:
         self.thing = f"DHCP server of VRF {vrf}"
         self.settings, self.relay_port = settings, relay_port
         self.control = Control(self.place.socket, self.thing)
-        self.shortage = Shortage(self.control, vrf)
         self.running: Running | None = None
         self.error: BackendError | None = None
         self.server = EMPTY
@@ -53,6 +52,7 @@ class Keeper:
         self._since = self._sweep_at = self._quiet_until = 0.0
         self._refused: tuple[str, BackendError] | None = None  # by config-set: digest, what it said
         self._again_at = 0.0
+        self._ahead = ahead()
         self._set_at = float("-inf")  # when it was configured last, to our knowledge
         self._failures = self._silent = 0
         self._closing = self._retiring = False
@@ -129,7 +129,7 @@ class Keeper:
             self._begin()
         if self._differs() and time.monotonic() >= self._quiet_until:
             self._configure()
-        self.shortage.look(server.served, time.monotonic())
+        self._mind_the_clock(server)
         if server.holds and time.monotonic() >= self._sweep_at:
             self._sweep(server)
         if fell:
@@ -238,6 +238,21 @@ class Keeper:
         self._set_at = time.monotonic()
         self._quiet_until = self._set_at + REST * (self._set_at - began)
 
+    def _mind_the_clock(self, server: Server) -> None:
+        """Kea counts by the clock on the wall, clients by their own. When the first one leaps
+        forward, leases that still run must not end by it: another client would get the address."""
+        now_ahead = ahead()
+        leapt_s = now_ahead - self._ahead
+        if leapt_s > JUMP_S:
+            before = time.monotonic() + self._ahead
+            held = list(kea_leases.read(self.control, self.place.vrf, server.served))
+            running = [h for h in held if h.lease.state == "leased" and h.ends > before]
+            for lease in running:
+                kea_leases.move(self.control, lease, leapt_s)
+            text = "%s: the clock leapt %.0f s forward; %d leases were moved with it"
+            log.warning(text, self.thing, leapt_s, len(running))
+        self._ahead = now_ahead
+
     def _sweep(self, server: Server) -> None:
         """Free what was held for ports that are gone."""
         self._sweep_at = time.monotonic() + SWEEP_S
@@ -250,3 +265,8 @@ class Keeper:
         self.running = None
         if running is not None:
             running.kill() if at_once else running.end()
+
+
+def ahead() -> float:
+    """Seconds by which the clock on the wall is ahead of one that nobody sets."""
+    return time.time() - time.monotonic()

@@ -22,10 +22,12 @@ class Lease(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A lease with what is needed to free it."""
+    """A lease with what is needed to free or to move it."""
 
     vni: int
     lease: Lease
+    ends: float  # unix seconds, in Kea's book
+    lasts_s: int
 
 
 def read(control: Control, vrf: str, served: Mapping[int, Served]) -> Iterator[Held]:
@@ -35,7 +37,8 @@ def read(control: Control, vrf: str, served: Mapping[int, Served]) -> Iterator[H
         arguments = {"from": after, "limit": PAGE}
         page = control.ask("lease4-get-page", arguments, PAGE_S).get("leases", [])
         for item in page:
-            yield Held(item["subnet-id"], lease(item, vrf, served))
+            ends = float(item["cltt"] + item["valid-lft"])
+            yield Held(item["subnet-id"], lease(item, vrf, served), ends, item["valid-lft"])
         if len(page) < PAGE:
             return
         after = page[-1]["ip-address"]
@@ -59,6 +62,21 @@ def lease(item: Mapping[str, Any], vrf: str, served: Mapping[int, Served]) -> Le
 def release(control: Control, address: str) -> None:
     """Forget it. That there is none is no error."""
     control.ask("lease4-del", {"ip-address": address})
+
+
+def move(control: Control, held: Held, by_s: float) -> None:
+    """Let it end later."""
+    lease = held.lease
+    arguments = {
+        "ip-address": lease.address,
+        "hw-address": lease.mac,
+        "subnet-id": held.vni,
+        "valid-lft": held.lasts_s,
+        "expire": round(held.ends + by_s),
+        "hostname": lease.hostname,
+        "state": STATES.index(lease.state),
+    }
+    control.ask("lease4-update", arguments)
 
 
 def gone(held: Iterable[Held], ports: frozenset[tuple[int, str]], now: float) -> list[str]:

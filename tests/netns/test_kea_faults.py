@@ -1,15 +1,20 @@
 """What may happen to a Kea, and to who looks after it: a real one each time."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from pcg.drivers import kea_control, kea_files
+from pcg.drivers import kea_control, kea_files, kea_keeper
+from pcg.drivers.kea_config import HOOKS
 from pcg.model.dhcp import AddressRange
+from pcg.model.settings import Dhcp
 from tests.netns import dhcp
 from tests.netns.dhcp import ACK, LINK, REQUEST, desired, keas, scope
 from tests.unit.reconcile.examples import port, segment
@@ -102,8 +107,6 @@ def test_a_configuration_refused_late_does_not_leave_it_deaf(site, monkeypatch):
 
 
 def test_what_somebody_else_configured_is_put_right(site, monkeypatch):
-    from pcg.drivers import kea_keeper
-
     monkeypatch.setattr(kea_keeper, "OTHERS_S", 0.5)
     site.serve(desired(scope()))
     control = site.fleet.keepers["t1"].control
@@ -207,13 +210,60 @@ def test_a_vrf_without_scopes_has_no_kea_and_keeps_its_leases(site):
     wait_until(lambda: len(keas(site.folder)) == 1, "one Kea")
 
 
-def test_an_exhausted_pool_names_its_segment(site, caplog):
+def test_an_exhausted_pool_is_counted_for_its_segment(site):
     site.serve(desired(scope(last="192.168.1.100")))
     site.lease(1)
+    before = site.fleet.failures("t1")
     assert site.lease(2, wait_s=0.2) is None
-    text = "segment web of VRF t1 has no address left for a client"
-    wait_until(lambda: text in caplog.text, "it is said")
-    assert site.fleet.exhausted() == {"web": 1}
+    assert site.fleet.failures("t1") == before + 1
+    assert site.fleet.failed("t1") == {"web": 1}
+
+
+CLOCK = Path(HOOKS).parents[1] / "faketime" / "libfaketimeMT.so.1"
+
+
+@pytest.fixture
+def fake():
+    """A Kea whose clock on the wall is what a file says; see faketime(1)."""
+    folder = Path(tempfile.mkdtemp(prefix="pcg-clock-"))
+    folder.chmod(0o755)
+    kea, clock = folder / "kea", folder / "clock"
+    more = f"FAKETIME_TIMESTAMP_FILE={clock} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1"
+    kea.write_text(f'#!/bin/sh\nLD_PRELOAD={CLOCK} {more} exec {Dhcp().kea} "$@"\n')
+    kea.chmod(0o755)
+    clock.write_text("+0\n")
+    made = dhcp.Site(kea=str(kea))
+    made.clock = clock
+    yield made
+    made.close()
+    shutil.rmtree(folder)
+
+
+def test_a_clock_that_leaps_ends_no_lease(fake, monkeypatch, caplog):
+    """Kea by itself would give the address to the next who asks."""
+    fake.serve(desired(scope(last="192.168.1.101", lease_s=3600)))
+    first = fake.lease(1).address
+    [before] = fake.fleet.leases("t1")
+    fake.clock.write_text("+7200\n")
+    real = kea_keeper.ahead
+    monkeypatch.setattr(kea_keeper, "ahead", lambda: real() + 7200)
+    text = "the clock leapt 7200 s forward; 1 leases were moved with it"
+    wait_until(lambda: text in caplog.text, "it is noticed")
+    [after] = fake.fleet.leases("t1")
+    assert abs(after.expires - before.expires - 7200) <= 1
+    assert fake.lease(2).address == "192.168.1.101"
+    assert fake.lease(3, wait_s=0.2) is None
+    assert fake.lease(1).address == first
+
+
+def test_a_clock_that_is_set_back_takes_no_lease(fake):
+    fake.serve(desired(scope(last="192.168.1.100", lease_s=3600)))
+    first = fake.lease(1).address
+    fake.clock.write_text("-7200\n")
+    assert fake.lease(2, wait_s=0.2) is None
+    assert fake.relay.ask(fake.server(), REQUEST, 1, LINK, ciaddr=first).kind == ACK
+    fake.serve(desired(scope(last="192.168.1.101", lease_s=3600)))
+    assert fake.lease(2).address == "192.168.1.101"
 
 
 @pytest.mark.parametrize(
