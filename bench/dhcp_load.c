@@ -50,7 +50,7 @@ static struct {
 	struct iovec iov[BATCH];
 	struct mmsghdr msg[BATCH];
 	uint32_t queued, seed;
-	uint64_t now, started, done, naks, resent, wrong, unsent, latency_n;
+	uint64_t now, started, done, naks, resent, wrong, unsent, in_time, latency_n;
 	uint32_t *us;
 } g;
 
@@ -210,12 +210,12 @@ static void tell(const char *phase, uint64_t took)
 	if (beside.rate > 0)
 		usleep(DRAIN_MS * 1000), came = received() - beside.before;
 	qsort(g.us, n, sizeof(*g.us), by_size);
-	printf("{\"phase\": \"%s\", \"seconds\": %.3f, \"started\": %lu, \"done\": %lu, \"naks\": %lu, \"resent\": %lu, \"wrong\": %lu, "
+	printf("{\"phase\": \"%s\", \"seconds\": %.3f, \"started\": %lu, \"done\": %lu, \"in_time\": %lu, \"naks\": %lu, \"resent\": %lu, \"wrong\": %lu, "
 	       "\"unsent\": %lu, \"beside\": {\"sent\": %lu, \"received\": %lu}, \"ms\": {\"50\": %.2f, \"90\": %.2f, \"99\": %.2f, \"99.9\": %.2f, \"100\": %.2f}}\n",
-	       phase, (double)took / 1e9, g.started, g.done, g.naks, g.resent, g.wrong, g.unsent, beside.sent, came, ms(n, .5), ms(n, .9), ms(n, .99), ms(n, .999),
+	       phase, (double)took / 1e9, g.started, g.done, g.in_time, g.naks, g.resent, g.wrong, g.unsent, beside.sent, came, ms(n, .5), ms(n, .9), ms(n, .99), ms(n, .999),
 	       ms(n, 1));
 	fflush(stdout);
-	g.started = g.done = g.naks = g.resent = g.wrong = g.unsent = g.latency_n = beside.sent = 0;
+	g.started = g.done = g.naks = g.resent = g.wrong = g.unsent = g.latency_n = beside.sent = g.in_time = 0;
 }
 
 // The next client that is at rest, in turn; false: none is.
@@ -260,6 +260,8 @@ static void run(const char *phase)
 			begin(at, renew ? RENEWING : SELECTING);
 		say_again();
 		flush();
+		if (gone < seconds)
+			g.in_time = g.done;
 		send_beside(g.fd, gone);
 		if (gone >= seconds && g.done + g.naks >= g.started)
 			break;

@@ -11,7 +11,9 @@ import fcntl
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -119,6 +121,13 @@ def desired(clients: int, segments: int) -> d.Desired:
     )
 
 
+def prefer(pids: list[int]) -> None:
+    """Their sessions before what else runs on this machine, as machine.py has it for the others."""
+    for pid in pids:
+        with contextlib.suppress(OSError):  # a kernel without such groups; a process that ended
+            Path(f"/proc/{pid}/autogroup").write_text("-20")
+
+
 class Place:
     """One gateway with its programs; `raised` is the way to have one."""
 
@@ -141,6 +150,7 @@ class Place:
         try:
             place.wire()
             place.start()
+            prefer(ns.pids(place.layout.ns("pcg")))
             yield place
         finally:
             place.programs.stop()
@@ -185,6 +195,17 @@ class Place:
         aside.write_text(json.dumps(msgspec.to_builtins(desired)))
         os.replace(aside, path)
         return time.monotonic()
+
+    def lost(self) -> Counter[tuple[str, str]]:
+        """Who ended packets and why: `pcgctl drops`, and what did not fit a UDP socket."""
+        rows = json.loads(self.ask.text("drops", "--json"))
+        found: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            found[row["source"], row["reason"]] += row["packets"]
+        lines = ns.run("cat", "/proc/net/udp", ns=self.layout.ns("pcg")).splitlines()[1:]
+        full = sum(int(line.split()[-1]) for line in lines)
+        found["socket", "full"] = full
+        return +found
 
     def mac(self, device: str) -> bytes:
         found = ns.run("ip", "-j", "link", "show", device, ns=self.layout.ns("pcg"))
