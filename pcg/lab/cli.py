@@ -54,12 +54,15 @@ def looking_around(lab: Lab, started: bool) -> str:
 @click.option("--programs", is_flag=True, help="Start controller, datapath and gateway too.")
 def up(prefix: str, programs: bool) -> None:
     """Raise the lab and leave it up."""
+    from pcg.lab.checks.dhcp import leased
+
     lab = Lab(prefix)
     try:
         lab.up()
         if programs:
             lab.start_programs()
             lab.boot_clients()
+            leased(lab)
     except BaseException:
         lab.down()
         raise
