@@ -12,7 +12,7 @@ from typing import Any
 
 from pcg.drivers import kea_files, kea_leases
 from pcg.drivers.kea_config import Place
-from pcg.drivers.kea_control import Control, statistic
+from pcg.drivers.kea_control import Control
 from pcg.drivers.kea_keeper import Keeper
 from pcg.drivers.kea_leases import Lease
 from pcg.drivers.kea_process import find
@@ -86,18 +86,6 @@ class Fleet:
     def release(self, vrf: str, address: str) -> None:
         """Forget the lease; there may be none. Raises BackendError."""
         kea_leases.release(self._keeper(vrf).control, address)
-
-    def failures(self, vrf: str) -> int:
-        """Requests that got no address since its Kea began. Raises BackendError."""
-        return statistic(self._keeper(vrf).control, "v4-allocation-fail")
-
-    def failed(self, vrf: str) -> dict[str, int]:
-        """The same by segment: a question for each of them."""
-        keeper = self._keeper(vrf)
-        return {
-            home.segment: statistic(keeper.control, f"subnet[{vni}].v4-allocation-fail")
-            for vni, home in keeper.server.served.items()
-        }
 
     def commit(self, vrf: str) -> None:
         """The leases that Kea answered for so far are on the disk. Raises BackendError."""

@@ -80,9 +80,3 @@ class Control:
             raise TimeoutError
         sock.settimeout(left)
         return sock.recv(RECEIVE)
-
-
-def statistic(control: Control, name: str) -> int:
-    """0 while Kea has not counted any. Raises BackendError."""
-    samples = control.ask("statistic-get", {"name": name}).get(name)
-    return samples[0][0] if samples else 0

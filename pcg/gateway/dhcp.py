@@ -56,17 +56,22 @@ class Dhcp:
             raise BackendError(f"lease {text} in VRF {vrf}", "there is none")
         self._engines.release(vrf, text)
 
+    def _refused(self) -> dict[tuple[str, str], int]:
+        went_without = self.fleet.exhausted().items()
+        told = {(segment, "POOL_EXHAUSTED"): n for segment, n in went_without if n}
+        return self.grants.refused.copy() | told
+
     def counts(self) -> list[Count]:
         """What ended in the relay."""
         return [
             Count("relay", segment, reason, n)
-            for (segment, reason), n in sorted(self.grants.refused.copy().items())
+            for (segment, reason), n in sorted(self._refused().items())
         ]
 
     def figures(self) -> Figures:
         """For metrics."""
         return Figures(
-            refused=self.grants.refused.copy(),
+            refused=self._refused(),
             messages=self.relay.messages.copy(),
             leases=self.grants.counts(),
         )

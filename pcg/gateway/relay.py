@@ -83,10 +83,19 @@ class Relay:
         look_at = 0.0
         while not self._end.is_set():
             poller.poll(WAIT_MS)
-            self.turn()
+            try:
+                self.turn()
+            except Exception:  # of ours; what one message trips up must not end service for all
+                self._trip()
             if (now := time.monotonic()) >= look_at:
                 look_at = now + WAIT_MS / 1000
                 self.grants.expire()
+
+    def _trip(self) -> None:
+        """Counted each time, told whole the first time: a log is no place for a flood."""
+        if ("", "INTERNAL") not in self.grants.refused:
+            log.exception("the DHCP relay lost a batch of messages by a mistake of its own")
+        self.grants.refuse("INTERNAL")
 
     def turn(self) -> None:
         """Take in what has arrived, send on what may go on."""

@@ -12,6 +12,10 @@ _BROKEN = "look which program on the workload sends it; a working DHCP client ne
 _ATTACK = "look at that workload: it tries to get what is another's, or its set-up is copied"
 
 WORDS = {
+    "INTERNAL": Words(
+        "the relay lost a batch of messages by a mistake of its own",
+        "report it, with what the gateway's log says about it",
+    ),
     # requests
     "CLIENT_UNKNOWN": Words(
         "the port was removed, or its segment lost its scope, while the message was under way",

@@ -143,7 +143,7 @@ def test_an_exhausted_pool_is_told_by_the_name_of_its_segment(site):
 
     def told():
         last.say("discover")
-        return "segment web: no address is free" in site.place.log()
+        return "segment web of VRF t1 has no address left" in site.place.log()
 
     wait_until(told, "the event", 30)
     wait_until(

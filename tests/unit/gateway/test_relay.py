@@ -222,6 +222,23 @@ def test_replies_that_the_datapath_does_not_take_are_counted(place):
     assert not place.relay.messages
 
 
+def test_a_mistake_of_ours_costs_a_batch_and_is_told_once(place, caplog):
+    def broken():
+        place.punts.failures += 1
+        if place.punts.failures <= 3:
+            raise ZeroDivisionError
+        return type(place.punts).receive(place.punts)
+
+    place.punts.failures, place.punts.receive = 0, broken
+    place.punts.socket = place.engine  # readable once something is sent to it
+    place.relay.start()
+    for _ in range(4):
+        place.engine.sendto(b"wake", place.engine.getsockname())
+    wait_until(lambda: place.punts.failures > 3, "it goes on")
+    assert place.refused() == {("", "INTERNAL"): 3}
+    assert caplog.text.count("by a mistake of its own") == 1
+
+
 def test_a_burst_is_carried_whole(place):
     n = AT_ONCE + 50
     for _ in range(n):
