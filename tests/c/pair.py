@@ -45,8 +45,10 @@ def bare(frame: bytes, role: str) -> bytes:
 def sound(ip: ip4.Ip) -> bool:
     """Is its transport checksum right? Pieces of another datagram may have been put into it."""
     has = ip.proto == ip4.TCP or (ip.proto == ip4.UDP and ip.payload[6:8] != b"\0\0")
-    if not has or ip.frag & (ip4.MF | ip4.OFFSET):
+    if ip.frag & (ip4.MF | ip4.OFFSET) or not (has or ip.proto == ip4.ICMP):
         return True
+    if ip.proto == ip4.ICMP:
+        return ones_sum(ip.payload) == 0xFFFF
     sides = ip.src.to_bytes(4), ip.dst.to_bytes(4)
     return ones_sum(ip.payload, pseudo(*sides, ip.proto, len(ip.payload))) == 0xFFFF
 
