@@ -47,6 +47,16 @@ class RealisedFolder:
         if self.path:
             self._replace(f"{gateway}.leases.json", leases_document(gateway, leases))
 
+    def read_leases(self, gateway: str) -> tuple[m.Lease, ...]:
+        """What it had when a controller before us heard of it last; none when that is not there."""
+        if not self.path:
+            return ()
+        try:
+            said = json.loads((self.path / f"{gateway}.leases.json").read_bytes())
+            return tuple(m.Lease(**one) for one in said["leases"])
+        except (OSError, ValueError, TypeError, LookupError):
+            return ()
+
     def _replace(self, name: str, content: dict) -> None:
         target, aside = self.path / name, self.path / f".{name}"
         try:

@@ -17,17 +17,21 @@ from dataclasses import dataclass
 import zmq
 
 from pcg.controller.folder import Bad, Finding, Folder, Gone, Loaded
+from pcg.controller.pairs import with_leases
 from pcg.controller.realised import RealisedFolder
 from pcg.controller.watcher import Watcher
+from pcg.model.desired import Desired
 from pcg.model.errors import ProtocolError
 from pcg.model.settings import ControllerSettings
 from pcg.proto.serve import Joined, Leased, Left, Offer, Peer, Reported
 from pcg.wire import codec, curve, limits, sockets
 from pcg.wire import messages as m
+from pcg.wire.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
 SILENT_BEATS = 5  # a gateway that lets so many heartbeats pass is gone
+PAIR_S = 5.0  # leases of one gateway reach its peer that often: each time it is configured anew
 BURST = 200  # messages of one socket in one round
 
 
@@ -40,6 +44,10 @@ class Seat:
     route: bytes = b""  # of the ROUTER, where it spoke from last
     complaint: str = ""  # logged last
     leased: bool = False  # its leases are not as written last
+    desired: Desired | None = None  # as its file says
+    remembered: tuple[m.Lease, ...] = ()  # of before this controller began
+    heard: bool = False  # its leases, in this life
+    pair_at: float | None = None  # when its leases are to reach its peer; None: they have
 
 
 class Controller:
@@ -146,18 +154,48 @@ class Controller:
                     log.warning("file of gateway %s is gone; it keeps what it has", finding.gateway)
 
     def _publish(self, new: Loaded) -> None:
-        offer = self._seat(new.gateway).offer
-        msg = offer.publish(new.desired, new.snapshot)
+        seat = self._seat(new.gateway)
+        seat.desired = new.desired
+        state = self._paired(seat)
+        snapshot = new.snapshot if state is new.desired else Snapshot.of(state)
+        self._offer(new.gateway, state, snapshot)
+
+    def _offer(self, gateway: str, state: Desired, snapshot: Snapshot) -> None:
+        offer = self._seat(gateway).offer
+        msg = offer.publish(state, snapshot)
         if msg:
-            log.info("gateway %s: revision %d", new.gateway, offer.revision)
-            self._send_topic(new.gateway, msg)
+            log.info("gateway %s: revision %d", gateway, offer.revision)
+            self._send_topic(gateway, msg)
+
+    # -- pairs ---------------------------------------------------------------------------------
+
+    def _paired(self, seat: Seat) -> Desired:
+        """What its file says, and what its peer leased."""
+        desired = seat.desired
+        if desired.ha is None or not desired.dhcp:
+            return desired
+        peer = self._seat(desired.ha.peer)
+        leases = peer.peer.leases.values() if peer.heard else peer.remembered
+        return with_leases(desired, leases)
+
+    def _pair_up(self, now: float) -> None:
+        """Tell those whose peers' leases changed a while ago."""
+        due = {g for g, s in self._seats.items() if s.pair_at is not None and now >= s.pair_at}
+        for gateway in due:
+            self._seats[gateway].pair_at = None
+        for gateway, seat in list(self._seats.items()):
+            ha = seat.desired.ha if seat.desired else None
+            if ha is not None and ha.peer in due:
+                state = self._paired(seat)
+                self._offer(gateway, state, Snapshot.of(state))
 
     def _seat(self, gateway: str) -> Seat:
         if gateway not in self._seats:
             beat_s = self.settings.heartbeat_s
             offer = Offer(self.epoch)
             peer = Peer(gateway, offer, beat_s, SILENT_BEATS * beat_s, time.monotonic())
-            self._seats[gateway] = Seat(offer, peer)
+            remembered = self.realised.read_leases(gateway)
+            self._seats[gateway] = Seat(offer, peer, remembered=remembered)
         return self._seats[gateway]
 
     # -- what is published ---------------------------------------------------------------------
@@ -191,6 +229,7 @@ class Controller:
                 seat.leased = False
                 self.realised.write_leases(gateway, seat.peer.leases.values())
             self._send_topic(gateway, seat.peer.heartbeat())
+        self._pair_up(now)
 
     # -- the conversation ----------------------------------------------------------------------
 
@@ -230,7 +269,10 @@ class Controller:
                 case Left():
                     log.warning("gateway %s: silent for %.1f s", gateway, event.silent_s)
                 case Leased():
-                    self._seats[gateway].leased = True
+                    seat = self._seats[gateway]
+                    seat.leased = seat.heard = True
+                    if seat.pair_at is None:
+                        seat.pair_at = time.monotonic() + PAIR_S
                 case Reported():
                     self._reported(gateway, event.realised)
 
