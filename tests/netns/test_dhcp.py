@@ -40,6 +40,7 @@ def site(bare):
 
 
 def test_rfc2131_3_1_a_workload_without_address_gets_one_and_may_use_it_from_then_on(site):
+    """RFC 2131 section 3.1."""
     vm = Workload(site, "vm-1")
     offer = vm.ask("discover")
     assert not vm.pings(offer.address, deadline_s=0.5)
@@ -64,11 +65,13 @@ def test_rfc2131_3_1_a_workload_without_address_gets_one_and_may_use_it_from_the
 
 
 def test_rfc2131_4_1_one_who_asks_for_broadcast_is_answered_so(site):
+    """RFC 2131 section 4.1."""
     vm = Workload(site, "vm-1")
     assert vm.ask("discover", flags=0x8000).where == (ALL, EVERYBODY)
 
 
 def test_rfc2131_4_4_5_renewing_is_unicast_both_ways_and_rebinding_is_answered_too(site):
+    """RFC 2131 section 4.4.5."""
     vm = Workload(site, "vm-1")
     mine = vm.lease().address
     renewed = vm.ask("request", src=mine, ciaddr=mine, **TO_GATEWAY)
@@ -78,6 +81,7 @@ def test_rfc2131_4_4_5_renewing_is_unicast_both_ways_and_rebinding_is_answered_t
 
 
 def test_rfc2131_4_3_2_a_rebooting_client_with_an_address_of_elsewhere_gets_a_nak(site):
+    """RFC 2131 section 4.3.2."""
     vm = Workload(site, "vm-1")
     nak = vm.ask("request", ("requested_addr", "10.77.0.9"))
     assert (nak.kind, nak.where) == ("nak", (ALL, EVERYBODY))
@@ -87,6 +91,7 @@ def test_rfc2131_4_3_2_a_rebooting_client_with_an_address_of_elsewhere_gets_a_na
 
 
 def test_rfc2131_4_3_2_renewing_anothers_address_gets_a_nak_and_changes_nothing(site):
+    """RFC 2131 section 4.3.2."""
     first, second = Workload(site, "vm-1"), Workload(site, "vm-2")
     mine = first.lease().address
     assert second.ask("request", ciaddr=mine).kind == "nak"
@@ -95,6 +100,7 @@ def test_rfc2131_4_3_2_renewing_anothers_address_gets_a_nak_and_changes_nothing(
 
 
 def test_rfc2131_4_3_5_an_inform_is_answered_where_it_came_from_without_a_lease(site):
+    """RFC 2131 section 4.3.5."""
     vm = Workload(site, "vm-1")
     mine = vm.lease().address
     told = vm.ask("inform", src=mine, ciaddr=mine)
@@ -105,6 +111,7 @@ def test_rfc2131_4_3_5_an_inform_is_answered_where_it_came_from_without_a_lease(
 
 
 def test_rfc2131_4_4_6_released_it_may_not_be_used_and_is_anothers(site):
+    """RFC 2131 section 4.4.6."""
     vm = Workload(site, "vm-1")
     mine = vm.lease().address
     vm.say("release", ("server_id", GATEWAY), src=mine, ciaddr=mine, **TO_GATEWAY)
@@ -114,6 +121,7 @@ def test_rfc2131_4_4_6_released_it_may_not_be_used_and_is_anothers(site):
 
 
 def test_rfc2131_4_3_3_a_declined_address_is_nobodys_and_the_next_is_another(site):
+    """RFC 2131 section 4.3.3."""
     vm = Workload(site, "vm-1")
     bad = vm.lease().address
     vm.say("decline", ("requested_addr", bad), ("server_id", GATEWAY))

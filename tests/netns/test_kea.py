@@ -96,7 +96,8 @@ def test_bindings_and_addresses_that_ports_have(site):
 
 
 def test_one_lease_for_a_port_whatever_it_calls_itself(site):
-    """Machines of one image say the same client identifier, systems of one machine do not."""
+    """RFC 2131 section 4.2: machines of one image say the same client identifier, though, and
+    systems of one machine do not."""
     site.serve(desired(scope()))
     first = site.lease(1, client_id="ff000102")
     assert site.lease(1, client_id="ff000103").address == first.address

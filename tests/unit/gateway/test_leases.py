@@ -45,6 +45,7 @@ def test_a_lease_is_that_ports_until_it_ends():
 
 
 def test_rfc2131_4_4_5_a_renewal_prolongs_it():
+    """RFC 2131 section 4.4.5."""
     b = book((VM1, 100, 60, b"a"))
     assert b.put(VM1, Given(at(100), 60, b"a"), 50.0, WALL + 50) is None
     assert b.expire(109.0) == []
@@ -59,6 +60,7 @@ def test_a_renewal_may_shorten_it_too():
 
 
 def test_rfc2131_3_3_a_lease_of_all_ones_never_ends():
+    """RFC 2131 section 3.3."""
     b = book((VM1, 100, FOREVER, b""))
     assert b.expire(1e12) == []
     assert b.leases["t1", at(100)].expires == INF

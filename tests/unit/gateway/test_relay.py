@@ -128,6 +128,7 @@ def test_a_whole_exchange(place):
 
 @pytest.mark.parametrize("kind", ["release", "decline"])
 def test_rfc2131_4_3_3_and_4_3_4_what_is_declined_or_released_is_no_longer_the_ports(place, kind):
+    """RFC 2131 section 4.3.3, section 4.3.4."""
     place.answer("vm-1")
     place.until(place.grants.view, "the lease")
     if kind == "release":
@@ -169,6 +170,7 @@ def test_bad_frames_are_counted_by_reason_and_harm_nobody(place):
 
 
 def test_rfc2131_4_3_1_an_ack_goes_out_once_its_lease_is_on_the_disk(place):
+    """RFC 2131 section 4.3.1."""
     stored, full = [], [True]
 
     def kinds():

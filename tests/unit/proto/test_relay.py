@@ -46,6 +46,7 @@ def where(datagram) -> tuple[bytes, bytes]:
 
 
 def test_rfc1542_4_1_1_one_hop_more_and_our_address_as_giaddr():
+    """RFC 1542 section 4.1.1."""
     m = asked(message("discover", hops=2))
     assert (m.hops, m.giaddr) == (3, GIADDR)
 
@@ -54,6 +55,7 @@ def test_rfc1542_4_1_1_one_hop_more_and_our_address_as_giaddr():
     "hops, passes", [(0, True), (4, True), (5, False), (16, False), (255, False)]
 )
 def test_rfc1542_4_1_1_what_went_through_too_many_relays_is_discarded(hops, passes):
+    """RFC 1542 section 4.1.1."""
     if passes:
         assert asked(message("discover", hops=hops)).hops == hops + 1
     else:
@@ -62,6 +64,7 @@ def test_rfc1542_4_1_1_what_went_through_too_many_relays_is_discarded(hops, pass
 
 
 def test_rfc1542_4_1_1_nothing_else_of_the_message_is_changed():
+    """RFC 1542 section 4.1.1."""
     options = (
         ("client_id", b"\1abc"),
         ("param_req_list", [1, 3, 121]),
@@ -75,6 +78,7 @@ def test_rfc1542_4_1_1_nothing_else_of_the_message_is_changed():
 
 
 def test_rfc3046_3_1_circuit_id_is_segment_and_port_and_remote_id_the_instance():
+    """RFC 3046 section 3.1."""
     m = asked(message("discover"), client(instance="i-0abc"))
     found = dhcp.read_sub_options(m.options[dhcp.RELAY])
     assert (found[dhcp.CIRCUIT], found[dhcp.REMOTE]) == (b"web/vm-1", b"i-0abc")
@@ -83,6 +87,7 @@ def test_rfc3046_3_1_circuit_id_is_segment_and_port_and_remote_id_the_instance()
 
 
 def test_rfc3527_and_rfc5107_link_and_server_are_the_segments_gateway():
+    """RFC 3527; RFC 5107."""
     found = dhcp.read_sub_options(asked(message("discover")).options[dhcp.RELAY])
     assert found[dhcp.LINK] == found[dhcp.OVERRIDE] == GATEWAY
 
@@ -96,12 +101,13 @@ def test_the_longest_names_fit_option_82():
 
 
 def test_rfc2131_4_4_5_a_renewal_is_unicast_to_us_and_passes_with_its_address():
+    """RFC 2131 section 4.4.5."""
     m = asked(message("request", ciaddr=LEASED), src=LEASED, dst=GATEWAY)
     assert (m.ciaddr, m.giaddr) == (LEASED, GIADDR)
 
 
 def test_rfc2131_4_3_5_an_inform_reaches_the_engine_without_its_address():
-    """Kea answers to ciaddr itself, into a network this host is no part of."""
+    """RFC 2131 section 4.3.5: though Kea answers there itself, into a net this host is not in."""
     assert asked(message("inform", ciaddr=LEASED), src=LEASED).ciaddr == ZERO
 
 
@@ -155,6 +161,7 @@ def test_any_bytes_of_a_client_are_passed_on_or_refused_with_a_known_reason(data
 
 @pytest.mark.parametrize("kind", ["offer", "ack"])
 def test_rfc2131_4_1_without_broadcast_flag_unicast_to_chaddr_and_yiaddr(kind):
+    """RFC 2131 section 4.1."""
     one = client()
     datagram, m = answered(replied(kind, to=one), one)
     assert where(datagram) == (MAC, LEASED)
@@ -163,6 +170,7 @@ def test_rfc2131_4_1_without_broadcast_flag_unicast_to_chaddr_and_yiaddr(kind):
 
 @pytest.mark.parametrize("kind", ["offer", "ack"])
 def test_rfc2131_4_1_with_broadcast_flag_broadcast(kind):
+    """RFC 2131 section 4.1."""
     one = client()
     datagram, m = answered(replied(kind, to=one, flags=0x8000), one)
     assert where(datagram) == (BROADCAST_MAC, ONES)
@@ -170,6 +178,7 @@ def test_rfc2131_4_1_with_broadcast_flag_broadcast(kind):
 
 
 def test_rfc2131_4_1_with_ciaddr_unicast_there_whatever_the_flag():
+    """RFC 2131 section 4.1."""
     one = client()
     for flags in (0, 0x8000):
         datagram, _ = answered(replied("ack", to=one, ciaddr=LEASED, flags=flags), one)
@@ -178,12 +187,14 @@ def test_rfc2131_4_1_with_ciaddr_unicast_there_whatever_the_flag():
 
 @pytest.mark.parametrize("header", [{}, {"ciaddr": LEASED}, {"flags": 0}])
 def test_rfc2131_4_1_and_4_3_2_a_nak_is_broadcast_in_every_case(header):
+    """RFC 2131 section 4.1, section 4.3.2."""
     one = client()
     datagram, _ = answered(replied("nak", to=one, **{"yiaddr": ZERO} | header), one)
     assert where(datagram) == (BROADCAST_MAC, ONES)
 
 
 def test_rfc2131_4_3_5_the_ack_of_an_inform_is_unicast_to_its_ciaddr():
+    """RFC 2131 section 4.3.5."""
     one = client()
     relay.request(one, frame(message("inform", ciaddr=LEASED), src=LEASED), GIADDR, 0.0)
     # Kea sets the broadcast flag where it does not know the address.
@@ -208,6 +219,7 @@ def test_what_an_inform_said_is_not_put_into_the_reply_to_another_message():
 
 @pytest.mark.parametrize("kind", ["offer", "ack", "nak"])
 def test_rfc2131_table_3_fields_of_a_reply(kind):
+    """RFC 2131 table 3."""
     one = client()
     datagram, m = answered(replied(kind, to=one, secs=9), one)
     assert (m.op, m.htype, m.hlen, m.hops, m.xid) == (2, 1, 6, 0, XID)
@@ -219,6 +231,7 @@ def test_rfc2131_table_3_fields_of_a_reply(kind):
 
 
 def test_rfc2131_4_4_5_the_ack_of_a_rebinding_client_goes_to_its_address():
+    """RFC 2131 section 4.4.5."""
     one = client()
     relay.request(one, frame(message("request", ciaddr=LEASED), src=LEASED), GIADDR, 0.0)
     assert where(answered(replied("ack", to=one, ciaddr=LEASED), one)[0]) == (MAC, LEASED)
@@ -240,6 +253,7 @@ def test_a_reply_without_a_lease_time_gets_none():
 
 
 def test_rfc2131_4_3_3_a_port_that_declines_and_declines_does_not_empty_the_pool():
+    """RFC 2131 section 4.3.3."""
     one, other = client(), client("vm-2", OTHER_MAC)
     payload = message("decline", ("requested_addr", "192.168.1.100"))
     for now, passes in ((0.0, True), (9.9, False), (10.0, True), (11.0, False)):
@@ -253,6 +267,7 @@ def test_rfc2131_4_3_3_a_port_that_declines_and_declines_does_not_empty_the_pool
 
 
 def test_rfc1542_2_1_no_reply_is_shorter_than_300_bytes():
+    """RFC 1542 section 2.1."""
     one = client()
     datagram, _ = answered(replied("nak", to=one), one)
     assert len(datagram.payload) == 300

@@ -143,6 +143,7 @@ IN_SNAME = b"\x0c\2!!" + b"\xff" + bytes(59)
 
 
 def test_rfc3396_section_5_parts_of_an_option_are_one_in_order_of_the_fields():
+    """RFC 3396 section 5."""
     first, rest = (121, LONG[:255]), (121, LONG[255:])
     assert dhcp.parse(raw(first, (3, GATEWAY), rest)).options[121] == LONG
     data = OVERLOADED[:44] + IN_SNAME + IN_FILE + OVERLOADED[236:-1] + b"\x0c\2oh\xff"
@@ -150,6 +151,7 @@ def test_rfc3396_section_5_parts_of_an_option_are_one_in_order_of_the_fields():
 
 
 def test_rfc2132_section_9_3_overload_names_the_fields_that_are_read():
+    """RFC 2132 section 9.3."""
     filled = OVERLOADED[:44] + IN_SNAME + IN_FILE + OVERLOADED[236:]
     for which, name in ((b"\1", b"hi"), (b"\2", b"!!"), (b"\3", b"hi!!")):
         data = filled.replace(b"\x34\1\3", b"\x34\1" + which)
@@ -157,6 +159,7 @@ def test_rfc2132_section_9_3_overload_names_the_fields_that_are_read():
 
 
 def test_rfc2131_section_4_1_a_message_without_end_is_read_to_its_last_byte():
+    """RFC 2131 section 4.1."""
     data = raw((dhcp.HOSTNAME, b"vm"), tail=b"")
     m = dhcp.parse(data)
     assert m.options[dhcp.HOSTNAME] == b"vm"
