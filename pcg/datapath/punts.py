@@ -38,7 +38,9 @@ def bounded(socket: zmq.Socket) -> None:
 
 
 class Punts:
-    """Not safe to share between threads. `socket` may be polled for reading."""
+    """Not safe to share between threads. `socket` may be polled for reading, and must be asked now
+    and then, one way or another: it connects in its owner's calls.
+    """
 
     def __init__(self, endpoint: str) -> None:
         """Connects in the background, and again whenever the datapath was started anew."""

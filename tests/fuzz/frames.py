@@ -13,12 +13,13 @@ from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.l2 import ARP
 from scapy.utils import rdpcap
 
-from tests.c import wire
+from tests.c import dhcp, wire
 from tests.c.packets import gre, ping, tcp, udp
 from tests.c.places import (
     DOWN_MAC,
     GATEWAY,
     NET,
+    NEWCOMER,
     SERVER,
     TEP,
     TWIN,
@@ -52,7 +53,19 @@ def of_the_overlay() -> list[bytes]:
     asked = ARP(op=1, psrc=A.address, hwsrc=A.mac, pdst=GATEWAY[WEB][0])
     frames += [over(A, asked, vni=WEB), over(A, ping(dst=GATEWAY[WEB][0]), vni=WEB)]
     frames += [over(A, udp(data=bytes(n))) for n in (1400, 8915)]
-    return frames + fragments_of_the_overlay() + [path_mtu_told()]
+    return frames + fragments_of_the_overlay() + [path_mtu_told()] + of_dhcp()
+
+
+def of_dhcp() -> list[bytes]:
+    """Requests; without a checksum, so that what a changed byte means is looked at."""
+    bare = {"udp": {"chksum": 0}}
+    packets = [dhcp.ask(vm, **bare) for vm in (NEWCOMER, A)]
+    packets += [dhcp.ask(A, "request", A.address, GATEWAY[WEB][0], ciaddr=A.address, **bare)]
+    packets += [dhcp.ask(giaddr="10.0.0.1", **bare), dhcp.ask(ports=(67, 68), op=2, **bare)]
+    frames = [dhcp.asked(NEWCOMER, p) for p in packets] + [dhcp.asked(A, p) for p in packets[1:3]]
+    pieces = cut(bytes(dhcp.ask(**bare)), 120)
+    frames += [dhcp.asked(packet=p, inner={"type": 0x0800}) for p in pieces]
+    return [*frames, over(A, udp(dst=B.address, sport=67, dport=68))]
 
 
 def fragments_of_the_overlay() -> list[bytes]:

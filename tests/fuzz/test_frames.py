@@ -10,6 +10,7 @@ import os
 import pytest
 
 from pcg.datapath.lib import Datapath
+from tests.c import dhcp
 from tests.c.conftest import assert_accounted
 from tests.c.places import TEP1, TEP2, A, B
 from tests.c.world import World
@@ -34,7 +35,21 @@ def disturb(w: World, round_: int) -> None:
         w.sweep()
 
 
+def relayed(w: World, round_: int) -> None:
+    """The relay answers each request by itself; at times it is gone, or asks for them again."""
+    if round_ % 11 == 0:
+        w.dp.punts_close(gone=bool(round_ % 2))
+        return
+    room = bytearray(1 << 16)
+    n = w.dp.punts_raw(room, gone=bool(round_ % 3))
+    w.dp.send_raw(bytes(room[:n]))
+    if round_ % 13 == 0:
+        (w.dp.delete if round_ % 2 else w.dp.put)("clients", [dhcp.client(A)])
+
+
 def settle(w: World) -> None:
+    w.dp.punts_close()
+    w.dp.inject("downlink", [])
     w.dp.put("ports", [A.record, B.record])
     w.sweep(after_s=100_000)
     totals = w.dp.totals()
@@ -47,7 +62,7 @@ def test_no_frame_crashes_the_path_or_vanishes(built):
     with Datapath(**SMALL) as dp:
         dp.nic_add("up0", "uplink")
         dp.nic_add("down0", "downlink")
-        w = World(dp)
+        w = dhcp.serve(World(dp))
         for round_, (role, frames) in enumerate(mutator.batches(FRAMES)):
             out = dp.inject(role, frames, w.now_ns)
             assert all(14 <= len(one.frame) <= LONGEST for one in out)
@@ -55,6 +70,7 @@ def test_no_frame_crashes_the_path_or_vanishes(built):
             if round_ % 50 == 0:
                 dp.explain(role, frames[0])
             assert_accounted(dp)
+            relayed(w, round_)
             disturb(w, round_)
         assert dp.totals()["rx"] == FRAMES
         assert sent == dp.totals()["tx"]
