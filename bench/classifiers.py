@@ -37,7 +37,7 @@ def compile_it() -> None:
     if not PROGRAM.exists() or PROGRAM.stat().st_mtime < newest:
         code = [str(one) for one in SOURCES if one.suffix == ".c"]
         flags = [flag for flag in build.FAST.cflags if not flag.startswith("-fvisibility")]
-        ns.run("gcc", "-std=gnu11", *flags, f"-I{C}/src", *code, "-o", str(PROGRAM))
+        ns.run("gcc", *flags, f"-I{C}/src", *code, "-o", str(PROGRAM))
 
 
 def flows(which: str, matches: list[Match]) -> Iterator[bytes]:

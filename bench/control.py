@@ -35,7 +35,8 @@ def process() -> Iterator[tuple[Client, int]]:
         own = {"control": control, "arena": f"{folder}/arena", "user": "", "ports": ports}
         settings.write_text(yaml.safe_dump({**own, "workload_addresses": PORTS * 2}))
         argv = (sys.executable, "-m", "pcg", "datapath", "--settings", str(settings))
-        with subprocess.Popen(argv, cwd=machine.ROOT, stderr=subprocess.PIPE, text=True) as running:
+        more = {"cwd": machine.ROOT, "preexec_fn": machine.end_with_us}
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, **more) as running:
             try:
                 yield _connected(running, control), running.pid
             finally:

@@ -80,7 +80,8 @@ class Site:
         own |= {"keys": {"secret": "keys/controller.key_secret"}, "heartbeat_s": BEAT_S}
         settings.write_text(json.dumps(own | {"sync": self.sync, "publish": self.publish}))
         argv = (sys.executable, "-m", "pcg", "controller", "--settings", str(settings))
-        with subprocess.Popen(argv, cwd=machine.ROOT, stderr=subprocess.DEVNULL) as running:
+        more = {"cwd": machine.ROOT, "preexec_fn": machine.end_with_us}
+        with subprocess.Popen(argv, stderr=subprocess.DEVNULL, **more) as running:
             try:
                 yield
             finally:

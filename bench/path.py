@@ -26,6 +26,8 @@ SYN, ACK = 2, 16
 EAST_WORKLOADS = 131_072
 WARM_PASSES = 2
 BYTES_A_SESSION = 700  # with its mapping, indices and flow, and some room
+SESSIONS_MAX = 16_777_216  # of the datapath's settings; world.py has no more flows
+SIZE_LIMITS = (40, 8943)  # headers only; what fits an underlay of 9001 bytes
 AGES_S = 100_000  # longer than any session's timeout
 
 

@@ -6,6 +6,7 @@ python -m bench.run --only north south --sessions 1000 100000 --passes 25
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ NOT_QUICK = (
 )
 SIZES = (64, IMIX, 1500, 8943)
 WIDTH = 112  # columns
+INTERRUPTED = "interrupted"
 WIRED_SESSIONS = 1_000
 MANY = 1_000_000  # sessions: 200 MB
 SIZED_AT = 100_000  # sessions, where the other sizes are measured
@@ -125,16 +127,32 @@ def parts() -> dict[str, Callable[[argparse.Namespace], Iterator[Row]]]:
     }
 
 
+def number(least: int, most: int) -> Callable[[str], int]:
+    """For an argument: a whole number in this range.
+
+    >>> number(1, 128)("64")
+    64
+    """
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least:,} to {most:,}")
+        return int(text)
+
+    return read
+
+
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description="Figures of PCG.")
     parser.add_argument("--quick", action="store_true", help="under a minute")
     parser.add_argument(
         "--only", nargs="+", choices=parts(), metavar="PART", help=", ".join(parts())
     )
-    parser.add_argument("--sessions", type=int, nargs="+")
-    parser.add_argument("--sizes", type=lambda s: s if s == IMIX else int(s), nargs="+")
-    parser.add_argument("--passes", type=int)
-    parser.add_argument("--burst", type=int, default=BURST)
+    parser.add_argument("--sessions", type=number(1, path.SESSIONS_MAX), nargs="+")
+    size = number(*path.SIZE_LIMITS)
+    parser.add_argument("--sizes", type=lambda s: s if s == IMIX else size(s), nargs="+")
+    parser.add_argument("--passes", type=number(1, 100_000))
+    parser.add_argument("--burst", type=number(1, BURST), default=BURST)
     parser.add_argument("--json", type=Path, default=REPORT, help=f"default: {REPORT}")
     args = parser.parse_args(argv)
     args.sizes = args.sizes or (SIZES[:1] if args.quick or args.only else SIZES)
@@ -146,7 +164,9 @@ Parts = dict[str, Callable[[], Iterator[Row]]]  # name -> what measures it
 
 
 def measure(wanted: Parts, console: Console) -> tuple[list[Row], dict[str, float]]:
-    """Every part, and its seconds; one that this machine cannot do says why, in a row."""
+    """Every part, and its seconds; one that this machine cannot do says why, in a row. When it is
+    interrupted, what was measured so far.
+    """
     rows: list[Row] = []
     took: dict[str, float] = {}
     for name, part in wanted.items():
@@ -154,6 +174,10 @@ def measure(wanted: Parts, console: Console) -> tuple[list[Row], dict[str, float
         try:
             with console.status(name):
                 rows += part()
+        except KeyboardInterrupt:
+            rows.append(Row(name, note=INTERRUPTED))
+            console.print(f"[yellow]interrupted in {name}: what was measured until then[/]")
+            break
         except (BackendError, CommandError, RuntimeError, OSError) as error:
             rows.append(Row(name, note=str(error)))
         took[name] = round(time.monotonic() - begun, 1)
@@ -163,6 +187,12 @@ def measure(wanted: Parts, console: Console) -> tuple[list[Row], dict[str, float
 def report(wanted: Parts, file: Path) -> int:
     """Measure, show, and write `file` and its page."""
     console = Console(highlight=False, width=WIDTH)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was set up is taken down
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        console.print(f"{file.parent}: {error.strerror}")
+        return 2
     if "PCGDP_DIR" not in os.environ:  # else somebody has built what is to be measured
         build.build()
     begun, facts = time.monotonic(), machine.facts()
@@ -171,11 +201,10 @@ def report(wanted: Parts, file: Path) -> int:
     facts |= {"took_s": round(time.monotonic() - begun, 1), "parts_s": took}
     facts["load_after"] = machine.load()
     table.show(console, rows, facts)
-    file.parent.mkdir(parents=True, exist_ok=True)
     whole = {"shape": SHAPE, "machine": facts, "rows": [r.as_json() for r in rows]}
     file.write_text(json.dumps(whole, indent=1))
     console.print(f"written: {file}, {page.write(file).name}")
-    return 0
+    return 130 if any(r.note == INTERRUPTED for r in rows) else 0
 
 
 def main(argv: list[str] | None = None) -> int:

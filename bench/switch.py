@@ -136,17 +136,17 @@ class Dpdk(Bridges):
         self.env["RUNTIME_DIRECTORY"] = str(self.dir)  # where DPDK keeps its files
         try:
             super().daemons(*settings)
-        except ns.CommandError:
-            raise RuntimeError(self.why()) from None
+        except ns.CommandError as error:
+            raise RuntimeError(self.why(str(error))) from None
         if self.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized").strip() != "true":
             raise RuntimeError(self.why())
 
-    def why(self) -> str:
-        """What its log says of its failure."""
+    def why(self, otherwise: str = "Open vSwitch with DPDK did not start") -> str:
+        """What its log says of its failure, if it has one."""
         log = self.dir / "ovs-vswitchd.log"
         lines = log.read_text().splitlines() if log.exists() else []
         bad = [line.rpartition("|")[2] for line in lines if "|ERR|" in line or "|EMER|" in line]
-        return "; ".join(bad) or "Open vSwitch with DPDK did not start"
+        return "; ".join(bad) or otherwise
 
 
 class DpdkSwitch(Dpdk, Switch):

@@ -67,6 +67,8 @@ NORTH, SOUTH = Way("north", "d1", "u1"), Way("south", "u1", "d1")
 @contextlib.contextmanager
 def wires() -> Iterator[None]:
     """Both namespaces and both pairs; whatever an earlier run left is taken away."""
+    if os.geteuid():
+        raise BackendError("network namespaces need root: run it as root, or with sudo")
     for space in ns.listed(PREFIX):
         if not Path("/proc", space.rpartition("-")[2]).exists():
             ns.run("ip", "netns", "del", space, check=False)

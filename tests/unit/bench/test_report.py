@@ -1,6 +1,7 @@
 """Rows, their bars, and the table."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -94,3 +95,52 @@ def test_table_shows_every_kind():
         "not enough memory",
     ):
         assert text in shown
+
+
+# fmt: off
+REFUSED = [
+    ("--sessions", "0",     "not a number from 1 to"),
+    ("--sessions", "-5",    "not a number from 1 to"),
+    ("--passes",   "0",     "not a number from 1 to"),
+    ("--burst",    "129",   "not a number from 1 to 128"),
+    ("--sizes",    "99999", "not a number from 40 to 8,943"),
+    ("--sizes",    "imix",  "not a number from 40 to 8,943"),
+    ("--only",     "foo",   "invalid choice"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("option, value, said", REFUSED)
+def test_arguments_that_make_no_sense_are_refused(option, value, said, capsys):
+    with pytest.raises(SystemExit):
+        run.arguments([f"{option}={value}"])
+    assert said in capsys.readouterr().err
+
+
+def interrupted():
+    yield Row("north", note="done")
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def no_process(monkeypatch):
+    """Nothing is built, and what a run asks for its process is not asked for that of the tests."""
+    monkeypatch.setenv("PCGDP_DIR", "none is built")
+    monkeypatch.setattr(run.machine, "let_alone", lambda: {})
+    monkeypatch.setattr(run.signal, "signal", lambda *_given: None)
+
+
+@pytest.mark.usefixtures("no_process")
+def test_an_interrupted_run_shows_what_it_has(tmp_path, capsys):
+    file = tmp_path / "report.json"
+    parts = {"north": interrupted, "south": lambda: iter([Row("south")])}
+    assert run.report(parts, file) == 130
+    assert [row["workload"] for row in json.loads(file.read_text())["rows"]] == ["north"] * 2
+    assert "interrupted in north" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_process")
+def test_a_folder_that_cannot_be_is_told_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run.report({"north": interrupted}, tmp_path / "file" / "report.json") == 2
+    assert "file: File exists" in capsys.readouterr().out.replace("\n", "")
