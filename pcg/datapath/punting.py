@@ -13,14 +13,14 @@ import zmq
 
 from pcg.datapath import border
 from pcg.datapath.lib import Datapath
-from pcg.datapath.punts import MESSAGE_MAX, bounded
+from pcg.datapath.punts import ANSWERS_HELD, MESSAGE_MAX, PUNTS_HELD, bounded
 from pcg.model.errors import BackendError
 
 log = logging.getLogger("pcg.datapath")
 
 EACH_S = 0.002
 ROOM = MESSAGE_MAX // 4  # bytes of parcels in a message
-RETRY_MS = 20  # while the relay, or the path, takes nothing
+RETRY_MS = 5  # while the relay, or the path, takes nothing
 
 
 class Punter:
@@ -35,7 +35,7 @@ class Punter:
         self._stop, self._stopped = socket.socketpair()
         self._thread: threading.Thread | None = None
         self.socket = context.socket(zmq.ROUTER)
-        bounded(self.socket)
+        bounded(self.socket, PUNTS_HELD, ANSWERS_HELD)
         self.socket.router_mandatory = 1
         try:
             self.socket.bind(endpoint)

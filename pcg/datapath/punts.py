@@ -20,7 +20,9 @@ from pcg.wire import local
 log = logging.getLogger(__name__)
 
 RECONNECT_MS = 20
-MESSAGES_HELD = 16  # in each direction, in front of a reader that is too slow
+# Messages in front of a reader that is too slow: punts then wait in the path's rings, answers with
+# the relay. Of answers there are more and smaller ones, a few each turn of the relay's.
+PUNTS_HELD, ANSWERS_HELD = 16, 256
 MESSAGE_MAX = 1 << 20  # bytes
 ANSWERS_AT_ONCE = 100  # of the longest frames, so many fit a message
 
@@ -30,10 +32,10 @@ def endpoint_of(control: str) -> str:
     return f"{control}-punt"
 
 
-def bounded(socket: zmq.Socket) -> None:
+def bounded(socket: zmq.Socket, out: int, into: int) -> None:
     """What both sides set: a slow reader makes the other one wait, not this process grow."""
     socket.linger = 0
-    socket.sndhwm = socket.rcvhwm = MESSAGES_HELD
+    socket.sndhwm, socket.rcvhwm = out, into
     socket.maxmsgsize = MESSAGE_MAX
 
 
@@ -47,7 +49,7 @@ class Punts:
         self._shape = border.shape().encode()
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
-        bounded(self.socket)
+        bounded(self.socket, ANSWERS_HELD, PUNTS_HELD)
         self.socket.immediate = 1
         self.socket.probe_router = 1
         self.socket.reconnect_ivl = RECONNECT_MS
