@@ -77,6 +77,11 @@ class Fleet:
         found = {vrf: keeper.address() for vrf, keeper in list(self.keepers.items())}
         return {vrf: address for vrf, address in found.items() if address}
 
+    def exhausted(self) -> dict[str, int]:
+        """Segment id -> requests that its pools had no address left for, since we began."""
+        keepers = list(self.keepers.values())
+        return {name: n for k in keepers for name, n in dict(k.shortage.failed).items()}
+
     def leases(self, vrf: str) -> list[Lease]:
         """Raises BackendError."""
         keeper = self._keeper(vrf)

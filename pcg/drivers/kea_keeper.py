@@ -16,6 +16,7 @@ from pcg.drivers import kea_files, kea_leases
 from pcg.drivers.kea_config import Place, digest, document
 from pcg.drivers.kea_control import SLOW_S, Control
 from pcg.drivers.kea_process import Running, find, last_words, start
+from pcg.drivers.kea_shortage import Shortage
 from pcg.model.errors import BackendError
 from pcg.model.settings import Dhcp
 from pcg.reconcile.compile_dhcp import Server
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 1.0  # is it there, does it answer
 START_S = 60.0  # for a million leases to be read
+CLOSE_S = 10.0
 SILENT_MAX = 2  # unanswered in a row; then it is ended and started anew
 SWEEP_S = 600.0  # look for leases of ports that are gone
 OTHERS_S = 5.0  # configured so long after we did: by somebody else
@@ -41,6 +43,7 @@ class Keeper:
         self.thing = f"DHCP server of VRF {vrf}"
         self.settings, self.relay_port = settings, relay_port
         self.control = Control(self.place.socket, self.thing)
+        self.shortage = Shortage(self.control, vrf)
         self.running: Running | None = None
         self.error: BackendError | None = None
         self.server = EMPTY
@@ -78,10 +81,10 @@ class Keeper:
         self.close()
 
     def close(self) -> None:
-        """Let go of it; Kea goes on."""
+        """Let go of it; Kea goes on. Who waits for one that hangs is not waited for."""
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
 
     # ---- of its own thread ----
 
@@ -130,6 +133,7 @@ class Keeper:
         if self._differs() and time.monotonic() >= self._quiet_until:
             self._configure()
         self._mind_the_clock(server)
+        self.shortage.look(server.served, time.monotonic())
         if server.holds and time.monotonic() >= self._sweep_at:
             self._sweep(server)
         if fell:
