@@ -11,7 +11,8 @@ from pcg.model.errors import BackendError
 OPTION_CLASS, OPTION_TYPE = 0x0104, 0x80  # DESIGN section 7; type 0x80: critical
 GENEVE_PORT = 6081
 ETHERNET = 0x6558
-NOBODY, EVERYBODY = "0.0.0.0", "255.255.255.255"
+NOBODY, EVERYBODY, ALL_MACS = "0.0.0.0", "255.255.255.255", "ff:ff:ff:ff:ff:ff"
+DHCP_SERVER, DHCP_CLIENT = 67, 68
 UNKNOWN_MAC = "02:00:00:00:00:01"  # of a sender that no table knows
 
 
@@ -119,6 +120,9 @@ def from_overlay(look: Look, wanted: Wanted) -> bytes:
     from scapy.layers.l2 import Ether
 
     port = _port_of(look, wanted)
+    if port and (home := _renewal_home(look, wanted, port)):
+        frame = _request(port["mac"], wanted.source, wanted.destination, home["gateway_mac"])
+        return tunnelled(look, wanted.entry or port["tep"], home["vni"], frame)
     network = _network(look, wanted, port)
     sender = wanted.entry or (port["tep"] if port else "")
     if not sender:
@@ -148,15 +152,34 @@ def _mac(known: str | None) -> str:
     return known if known and known != "00:00:00:00:00:00" else UNKNOWN_MAC
 
 
+def _renewal_home(look: Look, wanted: Wanted, port: dict[str, Any]) -> dict[str, Any] | None:
+    """The port's segment when the packet is DHCP to its gateway: a host sends that by the VNI of
+    the segment, a whole message of its own MAC; None for any other packet.
+    """
+    if (wanted.protocol, wanted.dport) != ("udp", DHCP_SERVER) or wanted.vni or wanted.segment:
+        return None
+    home = next((n for n in look.table("segments") if n["vni"] == port["vni"]), None)
+    return home if home and wanted.destination in (EVERYBODY, home["gateway"]) else None
+
+
+def _request(mac: str, source: str, destination: str, to: str):
+    """A DHCP message of a client, in its Ethernet frame to the MAC `to`."""
+    from scapy.layers.dhcp import BOOTP, DHCP
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    kind = "discover" if source == NOBODY else "request"
+    message = BOOTP(chaddr=bytes.fromhex(mac.replace(":", "")), ciaddr=source)
+    message /= DHCP(options=[("message-type", kind), "end"])
+    datagram = IP(src=source, dst=destination) / UDP(sport=DHCP_CLIENT, dport=DHCP_SERVER)
+    return Ether(src=mac, dst=to) / datagram / message
+
+
 def dhcp(look: Look, mac: str, entry: str = "", segment: str = "") -> tuple[str, bytes]:
     """A DHCPDISCOVER of the workload's port with this MAC, as its host sends it on.
 
     entry, segment   where it comes from; else where the port is
     """
-    from scapy.layers.dhcp import BOOTP, DHCP
-    from scapy.layers.inet import IP, UDP
-    from scapy.layers.l2 import Ether
-
     wanted = Wanted(source=NOBODY, destination=EVERYBODY, segment=segment)
     vni = (_asked_network(look, wanted) or {}).get("vni")
     clients = [c for c in look.table("clients") if c["mac"] == mac and vni in (None, c["vni"])]
@@ -167,9 +190,7 @@ def dhcp(look: Look, mac: str, entry: str = "", segment: str = "") -> tuple[str,
         why = "is no port's of a segment with DHCP"
         raise BackendError(f"MAC {mac}", why, "say --from TEP and --segment, or look for its port")
     vni, entry = vni or clients[0]["vni"], entry or clients[0]["tep"]
-    frame = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / IP(src=NOBODY, dst=EVERYBODY)
-    frame /= UDP(sport=68, dport=67) / BOOTP(chaddr=bytes.fromhex(mac.replace(":", "")))
-    frame /= DHCP(options=[("message-type", "discover"), "end"])
+    frame = _request(mac, NOBODY, EVERYBODY, ALL_MACS)
     return "downlink", tunnelled(look, entry, vni, frame)
 
 

@@ -96,6 +96,8 @@ class Answer:
         texts = self.look.client.advice()
         if self.refused:
             return texts[self.refused]
+        if self.events and self.events[-1]["verdict"] == "punted":
+            return "look at `pcgctl show leases`, and at what the relay refused in `pcgctl drops`"
         recent = max(self.drops, key=lambda d: d["last_ns"], default=None)
         if recent and not self.sessions:
             now = "the rules would let it pass now; if it is still dropped"

@@ -13,6 +13,7 @@ from pcg.cli.explain import explain
 from pcg.cli.look import Look
 from pcg.cli.why import why
 from pcg.datapath.server import Server
+from tests.c import dhcp
 from tests.c.packets import answer, tcp, udp
 from tests.c.places import GATEWAY, LONE, LOST, NET, PLAIN, SERVER, WEB, A, B, C, R
 from tests.c.world import World, over
@@ -273,3 +274,23 @@ WRONG = [
 def test_what_cannot_be_asked(ask, args, words):
     with pytest.raises(Exception, match=words):
         ask(why, *args)
+
+
+class TestDhcp:
+    def test_a_renewal_goes_by_its_segment_to_the_relay(self, world, ask):
+        dhcp.Relay(dhcp.serve(world).dp)
+        seen = asked(ask, C.address, GATEWAY[WEB][0], "udp", "67")
+        assert (seen["verdict"], seen["reason"]) == ("punted", "")
+        assert "pcgctl show leases" in seen["advice"]
+        told = ask(explain, "--src", C.address, "--dst", GATEWAY[WEB][0], "--protocol", "udp",
+                   "--dport", "67")  # fmt: skip
+        assert "=> handed to the gateway's DHCP relay" in told
+
+    def test_where_it_is_not_served_that_is_said(self, ask):
+        seen = asked(ask, C.address, GATEWAY[WEB][0], "udp", "67")
+        assert seen["reason"] == "DHCP_NOT_SERVED"
+        assert "scope" in seen["advice"]
+
+    def test_to_another_server_it_is_a_flow_like_any(self, world, ask):
+        dhcp.serve(world)
+        assert asked(ask, C.address, B.address, "udp", "67")["verdict"] == "sent"

@@ -126,7 +126,7 @@ def interrupted():
 def no_process(monkeypatch):
     """Nothing is built, and what a run asks for its process is not asked for that of the tests."""
     monkeypatch.setenv("PCGDP_DIR", "none is built")
-    monkeypatch.setattr(run.machine, "let_alone", lambda: {})
+    monkeypatch.setattr(run.machine, "let_alone", dict)
     monkeypatch.setattr(run.signal, "signal", lambda *_given: None)
 
 
