@@ -149,6 +149,27 @@ def running_download(lab: Lab) -> str:
     return f"the last byte came {max(0.0, took) * 1000:.0f} ms after the controller knew"
 
 
+@check(10, "a silent connection that a rule denies is reset within a second, though nobody speaks")
+def silent_connection(lab: Lab) -> str:
+    space = lab.layout.workload_ns("web1")
+    denying = walled(rule("no-other", DROP, OUT, destination=(INTERNET_OTHER,)))
+
+    def change(desired: Desired) -> Desired:
+        return denying(replace(desired, nat=tuple(replace(n, reset=True) for n in desired.nat)))
+
+    with put_back(lab), ns.inside(space), socket.create_connection((INTERNET_OTHER, HTTP)) as held:
+        held.settimeout(PATIENCE_S)
+        since = lab.publish(change)
+        try:
+            held.recv(1)
+        except ConnectionResetError:
+            took = in_time(lab, "the reset", time.monotonic() - since)
+        else:
+            expect(False, "the connection was closed, not reset")
+    becomes(lab, space, INTERNET_OTHER, "open")
+    return f"reset {took * 1000:.0f} ms after the controller knew"
+
+
 def _last_growth(stream: Stream) -> float:
     """The moment (monotonic s) of its last byte, once none has come for a while."""
     seen, at, end = stream.received, time.monotonic(), time.monotonic() + PATIENCE_S
