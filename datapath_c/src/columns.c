@@ -41,6 +41,15 @@ static uint32_t number_of(struct numbering *x, uint64_t name)
 	}
 }
 
+static uint32_t number_find(const struct numbering *x, uint64_t name)
+{
+	uint32_t i = (uint32_t)mul_fold(name, 0x9e3779b97f4a7c15ull);
+
+	while (x->at[i & x->mask].number_plus_1 && x->at[i & x->mask].name != name)
+		i++;
+	return x->at[i & x->mask].number_plus_1 - 1; // NONE where there is none
+}
+
 // A group, or a prefix, which is as good as a group of one.
 static uint64_t side_name(uint32_t group, be32 address, uint8_t len)
 {
@@ -110,13 +119,9 @@ static uint32_t row_number(struct row_table *t, struct column_side *s, const uin
 
 // ---- ranges ----
 
-struct span { // a prefix of one name of this side
-	uint32_t first, last, name;
-};
-
 static int by_place(const void *a, const void *b)
 {
-	const struct span *x = a, *y = b;
+	const struct member *x = a, *y = b;
 
 	if (x->first != y->first)
 		return x->first < y->first ? -1 : 1;
@@ -145,7 +150,7 @@ static uint32_t close_before(struct column_side *s, struct open *open, uint32_t 
 }
 
 // Prefixes nest, so those that are open form a stack, at most one of each length and name deep.
-static int cut(struct column_side *s, const struct span *spans, uint32_t n, const uint64_t *bits)
+static int cut(struct column_side *s, const struct member *spans, uint32_t n, const uint64_t *bits)
 {
 	struct open *open = malloc((n + 1ul) * sizeof(*open));
 	uint64_t *row = calloc(s->words, 8);
@@ -160,7 +165,7 @@ static int cut(struct column_side *s, const struct span *spans, uint32_t n, cons
 	for (uint32_t i = 0; !rc && i < n; i++) {
 		depth = close_before(s, open, depth, spans[i].first);
 		for (uint32_t k = 0; k < s->words; k++)
-			row[k] = s->rows[(size_t)open[depth - 1].row * s->words + k] | bits[(size_t)spans[i].name * s->words + k];
+			row[k] = s->rows[(size_t)open[depth - 1].row * s->words + k] | bits[(size_t)spans[i].of * s->words + k];
 		open[depth] = (struct open){.last = spans[i].last, .row = row_number(&t, s, row)};
 		rc = open[depth].row == NONE ? -ENOMEM : 0;
 		put_edge(s, spans[i].first, open[depth++].row);
@@ -175,69 +180,77 @@ static int cut(struct column_side *s, const struct span *spans, uint32_t n, cons
 
 // ---- a side ----
 
-static uint32_t group_begin(const struct members *m, uint32_t group)
-{
-	uint32_t at = 0;
-
-	for (uint32_t n = m->n; n > 0;) {
-		uint32_t half = n / 2;
-
-		if (m->at[at + half].group < group) {
-			at += half + 1;
-			n -= half + 1;
-		} else {
-			n = half;
-		}
-	}
-	return at;
-}
-
-static struct span span_make(be32 prefix, uint8_t len, uint32_t name)
+static struct member span_make(be32 prefix, uint8_t len, uint32_t of)
 {
 	uint32_t mask = ntohl(mask_be(len)), first = ntohl(prefix) & mask;
 
-	return (struct span){.first = first, .last = first | ~mask, .name = name};
+	return (struct member){.first = first, .last = first | ~mask, .of = of};
 }
 
-// The prefixes of all names; `out` NULL: only how many there are.
-static uint32_t gather(const struct numbering *names, const struct members *m, struct span *out)
+int members_order(struct members *m, const struct pcgdp_members *records, uint32_t n)
+{
+	bool in_order = true;
+
+	m->n = n;
+	m->at = malloc((n + 1ul) * sizeof(*m->at));
+	if (!m->at)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		m->at[i] = span_make(records[i].prefix_be, (uint8_t)records[i].prefix_len, records[i].group);
+		in_order = in_order && (!i || by_place(&m->at[i - 1], &m->at[i]) <= 0);
+	}
+	if (!in_order)
+		qsort(m->at, n, sizeof(*m->at), by_place);
+	return 0;
+}
+
+// The prefixes that are names themselves, in order of their places. Returns how many.
+static uint32_t single_prefixes(const struct numbering *names, struct member *out)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i <= names->mask; i++) {
 		uint64_t name = names->at[i].name;
-		uint32_t group = (uint32_t)name, number = names->at[i].number_plus_1;
 
-		if (!number)
-			continue;
-		if (!(name >> 63)) {
-			if (out)
-				out[n] = span_make((be32)(name >> 8), (uint8_t)name, number - 1);
-			n++;
-			continue;
-		}
-		for (uint32_t k = group_begin(m, group); k < m->n && m->at[k].group == group; k++, n++)
-			if (out)
-				out[n] = span_make(m->at[k].prefix_be, (uint8_t)m->at[k].prefix_len, number - 1);
+		if (names->at[i].number_plus_1 && !(name >> 63))
+			out[n++] = span_make((be32)(name >> 8), (uint8_t)name, names->at[i].number_plus_1 - 1);
 	}
+	qsort(out, n, sizeof(*out), by_place);
+	return n;
+}
+
+// Of all names, in order of their places: the members as they lie, single prefixes between them.
+static uint32_t gather(const struct numbering *names, const struct members *m, const struct member *single, uint32_t n_single, struct member *out)
+{
+	uint32_t n = 0, next = 0;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		uint32_t number = number_find(names, side_name(m->at[i].of, 0, 0));
+
+		if (number == NONE)
+			continue;
+		while (next < n_single && by_place(&single[next], &m->at[i]) < 0)
+			out[n++] = single[next++];
+		out[n++] = (struct member){m->at[i].first, m->at[i].last, number};
+	}
+	while (next < n_single)
+		out[n++] = single[next++];
 	return n;
 }
 
 // bits: for each name of the side, the columns that have it.
 static int side_build(struct column_side *s, const struct numbering *names, const struct members *m, const uint64_t *bits)
 {
-	uint32_t n = gather(names, m, NULL);
-	struct span *spans = malloc((n + 1ul) * sizeof(*spans));
+	struct member *spans = malloc((m->n + names->n + 1ul) * sizeof(*spans)), *single = malloc((names->n + 1ul) * sizeof(*single));
+	uint32_t n = spans && single ? gather(names, m, single, single_prefixes(names, single), spans) : 0;
 	int rc = -ENOMEM;
 
 	s->from = malloc((2ul * n + 1) * sizeof(*s->from));
 	s->row = malloc((2ul * n + 1) * sizeof(*s->row));
-	if (spans && s->from && s->row) {
-		gather(names, m, spans);
-		qsort(spans, n, sizeof(*spans), by_place);
+	if (spans && single && s->from && s->row)
 		rc = cut(s, spans, n, bits);
-	}
 	free(spans);
+	free(single);
 	return rc;
 }
 

@@ -12,8 +12,12 @@
 
 struct class_rule;
 
-struct members { // of all groups, in order of the groups
-	const struct pcgdp_members *at;
+struct member { // a prefix, in host order, and whose it is: a group's, or a name's of one side
+	uint32_t first, last, of;
+};
+
+struct members { // of all groups, in order of their places; the wider before the narrower
+	struct member *at;
 	uint32_t n;
 };
 
@@ -31,6 +35,8 @@ struct columns {
 	uint32_t n;
 };
 
+// Sorted once for all that are built from them. 0 or -ENOMEM; `at` is the caller's to free.
+int members_order(struct members *m, const struct pcgdp_members *records, uint32_t n);
 // Those of n rules that name a group; each of these learns its column. 0 or -ENOMEM.
 int columns_build(struct columns *x, struct class_rule *rules, uint32_t n, const struct members *m);
 void columns_free(struct columns *x);

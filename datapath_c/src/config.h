@@ -57,7 +57,7 @@ struct config {
 	uint32_t n_fw;
 	struct pcgdp_groups *groups;
 	uint32_t n_groups;
-	struct pcgdp_members *members; // built: in order of their groups
+	struct pcgdp_members *members;
 	uint32_t n_members;
 
 	struct wordmap by_vni;       // -> segments

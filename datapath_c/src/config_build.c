@@ -168,20 +168,11 @@ static int build_nat(struct config *c, char *error, uint32_t error_len)
 	return 0;
 }
 
-static int by_group(const void *a, const void *b)
-{
-	const struct pcgdp_members *x = a, *y = b;
-
-	return (x->group > y->group) - (x->group < y->group);
-}
-
 static int build_members(struct config *c, char *error, uint32_t error_len)
 {
 	for (uint32_t i = 0; i < c->n_members; i++)
 		if (!vrf_of(c, c->members[i].vrf) || c->members[i].prefix_len > 32)
 			return FAIL(-EINVAL, "members[%u]: VRF %u or prefix length %u is out of range", i, c->members[i].vrf, c->members[i].prefix_len);
-	if (c->n_members)
-		qsort(c->members, c->n_members, sizeof(*c->members), by_group);
 	return 0;
 }
 
@@ -209,15 +200,17 @@ static int build_firewall(struct config *c, char *error, uint32_t error_len)
 
 static int build_classifiers(struct config *c, char *error, uint32_t error_len)
 {
-	const struct members m = {c->members, c->n_members};
+	struct members m;
+	int rc = members_order(&m, c->members, c->n_members);
 
-	for (uint32_t i = 0; i < c->n_vrfs; i++) {
+	for (uint32_t i = 0; !rc && i < c->n_vrfs; i++) {
 		struct vrf *v = &c->vrfs[i];
 
 		if (v->used && (classifier_build(&v->dnat, &m) || classifier_build(&v->snat, &m) || classifier_build(&v->fw_in, &m) || classifier_build(&v->fw_out, &m)))
-			return FAIL(-ENOMEM, "no memory for %u rules", c->n_nat + c->n_fw);
+			rc = -ENOMEM;
 	}
-	return 0;
+	free(m.at);
+	return rc ? FAIL(rc, "no memory for %u rules", c->n_nat + c->n_fw) : 0;
 }
 
 int config_build(struct config *c, char *error, uint32_t error_len)
