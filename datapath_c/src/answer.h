@@ -12,6 +12,8 @@ enum pcgdp_verdict gateway_addressed(const struct worker *w, struct pkt *p, uint
 // A packet is made about this one, which its caller then drops. The packet must still be as it
 // came. Nothing happens where RFC 1812 section 4.3.2.7 forbids an error, or over the rate limit.
 void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu);
+// The rest of a datagram did not come; this is its first piece.
+void reassembly_error(struct worker *w, struct pkt *p);
 void tcp_reset(struct worker *w, const struct pkt *p);
 void reject(struct worker *w, const struct pkt *p); // RST to TCP, ICMP 3/13 to the rest
 // The session of this packet ends under both ends: each is told in the other's name, with the numbers

@@ -20,8 +20,8 @@ enum { IPP_ICMP = 1, IPP_TCP = 6, IPP_UDP = 17 };
 enum { IP_DF = 0x4000, IP_MF = 0x2000, IP_OFFSET = 0x1fff };
 enum { ECN_MASK = 3, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 }; // RFC 3168 section 5
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
-enum { ICMP_ECHO_REPLY = 0, ICMP_UNREACH = 3, ICMP_ECHO = 8, ICMP_TIME = 11, ICMP_PARAM = 12 };
-enum { UNREACH_FRAG = 4, UNREACH_PROHIBITED = 13 };
+enum { ICMP_ECHO_REPLY = 0, ICMP_UNREACH = 3, ICMP_QUENCH = 4, ICMP_REDIRECT = 5, ICMP_ECHO = 8, ICMP_TIME = 11, ICMP_PARAM = 12 };
+enum { UNREACH_FRAG = 4, UNREACH_PROHIBITED = 13, TIME_REASSEMBLY = 1 };
 
 struct eth_hdr {
 	uint8_t dst[6], src[6];

@@ -121,6 +121,36 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	wr16(l4 + 2, (uint16_t)~csum_fold(csum_add_bytes(0, l4, 8 + quote)));
 }
 
+// May whoever sent this come in? Known to a session, or let in by a rule.
+static bool would_enter(const struct worker *w, const struct pkt *p)
+{
+	const uint8_t *l4 = (const uint8_t *)pkt_ip(p) + IP_HLEN;
+	union key k = p->key;
+	struct decision d;
+
+	if (p->proto == IPP_TCP || p->proto == IPP_UDP)
+		memcpy(&k.sport, l4, 4); // both ports
+	else if (p->proto == IPP_ICMP)
+		k.sport = k.dport = rd16(l4 + 4);
+	decide(w->cfg, &w->dp->arena, &k, &d);
+	return d.reason == R_OK;
+}
+
+// RFC 792: "If a host reassembling a fragmented datagram cannot complete the reassembly due to missing fragments
+// within its time limit it discards the datagram and it may send a time exceeded message. If fragment zero is not
+// available then no time exceeded need be sent at all." RFC 1122 section 3.3.2 makes it a must. Strangers on the
+// uplink are met by silence, as ever.
+void reassembly_error(struct worker *w, struct pkt *p)
+{
+	const uint8_t *type = (const uint8_t *)pkt_ip(p) + IP_HLEN;
+	bool error = *type == ICMP_UNREACH || *type == ICMP_QUENCH || *type == ICMP_REDIRECT || *type == ICMP_TIME || *type == ICMP_PARAM;
+
+	if (p->proto == IPP_ICMP && error)
+		p->flags |= PF_ICMP_ERROR; // of which none is ever sent
+	if (!(p->flags & PF_UPLINK) || would_enter(w, p))
+		icmp_error(w, p, ICMP_TIME, TIME_REASSEMBLY, 0);
+}
+
 static void put_tcp(struct pkt *m, be32 src, be32 dst, struct tcp_hdr th)
 {
 	put_ip(m, src, dst, IPP_TCP, IP_HLEN + sizeof(th));

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "answer.h"
 #include "csum.h"
 #include "datagram.h"
 #include "dp.h"
@@ -133,6 +134,11 @@ static void give_up(struct worker *w, const struct datagram *d, uint32_t kind, e
 	p.vrf = p.segment ? p.segment->rec.vrf : d->key.domain_proto >> 9;
 	p.len = d->l3 + IP_HLEN + (d->has_first ? 8u : 0);
 	p.key.sport = p.key.dport = 0; // there they tell datagrams apart
+	if (reason == R_FRAGMENT_TIMEOUT && d->state == WAITING && d->has_first && (kind == FRAGMENT_INNER || kind == FRAGMENT_UPLINK)) {
+		p.flags = kind == FRAGMENT_UPLINK ? PF_UPLINK : 0;
+		p.ip_len = ntohs(pkt_ip(&p)->len);
+		reassembly_error(w, &p);
+	}
 	ledger_drops(w, &p, d->pieces);
 	BUMP(&w->c.drops[reason], d->pieces);
 	BUMP(&w->c.held, -(uint64_t)d->pieces);
@@ -297,9 +303,13 @@ void reassembly_expire(struct worker *w)
 	for (uint32_t k = 0; k < N_FRAGMENT_KINDS; k++) {
 		const struct pool *pool = &w->reassembly->pool[k];
 
-		while (pool->oldest != NOWHERE && w->now_ns >= pool->d[pool->oldest].first_ns + limit)
+		while (pool->oldest != NOWHERE && w->now_ns >= pool->d[pool->oldest].first_ns + limit) {
 			give_up_oldest(w, k, R_FRAGMENT_TIMEOUT);
+			if (w->made.n == BURST)
+				send_made(w);
+		}
 	}
+	send_made(w);
 }
 
 void reassembly_release(struct worker *w)

@@ -201,8 +201,10 @@ int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 	path_mtu_turn(dp, now_ns, true);
 	sweep(dp, now_ns, 0, NONE / 2);
 	pthread_mutex_lock(&dp->injecting);
+	dp->inject->capture = &(struct capture){0}; // no port is its own to send by
 	worker_begin(dp->inject, now_ns); // gives up what waits for its other pieces
 	worker_end(dp->inject);
+	dp->inject->capture = NULL;
 	pthread_mutex_unlock(&dp->injecting);
 	return 0;
 }

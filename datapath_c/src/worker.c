@@ -28,6 +28,13 @@ static void (*const path[N_STAGES])(struct worker *w, struct burst *b) = {
 };
 #undef X
 
+uint64_t worker_random(struct worker *w)
+{
+	union key k = {.q = {w->random++, w->id}};
+
+	return hash_key(&w->dp->arena.head->secret, &k);
+}
+
 uint64_t clock_ns(void)
 {
 	struct timespec t;
@@ -263,7 +270,6 @@ struct worker *worker_new(struct pcgdp *dp, uint32_t id)
 		worker_free(w);
 		return NULL;
 	}
-	w->random |= 1;
 	w->seen.policy = ~0ull; // of no policy yet
 	return w;
 }
@@ -289,9 +295,9 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 	w->cfg = LOAD(&w->dp->cfg);
 	w->now_ns = now_ns;
 	w->now_s = seconds_of(w->dp, now_ns);
+	w->tracer = w->dry ? w->tracer : (UNLIKELY(LOAD(&w->dp->tracer->on)) ? w->dp->tracer : NULL);
 	if (UNLIKELY(!reassembly_idle(w)))
 		reassembly_expire(w);
-	w->tracer = w->dry ? w->tracer : (UNLIKELY(LOAD(&w->dp->tracer->on)) ? w->dp->tracer : NULL);
 }
 
 void worker_end(struct worker *w)

@@ -130,17 +130,9 @@ void mss_clamp(struct worker *w, struct pkt *p, uint32_t mtu);
 bool may_fragment(const struct worker *w, const struct pkt *p, uint32_t mtu);
 enum pcgdp_verdict fragment_out(struct worker *w, struct pkt *p, const struct adj *a);
 
-INLINE uint64_t worker_random(struct worker *w)
-{
-	// xorshift, keyed by the secret at start; ports need unpredictable, not cryptographic
-	uint64_t x = w->random;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	w->random = x;
-	return mul_fold(x, 0x9e3779b97f4a7c15ull);
-}
+// RFC 6056 section 3.1: not to be guessed by who sees many of them. A keyed hash of a counter whose start is
+// drawn by the kernel too.
+uint64_t worker_random(struct worker *w);
 
 INLINE void settle_one(struct burst *b, struct pkt *p, enum pcgdp_verdict v)
 {

@@ -5,7 +5,7 @@ answer.c.
 import struct
 from dataclasses import replace
 
-from tests.oracle.decision import Decision, num
+from tests.oracle.decision import Decision, Key, num
 from tests.oracle.entrance import Arrived, DroppedError
 from tests.oracle.errors import made_error, made_reset
 from tests.oracle.ipv4 import ACK, DF, ECHO, ECHO_REPLY, ICMP, RST, TCP, Ip, changed, icmp, tcp
@@ -47,6 +47,17 @@ class Answers:
             p = p._replace(looped=False, widest=0, made=not free)
             self.made += 1
             self.todo.append(lambda: self.leave(way, ip, p))
+
+    def incomplete(self, where: tuple, ip: Ip) -> None:
+        """RFC 792, RFC 1122 section 3.3.2: of a datagram whose first piece is here, the rest is
+        not. A stranger on the uplink is met by silence."""
+        if where[0] not in (True, False):  # of the tunnel, or DHCP
+            return
+        uplink, vrf = where
+        error = ip.proto == ICMP and ip.payload[0] in (3, 4, 5, 11, 12)
+        key = Key(vrf, uplink, ip.src, ip.dst, *ip.ports, ip.proto)
+        if not uplink or not self.decide(key).reason:
+            self.say(Arrived(ip, key, error=error), 11, 1)
 
     def reset_for(self, p: Arrived) -> None:
         """To a segment of no connection."""

@@ -48,6 +48,7 @@ class Datagram:
     ecn: set[int] = field(default_factory=set)
     longest: int = 0  # of the pieces, as IP packets
     longest_df: int = 0  # of those with DF
+    first: bytes = b""  # its first piece, once it is there
 
     def met(self, packet: bytes, frag: int) -> None:
         self.ecn.add(packet[1] & 3)
@@ -81,8 +82,12 @@ class Reassembly:
 
     def expire(self, now_s: float) -> int:
         """Frames that waited too long."""
+        return sum(d.held for _, d in self.late(now_s))
+
+    def late(self, now_s: float) -> list[tuple[tuple, Datagram]]:
+        """Datagrams of which pieces waited too long, and where they met: in order of age."""
         late = [k for k, d in self.table.items() if now_s >= d.first_s + self.timeout_s]
-        return sum(self.table.pop(k).held for k in late)
+        return [(where, self.table.pop((where, name))) for where, name in late]
 
     def put(self, packet: bytes, now_s: float = 0, where: tuple = ()):
         """where: pieces that met elsewhere are of another datagram."""
@@ -112,6 +117,7 @@ class Reassembly:
         d.met(packet, frag)
         d.end = d.end if more else at + len(data)
         d.header = d.header if at else packet[:20]
+        d.first = d.first if at else packet
         if d.end is None or len(d.data) < d.end:
             d.held += 1
             return "held"

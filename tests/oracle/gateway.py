@@ -18,7 +18,7 @@ from tests.oracle.dhcp import PuntedError
 from tests.oracle.entrance import Arrived, DroppedError, Entrance, HeldError
 from tests.oracle.errors import quoted_changed, translated
 from tests.oracle.fragments import Reassembly, cut
-from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, older, right
+from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, header, older, right
 from tests.oracle.mss import clamped
 from tests.oracle.table import Session, Table, Way, touch
 
@@ -54,7 +54,10 @@ class Twin(Entrance, Again, Answers):
         """drawn(key): the outside address and port that the path gave a new mapping."""
         self.now_s, self.drawn, self.sent, self.why = now_s, drawn, [], []
         self.turned = self.piece = False
+        self.todo = []
         self.expire(now_s)
+        self.work()
+        self.why = []
         self.todo = [lambda: self.arrive(role, frame)]
         self.work()
         return self.sent
@@ -86,6 +89,8 @@ class Twin(Entrance, Again, Answers):
         for session in self.table.sweep(self.policy, now_s, self.gone):
             self.over(session, now_s)
         self.expire(now_s)
+        self.sent, self.why = [], []
+        self.work()  # into nobody's hands
 
     def tell(self) -> list[Sent]:
         """What is asked of the ends of sessions that are over."""
@@ -99,7 +104,10 @@ class Twin(Entrance, Again, Answers):
         return self.sent
 
     def expire(self, now_s: int) -> None:
-        self.drops["FRAGMENT_TIMEOUT"] += self.reassembly.expire(now_s)
+        for where, late in self.reassembly.late(now_s):
+            self.drops["FRAGMENT_TIMEOUT"] += late.held
+            if late.first and not late.ended:
+                self.incomplete(where, header(late.first))
 
     def gone(self, way: tuple | None) -> bool:
         if not way or way[0] != "port":
