@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
@@ -33,6 +33,8 @@ REPLY_MAX = 65535  # bytes
 AT_ONCE = 256  # replies of one turn, so that requests get theirs
 BUFFER = 8 << 20  # bytes of the kernel's, each way: a second of everybody booting
 WAIT_MS = 500  # to look at expiry, and at the end
+AGAIN_MS = 2  # to offer the datapath what it did not take
+PATIENCE_S, WAITING_MAX = 1.0, 4096  # so long, and so many replies, wait for that
 
 Server = tuple[str, int]  # address, UDP port
 
@@ -46,6 +48,15 @@ class Punts(Protocol):
     def send(self, answers: list) -> int: ...
 
 
+class Waiting(NamedTuple):
+    """A reply on its way to the datapath."""
+
+    since: float  # monotonic
+    type: str
+    client: relay.Client
+    answer: Any  # pcg.datapath.parcels.Answer
+
+
 class Relay:
     def __init__(self, punts: Punts, grants: Grants, answer: type, port: int = 0) -> None:
         """port   UDP, on loopback, where engines send their replies; 0: any
@@ -54,6 +65,7 @@ class Relay:
         """
         self.punts, self.grants, self._answer = punts, grants, answer
         self.messages: Counter[tuple[str, str]] = Counter()  # (type, "in" | "out") that went on
+        self._waiting: list[Waiting] = []  # for the datapath to take them
         self._servers: Mapping[str, Server] = {}
         self._vrfs: Mapping[Server, str] = {}
         self._socket = _socket(port)
@@ -82,7 +94,7 @@ class Relay:
         poller.register(self._socket, zmq.POLLIN)
         look_at = 0.0
         while not self._end.is_set():
-            poller.poll(WAIT_MS)
+            poller.poll(AGAIN_MS if self._waiting else WAIT_MS)
             try:
                 self.turn()
             except Exception:  # of ours; what one message trips up must not end service for all
@@ -160,7 +172,7 @@ class Relay:
             yield reply
 
     def _replies(self, said: list[relay.Reply]) -> None:
-        answers, types = [], []
+        now = time.monotonic()
         for reply in self.grants.give(said) if said else ():
             client = reply.client
             try:
@@ -168,18 +180,28 @@ class Relay:
             except RefusedError as e:
                 self.grants.refuse(e.reason, client)
                 continue
-            answers.append(self._answer(client.site.vni, client.mac, frame))
-            types.append((TYPE_NAMES[reply.message.type], client))
-        if not answers:
-            return
+            answer = self._answer(client.site.vni, client.mac, frame)
+            self._waiting.append(Waiting(now, TYPE_NAMES[reply.message.type], client, answer))
+        if self._waiting:
+            self._send(now)
+
+    def _send(self, now: float) -> None:
+        """What the datapath does not take at once waits a moment, since a reply that is lost costs
+        its client seconds; but not for long, as by then that has asked again.
+        """
+        waiting = self._waiting
         try:
-            sent = self.punts.send(answers)
+            sent = self.punts.send([one.answer for one in waiting])
         except BackendError:
             sent = 0
-        for kind, _ in types[:sent]:
-            self.messages[kind, "out"] += 1
-        for _, client in types[sent:]:
-            self.grants.refuse("NOT_SENT", client)
+        for one in waiting[:sent]:
+            self.messages[one.type, "out"] += 1
+        del waiting[:sent]
+        late = sum(now - one.since > PATIENCE_S for one in waiting)  # the oldest stand first
+        lost = max(late, len(waiting) - WAITING_MAX)
+        for one in waiting[:lost]:
+            self.grants.refuse("NOT_SENT", one.client)
+        del waiting[:lost]
 
 
 def _socket(port: int) -> socket.socket:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pcg.gateway import relay
 from pcg.gateway.relay import AT_ONCE, Relay
 from pcg.model.errors import BackendError
 from pcg.wire import dhcp
@@ -216,12 +217,36 @@ def test_the_engine_of_one_vrf_speaks_for_no_other(place):
     assert place.punts.sent == []
 
 
-def test_replies_that_the_datapath_does_not_take_are_counted(place):
+def test_what_the_datapath_does_not_take_at_once_waits_a_moment_in_order(place):
+    place.punts.room = 1
+    for kind in ("offer", "ack", "nak"):
+        place.answer("vm-1", kind, yiaddr="0.0.0.0" if kind == "nak" else "192.168.1.100")
+    place.until(lambda: len(place.punts.sent) == 3, "one after the other")
+    kinds = [seen(answer.frame)[1].type for answer in place.punts.sent]
+    assert sorted(kinds) == [dhcp.OFFER, dhcp.ACK, dhcp.NAK]
+    assert place.refused() == {}
+
+
+def test_replies_that_the_datapath_does_not_take_in_time_are_counted(place, monkeypatch):
     place.punts.room = 0
     place.answer("vm-1", "offer")
+    place.until(lambda: place.relay._waiting, "it waits")
+    assert place.refused() == {}
+    monkeypatch.setattr(relay, "PATIENCE_S", -1.0)
+    place.answer("vm-2", "offer", "192.168.1.101")
     place.until(place.refused, "it is refused")
-    assert place.refused() == {("web", "NOT_SENT"): 1}
+    place.until(lambda: not place.relay._waiting, "all are")
+    assert place.refused() == {("web", "NOT_SENT"): 2}
     assert not place.relay.messages
+
+
+def test_no_more_replies_wait_than_there_is_room_for(place, monkeypatch):
+    monkeypatch.setattr(relay, "WAITING_MAX", 2)
+    place.punts.room = 0
+    for _ in range(5):
+        place.answer("vm-1", "offer")
+    place.until(lambda: sum(place.refused().values()) == 3, "the oldest are refused")
+    assert len(place.relay._waiting) == 2
 
 
 def test_a_mistake_of_ours_costs_a_batch_and_is_told_once(place, caplog):
