@@ -1,5 +1,6 @@
 """Whatever goes wrong, a person gets one message and a program an exit code."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_nobody_listens(tmp_path):
     assert done.returncode == 1
     assert "nobody listens there" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_somebody_listens_who_is_stopped(tmp_path):
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(f"{tmp_path}/it.sock")
+        stopped.listen()
+        done = run("pcg.cli.pcgctl", "--datapath", f"ipc://{tmp_path}/it.sock", "show", "drops")
+    assert done.returncode == 1
+    assert "it listens and does not answer; it is stopped or overloaded" in done.stderr
 
 
 @pytest.mark.parametrize(
