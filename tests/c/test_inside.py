@@ -1,0 +1,60 @@
+"""keeper.c and mail.c where nothing shows it outside: inside.c, linked with the whole path."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pcg.datapath import build
+from tests.c.packets import udp
+from tests.c.places import A
+from tests.c.world import over
+from tests.fuzz import libfuzzer
+from tests.oracle.fragments import cut
+
+HERE = Path(__file__).parent
+FUZZ = HERE.parent / "fuzz"
+N, LONG, LONGEST = 160, 6000, 4020  # datagrams; bytes inside; of their first pieces
+ETHER = 14
+OWN = ("keeper-", "binding-")  # it has the first in itself, and is no module of Python
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("inside") / "inside"
+    with build.one_build_at_a_time():
+        objects = [one for one in build.compile_all(build.FAST) if not one.name.startswith(OWN)]
+        sources = [HERE / "inside.c", FUZZ / "world.c", FUZZ / "derive.c"]
+        flags = [*build.FAST.cflags, f"-I{build.SOURCES}/include", f"-I{build.SOURCES}/src"]
+        argv = [*build.cc(), *flags, *map(str, sources), *map(str, objects)]
+        build.run([*argv, "-pthread", *build.LIBRARIES, "-o", str(target)])
+    return target
+
+
+def told(*argv: object) -> str:
+    """What it says is not so; "": nothing."""
+    done = subprocess.run([*map(str, argv)], capture_output=True, text=True, timeout=60)
+    return done.stderr or f"exit {done.returncode}" * bool(done.returncode)
+
+
+def test_housekeeping_slows_down_when_nothing_changes_and_hurries_when_something_does(program):
+    assert told(program, "pace") == ""
+
+
+def test_a_full_lane_refuses_counts_and_has_room_again(program, tmp_path):
+    """Pieces for a worker that stands still: of the others none is lost, and none is delivered
+    twice; those refused, sent again, complete their datagrams."""
+    (tmp_path / "world").write_bytes(libfuzzer.world())
+    first, last = b"", b""
+    for i in range(N):
+        frame = over(A, udp(sport=2000, data=bytes(LONG)), outer={"id": i + 1, "flags": 0})
+        one, two = cut(frame[ETHER:], LONGEST)
+        for piece in (one, two):
+            assert len(piece) <= LONGEST
+        first += struct.pack("=I", ETHER + len(one)) + frame[:ETHER] + one
+        last += struct.pack("=I", ETHER + len(two)) + frame[:ETHER] + two
+    (tmp_path / "first").write_bytes(first)
+    (tmp_path / "last").write_bytes(last)
+    files = (tmp_path / name for name in ("world", "first", "last"))
+    assert told(program, "lane", *files) == ""
