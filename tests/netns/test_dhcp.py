@@ -6,6 +6,7 @@ about bad ones, is in tests/unit/proto/test_relay.py and tests/c/test_dhcp.py.
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -247,6 +248,23 @@ def test_kea_killed_between_offer_and_request_is_served_by_the_next_one(site):
         site.wires.gw.run(f"kill -9 {process}")
     wanted = ("requested_addr", offer.address), ("server_id", GATEWAY)
     assert vm.ask("request", *wanted).address == offer.address
+
+
+def test_a_kea_that_hangs_keeps_only_its_own_vrf_waiting(site):
+    vm, twin = Workload(site, "vm-1"), Workload(site, "twin-1")
+    mine = vm.lease().address
+    stopped = [p for p in keas(site.engines) if serves(p, "t1")]
+    assert stopped
+    for process in stopped:
+        site.wires.gw.run(f"kill -STOP {process}")
+    twin.lease()
+    assert vm.pings(mine)
+    # It is ended and started anew; who renews is served again, with the same address.
+    assert vm.ask("request", src=mine, ciaddr=mine, **TO_GATEWAY).address == mine
+
+
+def serves(process: int, vrf: str) -> bool:
+    return f"_config/{vrf}.json".encode() in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def test_a_port_that_was_removed_while_the_gateway_was_away_has_no_address(site):
