@@ -7,6 +7,7 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 
 from pcg.gateway.families import OBJECTS_MAX, OTHER, counter, gauge
+from pcg.proto.relay_words import WORDS
 
 
 class Figures(NamedTuple):
@@ -19,7 +20,8 @@ def collect(figures: Figures) -> Iterator[Metric]:
     text = "DHCP messages that went on, from clients (in) and to them (out)."
     rows = figures.messages.items()
     yield counter("pcg_dhcp_messages", text, ("type", "direction"), rows)
-    reasons: Counter[str] = Counter()
+    # Each is there from the start: a rate does not see a counter's first step out of nothing.
+    reasons = Counter(dict.fromkeys(WORDS, 0))
     for (_, reason), n in figures.refused.items():
         reasons[reason] += n
     text = "DHCP messages that ended in the relay, by reason."

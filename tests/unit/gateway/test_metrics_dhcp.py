@@ -3,6 +3,7 @@
 from pcg.gateway import metrics_dhcp
 from pcg.gateway.families import OBJECTS_MAX
 from pcg.gateway.metrics_dhcp import Figures
+from pcg.proto.relay_words import WORDS
 
 
 def samples(figures):
@@ -19,7 +20,8 @@ def test_figures_are_there_under_their_names():
         messages={("DISCOVER", "in"): 4, ("OFFER", "out"): 3},
         leases={"web": 9},
     )
-    assert samples(figures) == {
+    none = {("pcg_dhcp_refused_total", reason): 0 for reason in WORDS}
+    assert samples(figures) == none | {
         ("pcg_dhcp_messages_total", "DISCOVER", "in"): 4,
         ("pcg_dhcp_messages_total", "OFFER", "out"): 3,
         ("pcg_dhcp_refused_total", "HOPS"): 5,
