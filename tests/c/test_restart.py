@@ -10,6 +10,7 @@ import pytest
 
 from pcg.datapath.lib import Datapath
 from pcg.reconcile import records as r
+from pcg.reconcile.touches import NOTHING
 from tests.c.conftest import assert_accounted
 from tests.c.packets import answer, flow, prohibited, tcp, udp
 from tests.c.places import FEW, NET, OTHER_NET, SERVER, TEP2, TINY, VMS, A, B, ip, mac
@@ -109,6 +110,73 @@ def test_what_is_no_longer_allowed_ends(talking, path):
         assert not w.up(answer(out, "A"))
         assert not w.down(A, tcp("A"))
         assert w.drops() == {"NO_DNAT": 1, "NO_NAT": 1}
+
+
+class TestMarks:
+    """What a process finds is decided again: by its next packet, or by the next round of ageing."""
+
+    @pytest.fixture
+    def found(self, talking, path):
+        """A second life whose housekeeping has not been there since its first commit."""
+        with Life(path, policy=False) as w:
+            yield w, *talking
+
+    def publish(self, w: World) -> None:
+        w.dp.commit(w.policy.tables(), 1, [NOTHING])
+
+    def test_by_a_packet(self, found):
+        w, out, got = found
+        self.publish(w)
+        assert [s["marked"] for s in w.dp.sessions()] == [True, True]
+        assert flow(w.down(A, tcp("A"))[0]) == flow(out)
+        assert flow(w.down(B, answer(got))[0])[0] == SERVER.secondary
+        assert [s["marked"] for s in w.dp.sessions()] == [False, False]
+        assert w.dp.totals()["sessions_made"] == 0
+
+    def test_by_packets_of_one_burst(self, found):
+        w, *_ = found
+        self.publish(w)
+        assert len(w.inject("downlink", *[over(A, tcp("A", seq=n)) for n in range(32)])) == 32
+        assert w.dp.totals()["decisions"] == 1
+
+    def test_by_a_packet_that_ends_it(self, found):
+        """Its rule is gone, and with it what it said of resets: it ends in silence."""
+        w, out, _ = found
+        del w.policy.nat["snat"]
+        self.publish(w)
+        assert not w.up(answer(out, "A"))
+        assert (w.dp.totals()["sessions_cut"], w.drops()) == (1, {"NO_DNAT": 1})
+
+    def test_by_a_packet_that_resets_both_ends(self, found):
+        w, *_ = found
+        w.policy.nat["snat"] = w.policy.nat["snat"]._replace(reset=1)
+        deny = r.Firewall(5, 0, 1, 2, 0, r.Match(dst_be=ip(NET), dst_len=32), "no")
+        w.policy.firewall.insert(0, deny)
+        self.publish(w)
+        assert len(w.down(A, tcp("A", seq=5, ack=9))) == 2
+        assert (w.dp.totals()["sessions_cut"], w.dp.totals()["made"]) == (1, 2)
+
+    def test_by_ageing(self, found):
+        w, _, _ = found
+        self.publish(w)
+        w.sweep()
+        assert [s["marked"] for s in w.dp.sessions()] == [False, False]
+
+    def test_by_ageing_that_ends_it(self, found):
+        w, _, _ = found
+        del w.policy.nat["snat"]
+        self.publish(w)
+        w.sweep()
+        assert [s["protocol"] for s in w.dp.sessions()] == ["udp"]
+        assert w.dp.totals()["sessions_cut"] == 1
+
+    def test_nothing_ends_before_somebody_says_what_is_allowed(self, found):
+        w, out, _ = found
+        for _ in range(3):
+            w.sweep()
+        assert w.dp.totals()["sessions"] == 2
+        w.commit()
+        assert flow(w.down(A, tcp("A"))[0]) == flow(out)
 
 
 def test_changes_reach_what_was_found(talking, path):

@@ -132,3 +132,19 @@ def test_beside_housekeeping_every_commit_reaches_its_sessions(made):
         wait_until(lambda: marked(dp) == concerned, "all that were touched are marked")
     finally:
         dp.stop()
+
+
+def test_in_a_large_table_ageing_decides_what_the_walk_left():
+    """DIRECT_MAX of marks.c: beyond it sessions are only marked."""
+    many, place = (1 << 17) + 5000, World(64)
+    with path.opened(place, many) as dp:
+        array, _ = path.flows(place, "north", many)
+        path.make_sessions(dp, array, SHAPE)
+        assert dp.totals()["sessions"] == many
+        before = dp.totals()["decisions"]
+        dp.commit(place.policy() | {"nat": []}, 2)
+        for _ in range(2):  # the second takes apart what ageing has ended
+            dp.sweep(time.monotonic_ns())
+        totals = dp.totals()
+        assert (totals["sessions"], totals["sessions_cut"]) == (0, many)
+        assert totals["decisions"] == before + many
