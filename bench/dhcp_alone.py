@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.dhcp_place import prefer
 from bench.rows import Row
 from pcg.lab import ns
 from pcg.lab.programs import spawn, until
@@ -62,6 +63,7 @@ def _measured(space: str, folder: Path) -> Row:
     kea = ["env", *places, "kea-dhcp4", "-c", str(folder / "conf"), "-p", str(PORT)]
     process = spawn(["ip", "netns", "exec", space, *kea], folder / "log")
     try:
+        prefer([process.pid])
         until("Kea listening", lambda: f":{PORT} " in ns.run("ss", "-Hlun", ns=space))
         runs = [perfdhcp(space, rate) for rate in RATES]
     finally:

@@ -20,7 +20,7 @@ from bench.rows import Row, percentile
 from pcg.lab import ns
 
 SCOPES, CLIENTS, CHANGED, TIMES = 1000, 10_000, 500, 5
-EVERY_S, PAUSE_S, PATIENCE_S = 0.05, 10.0, 60.0
+EVERY_S, PAUSE_S, PATIENCE_S = 0.02, 15.0, 60.0
 COOKIE = bytes.fromhex("63825363")
 DNS_OPTION, END = 6, 255
 OPTIONS_AT = frames.ETHER + frames.IPV4 + frames.UDP_HEAD + 240  # in the inner frame

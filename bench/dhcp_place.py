@@ -150,7 +150,7 @@ class Place:
         try:
             place.wire()
             place.start()
-            prefer(ns.pids(place.layout.ns("pcg")))
+            prefer([*ns.pids(place.layout.ns("pcg")), *ns.pids(place.layout.ns("svc"))])
             yield place
         finally:
             place.programs.stop()
