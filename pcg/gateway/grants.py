@@ -69,7 +69,7 @@ class Grants(LeaseViews):
         """
         changed = self.roster.update(desired)
         self._static = tables.ports
-        if self._homes is not tables.homes:
+        if self._homes != tables.homes:
             self._move(tables.homes)
             changed |= self.book.by_port.keys()
         for lease in self.book.follow(changed, self.roster):

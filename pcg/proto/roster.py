@@ -80,12 +80,16 @@ class Roster:
 
     def update(self, desired: Desired) -> set[str]:
         """Follow the desired state; returns the ids of ports that came, went or changed."""
-        gone, come = self._ports, desired.ports
-        if desired.segments is self._segments and desired.dhcp is self._scopes:
-            gone, come = difference(self._ports, desired.ports)
-        else:
+        gone, come = difference(self._ports, desired.ports)
+        if desired.segments is not self._segments or desired.dhcp is not self._scopes:
             lasting = {scope.id: scope.lease_s for scope in desired.dhcp}
-            self.sites = {s.id: site(s, lasting[s.dhcp]) for s in desired.segments if s.dhcp}
+            sites = {s.id: site(s, lasting[s.dhcp]) for s in desired.segments if s.dhcp}
+            moved = {
+                n for n in sites.keys() | self.sites.keys() if sites.get(n) != self.sites.get(n)
+            }
+            gone = _with(gone, self._ports, moved)
+            come = _with(come, desired.ports, moved)
+            self.sites = sites
         clients = {p.id: Client(p, self.sites[p.segment]) for p in come if p.segment in self.sites}
         left = [self.by_port[p.id] for p in gone if p.id in self.by_port]
         # First what is new, so that a port that only moved is known at every moment.
@@ -103,6 +107,12 @@ class Roster:
         self._segments, self._ports = desired.segments, desired.ports
         self._scopes = desired.dhcp
         return {c.port.id for c in left} | clients.keys()
+
+
+def _with(some: list[Port], ports: tuple[Port, ...], segments: set[str]) -> list[Port]:
+    """`some` and all others of `ports` that are on one of these segments."""
+    known = set(map(id, some))
+    return some + [p for p in ports if p.segment in segments and id(p) not in known]
 
 
 def site(s: Segment, lease_s: int) -> Site:

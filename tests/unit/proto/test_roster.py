@@ -75,7 +75,7 @@ def test_a_scope_that_comes_and_goes_takes_its_clients_along():
     r = roster(DESIRED)
     assert r.update(with_scope(DESIRED, "web", "other")) == {"web1", "web2", "twin"}
     assert len(tables(r)) == 3
-    assert r.update(with_scope(DESIRED, "other")) == {"web1", "web2", "twin"}
+    assert r.update(with_scope(DESIRED, "other")) == {"web1", "web2"}
     assert [row[:2] for row in tables(r)] == [("twin", "other")]
 
 
@@ -93,3 +93,29 @@ def test_site_has_what_a_reply_needs():
         bytes([192, 168, 1, 1]),
         8943,
     )
+
+
+def test_a_change_of_one_segment_leaves_the_clients_of_the_others():
+    before = with_scope(DESIRED, "web", "other")
+    r = roster(before)
+    web1, twin = r.by_port["web1"], r.by_port["twin"]
+    segments = tuple(change(s, mtu=1400) if s.id == "web" else s for s in before.segments)
+    assert r.update(change(before, segments=segments)) == {"web1", "web2"}
+    assert r.by_port["twin"] is twin
+    assert r.by_port["web1"] is not web1
+    assert r.by_port["web1"].site.mtu == 1400
+    scopes = (change(SCOPE, lease_s=600),)
+    assert r.update(change(before, segments=segments, dhcp=scopes)) == {"web1", "web2", "twin"}
+    assert {c.site.lease_s for c in r.by_port.values()} == {600}
+    assert len(tables(r)) == 3
+
+
+def test_a_segment_and_its_ports_changed_at_once():
+    r = roster()
+    served = with_scope(DESIRED, "web", "app")
+    to_app = change(DESIRED.ports[0], segment="app", addresses=("192.168.2.8",))
+    served = change(served, ports=(to_app, *DESIRED.ports[1:]))
+    segments = tuple(change(s, vni=777) if s.id == "web" else s for s in served.segments)
+    assert r.update(change(served, segments=segments)) == {"web1", "web2"}
+    assert [row[:2] for row in tables(r)] == [("web1", "app"), ("web2", "web")]
+    assert r.by_port["web2"].site.vni == 777
