@@ -77,10 +77,10 @@ static enum reason source_wrong(const struct worker *w, const struct pkt *p, con
 	uint32_t port = src ? port_find(&w->dp->arena, p->vrf, src) : NONE;
 	const struct pcgdp_ports *r;
 
-	if (src && martian(src, p->segment->rec.gateway_be))
+	if (src && martian_alone(src))
 		return R_IP_MARTIAN;
 	if (port == NONE)
-		return PASSES;
+		return src == p->segment->rec.gateway_be ? R_SOURCE_SPOOFED : PASSES;
 	r = &w->dp->arena.ports[port].rec;
 	return r->vni != p->vni || r->tep_be != p->outer_src || memcmp(r->mac, c->rec.mac, 6) ? R_SOURCE_SPOOFED : PASSES;
 }

@@ -292,7 +292,9 @@ class TestTwin:
         st.fixed_dictionaries(
             {},
             optional={
-                "src": st.sampled_from(["0.0.0.0", A.address, "127.0.0.1", "192.168.99.250"]),
+                "src": st.sampled_from(
+                    ["0.0.0.0", A.address, "127.0.0.1", "192.168.99.250", GATEWAY_OF_WEB]
+                ),
                 "dst": st.sampled_from([GATEWAY_OF_WEB, "255.255.255.255", B.address]),
                 "ports": st.sampled_from([(68, 67), (67, 68), (1000, 67), (68, 68), (67, 67)]),
                 "op": st.sampled_from([1, 2]),

@@ -55,8 +55,10 @@ def judge(policy: Policy, vni: int, tep: int, inner: bytes, ip: Ip, dropped: typ
         raise dropped("DHCP_NOT_SERVED")
     if not known(policy, vni, tep, inner):
         raise dropped("DHCP_PORT_UNKNOWN")
-    if ip.src and (ip.src >> 24 in NEVER or ip.src == num(seg.gateway_be)):
+    if ip.src and ip.src >> 24 in NEVER:
         raise dropped("IP_MARTIAN")
+    if ip.src == num(seg.gateway_be):
+        raise dropped("SOURCE_SPOOFED")
     owner = policy.ports.get((seg.vrf, ip.src)) if ip.src else None
     if owner and (owner.vni, num(owner.tep_be), owner.mac) != (vni, tep, mac):
         raise dropped("SOURCE_SPOOFED")
