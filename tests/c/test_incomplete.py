@@ -34,6 +34,7 @@ IN = udp(NET, SERVER.secondary, dport=7000, data=BIG)
 
 
 def test_a_workload_is_told_by_its_gateway(world):
+    """RFC 1122 section 3.3.2."""
     frames = pieces(OUT, "downlink")
     told = one(late(world, "downlink", *frames[:2]))
     assert (told.tep, told.ip.src, told.ip.dst) == (A.tep, GATEWAY[WEB][0], A.address)
@@ -68,6 +69,7 @@ NOBODY = {
 
 @pytest.mark.parametrize("role, frames", NOBODY.values(), ids=NOBODY)
 def test_nobody_is_told(world, role, frames):
+    """RFC 1122 section 3.3.2."""
     assert not late(world, role, *frames)
     assert world.dp.totals()["made"] == 0
 

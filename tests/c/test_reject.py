@@ -40,6 +40,7 @@ def test_outwards(world, flags, data, wanted):
 
 @pytest.mark.parametrize("flags, data, wanted", SEGMENTS)
 def test_inwards(world, flags, data, wanted):
+    """RFC 9293 section 3.10.7.1."""
     said = one(world.up(tcp(flags, NET, SERVER.secondary, dport=80, seq=100, ack=7) / data))
     assert said.role == "uplink"
     assert (flow(said), numbers(said)) == ((SERVER.secondary, NET, 80, 1000), wanted)
@@ -60,6 +61,7 @@ def test_a_hairpin_is_told_by_whom_it_dialled(world):
 
 @pytest.mark.parametrize("packet", [udp(), ping()], ids=["udp", "ping"])
 def test_others_are_told_by_icmp(world, packet):
+    """RFC 1812 section 5.2.7.1."""
     assert prohibited(world.down(A, packet))
 
 
