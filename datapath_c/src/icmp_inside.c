@@ -19,15 +19,22 @@ static const uint8_t *quoted(const struct pkt *p, uint32_t *len)
 	return p->data + p->l3 + IP_HLEN + 8;
 }
 
+// Its header, options too: RFC 5508 REQ-3b.
+static uint32_t header_len(const uint8_t *q)
+{
+	return (q[0] & 15u) * 4;
+}
+
 bool icmp_error_key(const struct pkt *p, uint32_t domain, union key *k)
 {
 	uint32_t len;
 	const uint8_t *q = quoted(p, &len);
 	const struct ip_hdr *ip = (const void *)q;
-	const uint8_t *l4 = q + IP_HLEN;
+	const uint8_t *l4;
 
-	if (len < IP_HLEN + 8 || ip->ver_ihl != 0x45 || ntohs(ip->frag) & IP_OFFSET)
+	if (len < IP_HLEN + 8 || ip->ver_ihl >> 4 != 4 || header_len(q) < IP_HLEN || len < header_len(q) + 8 || ntohs(ip->frag) & IP_OFFSET)
 		return false;
+	l4 = q + header_len(q);
 	k->src = ip->dst;
 	k->dst = ip->src;
 	k->sport = k->dport = 0;
@@ -56,7 +63,7 @@ static void swap16(uint8_t *at, uint16_t to, uint8_t *csum)
 // NULL: cut off, or UDP without one.
 static uint8_t *l4_csum(uint8_t *q, uint32_t len, const struct entry *e)
 {
-	uint32_t at = IP_HLEN + e->csum_off;
+	uint32_t at = header_len(q) + e->csum_off;
 
 	if (e->csum_off == 0xff || len < at + 2 || (proto_of(&e->key) == IPP_UDP && !rd16(q + at)))
 		return NULL;
@@ -88,7 +95,7 @@ enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e)
 	inner->csum = csum_apply(inner->csum, delta);
 	wr32(address, e->new_addr);
 	if (e->port_off != 0xff)
-		swap16(q + IP_HLEN + (proto == IPP_ICMP ? 4 : dst ? 0 : 2), e->new_port, csum);
+		swap16(q + header_len(q) + (proto == IPP_ICMP ? 4 : dst ? 0 : 2), e->new_port, csum);
 	if (csum && proto == IPP_UDP && !rd16(csum))
 		wr16(csum, 0xffff); // RFC 768: zero says there is none
 
@@ -109,7 +116,7 @@ static uint16_t swap_address(uint8_t *q, uint32_t len, size_t at, be32 to)
 {
 	struct ip_hdr *ip = (struct ip_hdr *)q;
 	uint16_t delta = delta32(rd32(q + at), to), sum = csum_apply(ip->csum, delta), inside = delta_add(delta, delta16(ip->csum, sum));
-	uint32_t l4 = IP_HLEN + (ip->proto == IPP_TCP ? 16 : 6);
+	uint32_t l4 = header_len(q) + (ip->proto == IPP_TCP ? 16 : 6);
 	bool has = (ip->proto == IPP_TCP || ip->proto == IPP_UDP) && len >= l4 + 2;
 	uint16_t before = has ? rd16(q + l4) : 0, after;
 

@@ -371,8 +371,8 @@ class TestReset:
         assert not world.up(tcp("S", NET, FEW.secondary, dport=80))
 
 
-def test_quoted_header_with_options_is_refused(world):
+def test_quoted_header_with_options_of_nobodys_packet(world):
     out = one(world.down(A, udp()))
     packet = IP(src=ROUTER, dst=out.ip.src) / ICMP(type=3, code=1) / b"\x46" / bytes(40)
     assert not world.up(packet)
-    assert world.drops() == {"L4_SHORT": 1}
+    assert world.drops() == {"ICMP_NO_SESSION": 1}

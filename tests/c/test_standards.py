@@ -151,15 +151,35 @@ def test_rfc5508_req3a_a_header_that_was_wrong_inside_stays_so(world):
     assert ones_sum(seen[20:]) == 0xFFFF  # of the error itself
 
 
-def test_rfc5508_req3b_no_packet_with_options_passes_so_none_is_quoted(world):
-    """RFC 5508 REQ-3b is about errors whose quoted packet has IP options. We forward none that has
-    (IP_OPTIONS), so what quotes one is about no session of ours."""
-    with_option = udp(options=[b"\x94\x04\0\0"])
-    assert not world.down(A, with_option)
+OPTIONS = {"router alert": b"\x94\x04\0\0", "record route": bytes([7, 39, 4, *bytes(36), 0])}
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("packet", [udp(), tcp("S"), ping()], ids=["udp", "tcp", "icmp"])
+def test_rfc5508_req3b_options_of_the_quoted_packet_are_passed_over(world, packet, option):
+    """RFC 5508 REQ-3b: "If the embedded packet includes IP options, the NAT device MUST traverse
+    past the IP options to locate the start of the transport header for the embedded packet". We
+    forward none that has any; somebody on the way may have put them there."""
+    out = one(world.down(A, packet))
+    quote = bytearray(bytes(out.ip)[:20] + option + bytes(out.ip)[20:])
+    quote[0] = 0x40 | (20 + len(option)) // 4
+    quote[10:12] = b"\0\0"
+    head = bytes(quote[: 20 + len(option)])
+    quote[10:12] = struct.pack("!H", 0xFFFF ^ ones_sum(head))
+    seen = from_wire(world, error_quoting(out, bytes(quote)))[28:]
+    assert ones_sum(seen[: len(head)]) == 0xFFFF
+    assert (seen[12:16], seen[20 : len(head)]) == (bytes(IP(src=A.address))[12:16], option)
+    assert seen[len(head) :] == bytes(packet)[20:]
+
+
+@pytest.mark.parametrize("length", [0, 4, 15])
+def test_rfc5508_req3b_options_that_do_not_fit(world, length):
+    """A header shorter than its least, or longer than what is quoted."""
     out = one(world.down(A, udp()))
-    quote = IP(src=out.ip.src, dst=NET, options=[b"\x94\x04\0\0"]) / bytes(out.ip.payload)
+    quote = bytearray(bytes(out.ip)[:28])
+    quote[0] = 0x40 | length
     assert not world.up(error_quoting(out, bytes(quote)))
-    assert world.drops() == {"IP_OPTIONS": 1, "L4_SHORT": 1}
+    assert world.drops() == {"L4_SHORT": 1}
 
 
 def test_rfc5508_req3c_the_transport_checksum_inside_is_not_judged(world):

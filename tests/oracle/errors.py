@@ -44,19 +44,31 @@ def made_reset(about: Ip) -> Ip | None:
 def quoted_key(error: Ip, vrf: int, uplink: bool) -> Key | None:
     """Of the direction in which the error travels: the quoted packet's, reversed."""
     data = error.payload[8:]
-    if len(data) < 28 or data[0] != 0x45 or int.from_bytes(data[6:8]) & OFFSET:
+    if len(data) < 28 or data[0] >> 4 != 4 or int.from_bytes(data[6:8]) & OFFSET:
         return None
-    quoted = header(data)
+    if options(data) < 0 or len(data) < 28 + options(data):
+        return None
+    quoted = header(without_options(data))
     if quoted.proto == ICMP and quoted.payload[0] not in (ECHO, ECHO_REPLY):
         return None  # an error about an error does not exist
     sport, dport = quoted.ports
     return Key(vrf, uplink, quoted.dst, quoted.src, dport, sport, quoted.proto)
 
 
+def options(data: bytes) -> int:
+    """How many bytes of them a header has: RFC 5508 REQ-3b."""
+    return (data[0] & 15) * 4 - 20
+
+
+def without_options(data: bytes) -> bytes:
+    return data[:20] + data[20 + options(data) :]
+
+
 def _with_quoted(error: Ip, quoted: Ip) -> Ip:
     """The error's own checksum is made anew."""
     data, old = error.payload[8:], error.payload
-    inside = data[:10] + struct.pack("!H", quoted.sum) + quoted.whole()[12:20] + quoted.payload
+    inside = data[:10] + struct.pack("!H", quoted.sum) + quoted.whole()[12:20]
+    inside += data[20 : 20 + options(data)] + quoted.payload
     fresh = icmp(error.src, error.dst, old[0], old[1], old[4:8], inside)
     return replace(error, payload=fresh.payload)
 
@@ -66,10 +78,13 @@ def translated(error: Ip, side: str, address: int, port: int | None) -> Ip:
     stands on the other side."""
     other = "src" if side == "dst" else "dst"
     has_port = port is not None
-    quoted = changed(header(error.payload[8:]), other, address, port if has_port else None)
+    quoted = changed(
+        header(without_options(error.payload[8:])), other, address, port if has_port else None
+    )
     return replace(_with_quoted(error, quoted), **{side: address})
 
 
 def quoted_changed(error: Ip, src: int, dst: int) -> Ip:
-    quoted = changed(changed(header(error.payload[8:]), "src", src), "dst", dst)
+    inside = header(without_options(error.payload[8:]))
+    quoted = changed(changed(inside, "src", src), "dst", dst)
     return _with_quoted(error, quoted)
