@@ -179,8 +179,8 @@ def swallows_large_packets(lab: Lab, host: str) -> Iterator[None]:
     """The underlay before it, without a word about it. A bridge becomes as narrow as its narrowest
     port, and with it the way to the other zone, unless somebody has said how wide it is."""
     site, vpc = lab.hosts[host].site, lab.layout.ns("vpc")
-    ns.ip(f"link set br-{site.zone} mtu 9001", vpc)
     ns.ip(f"link set {site.name} mtu 1500", vpc)
+    ns.ip(f"link set br-{site.zone} mtu 9001", vpc)
     try:
         yield
     finally:
