@@ -14,7 +14,7 @@
 
 #include "harness.h"
 
-enum { BURST_MAX = 64, SENT_MAX = 256, OUT = SENT_MAX * 2048 + 64 * PCGDP_FRAME_MAX, LIFE_S = 8000, INPUTS = 100000, READS = 256 };
+enum { BURST_MAX = 64, SENT_MAX = 256, OUT = SENT_MAX * 2048 + 64 * PCGDP_FRAME_MAX, LIFE_S = 8000, INPUTS = 100000, READS = 256, RELAY_CALLS = 16 };
 
 // The latest KEPT frames, in turns.
 struct ring {
@@ -28,7 +28,7 @@ static uint8_t out[OUT];
 static struct ring sent, came;
 static struct frame burst[BURST_MAX];
 static uint32_t n_burst;
-static bool relayed; // what the relay sends leaves as it is: nobody holds it against anything
+static int relayed; // what the relay sends leaves as it is, in one of so many calls: nobody judges it
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -96,11 +96,12 @@ static void flush(void)
 	n = n_burst ? pcgdp_inject(dp, burst[0].role, frames, in_lengths, n_burst, now_ns, out, OUT, lengths, roles, SENT_MAX) : 0;
 	must(n, "inject", "");
 	free(frames);
+	relayed -= n_burst && relayed;
 	n_burst = bytes = 0;
 	for (int i = 0; i < n; i++) {
 		keep(&sent, roles[i], out + bytes, lengths[i]);
 		bytes += lengths[i];
-		if (!relayed)
+		if (relayed <= 0)
 			hold_sane(&sent.f[(sent.n - 1) % KEPT]);
 		if (world_is_own())
 			hold_source(&sent.f[(sent.n - 1) % KEPT]);
@@ -191,7 +192,7 @@ static void relay(const struct step *s)
 	} while (n);
 	n = pcgdp_send(dp, s->data, s->len);
 	assert(n >= -EINVAL && n <= (int)s->len);
-	relayed = true;
+	relayed = RELAY_CALLS;
 }
 
 // What an operator may look at while packets pass.
@@ -272,7 +273,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static unsigned inputs;
 
 	sent.n = came.n = 0;
-	relayed = false;
 	for (size_t at = 0; at + HEAD <= size;) {
 		uint32_t kind = data[at + 1], len = (uint32_t)data[at + 2] << 8 | data[at + 3];
 		struct step s = {.op = data[at], .kind = (kind & ~(uint32_t)HOLD) % KINDS, .data = data + at + HEAD};
