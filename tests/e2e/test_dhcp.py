@@ -13,6 +13,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from pcg.lab import flows, ns
+from pcg.lab.capture import Capture
 from pcg.lab.checks.dhcp import leased
 from pcg.lab.clients import Ping, curl
 from pcg.lab.frames import OPTION, send
@@ -24,6 +25,7 @@ from tests.waiting import wait_until
 
 FLOOD = 3000  # messages, as fast as they go
 EXPIRY_S = 60  # the shortest lease there is
+UDP_PORT_AT = 58 + 14 + 20 + 3  # low byte of the inner destination port, in a frame of the underlay
 
 
 def engines(lab: Lab) -> list[int]:
@@ -218,6 +220,24 @@ def test_a_lease_ends_unless_its_client_asks_in_time(lab: Lab, told, restored):
     legacy.start()
     assert legacy.wait_leased(before)["ip"]
     leased(lab)
+
+
+def test_a_lease_is_rebound_when_its_server_does_not_answer(lab: Lab, told, restored):
+    """RFC 2131 section 4.4.5: at T2 a client asks everybody, in its own name. Its host loses what
+    it says to the gateway alone; what it says to all still goes to the gateway, and is answered."""
+    client, host = lab.clients["web2"], lab.hosts["h6"]
+    gateway = lab.layout.segment("web").gateway
+    lab.publish(shortened)
+    lab.wait_settled()
+    assert renewed(lab, "web2") == told["web2"]
+    before = client.events()
+    unicast = f"table=0,priority=99,in_port={flows.WORKLOAD},udp,tp_dst=67,nw_dst={gateway}"
+    host.ofctl("add-flow", "nsx-managed", f"{unicast},actions=drop")
+    with Capture(lab.layout.ns("vpc"), "pcg", only=(UDP_PORT_AT, 67)) as wire:
+        assert client.wait_leased(before, limit_s=EXPIRY_S + 20)["ip"] == told["web2"]
+    asked = [p.inner for p in wire.overlay() if BOOTP in p.inner and p.inner[BOOTP].op == 1]
+    assert {(p[IP].dst, p[BOOTP].ciaddr) for p in asked} == {("255.255.255.255", told["web2"])}
+    leased(lab)  # and the host has its own flows again
 
 
 def test_an_address_that_somebody_uses_is_declined(lab: Lab, told):

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import socket
+from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -58,7 +59,7 @@ def _device_towards(lab: Lab) -> str:
 def ledger(lab: Lab) -> dict[tuple[str, str, str], dict]:
     """(source, where, reason) -> its row, once everything that was provoked is in it."""
     until("the first reading", lambda: ("interface", "mgmt0", "rx_dropped") in rows(lab, "--all"))
-    before = rows(lab, "--all")
+    before = counts(lab)
     in_the_datapath(lab)
     by_the_hosts_firewall(lab)
     in_the_interface(lab)
@@ -70,22 +71,32 @@ def ledger(lab: Lab) -> dict[tuple[str, str, str], dict]:
     ]
 
     def there():
-        now = rows(lab)
-        grown = [k for k in wanted if k in now and now[k]["packets"] > packets(before, k)]
-        return now if len(grown) == len(wanted) else None
+        now = counts(lab)
+        return rows(lab) if all(now[k] > before[k] for k in wanted) else None
 
     return until("every drop in the ledger", there)
 
 
-def packets(seen: dict, key: tuple) -> int:
-    return seen[key]["packets"] if key in seen else 0
+def listed(lab: Lab, *more: str) -> list[dict]:
+    return json.loads(lab.ask.text("drops", "--over", "0", "--json", *more))
+
+
+def key(row: dict) -> tuple[str, str, str]:
+    return row["source"], row["where"], row["reason"]
+
+
+def counts(lab: Lab) -> Counter[tuple[str, str, str]]:
+    """Of all segments together: a workload of another one may have been refused before."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row in listed(lab):
+        found[key(row)] += row["packets"]
+    return found
 
 
 def rows(lab: Lab, *more: str) -> dict[tuple[str, str, str], dict]:
     """Rows of one kind but of several segments: the one seen last."""
-    found = json.loads(lab.ask.text("drops", "--over", "0", "--json", *more))
-    found.sort(key=lambda row: row["last"] or 0)
-    return {(row["source"], row["where"], row["reason"]): row for row in found}
+    found = sorted(listed(lab, *more), key=lambda row: row["last"] or 0)
+    return {key(row): row for row in found}
 
 
 @pytest.fixture(scope="module")
