@@ -37,6 +37,8 @@ enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p, struct rea
 
 	if (!ar)
 		return drop(p, R_ARP_BAD);
+	if (!ar->spa) // RFC 5227 section 1.1: whoever asks before it has an address claims none
+		return drop(p, R_ARP_NOT_OURS);
 	port = port_find(&w->dp->arena, p->vrf, ar->spa);
 	if (port == NONE)
 		return drop(p, R_SOURCE_SPOOFED);

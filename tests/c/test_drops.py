@@ -300,6 +300,7 @@ ROWS = [
     Row("ARP_BAD", "on the uplink", up(arp(hwlen=8, dst=SERVER.secondary))),
     Row("ARP_NOT_OURS", "for a neighbour", down(arp(dst=C.address), vni=WEB)),
     Row("ARP_NOT_OURS", "a reply", down(arp(op=2), vni=WEB)),
+    Row("ARP_NOT_OURS", "a probe, RFC 5227", down(arp(src="0.0.0.0", dst=C.address), vni=WEB)),
     Row("ARP_NOT_OURS", "uplink, for a stranger", up(arp(dst="10.99.1.2"))),
     Row("IP_BAD", "version 6", down(udp(version=6))),
     Row("IP_BAD", "longer than the frame", down(udp(len=500))),
