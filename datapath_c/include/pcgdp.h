@@ -489,7 +489,7 @@ const char *pcgdp_stage(uint32_t stage, uint32_t what);
 int pcgdp_punts(struct pcgdp *dp, uint8_t *out, uint32_t out_len, uint32_t gone);
 int pcgdp_punt_fd(struct pcgdp *dp); // to poll: readable when a parcel has come since pcgdp_punts was called
 // Parcels to workloads' ports, each sent or counted as dropped. Returns the bytes taken: less than len
-// while those before have not left. -EINVAL: they are no parcels.
+// while those before have not left, or the next is wrong. -EINVAL: the first is no parcel.
 int pcgdp_send(struct pcgdp *dp, const uint8_t *parcels, uint32_t len);
 
 // ---- trace and frames without a NIC ----

@@ -82,7 +82,7 @@ struct arp_hdr {
 } __attribute__((packed));
 
 // RFC 1812 section 5.3.7 and 4.2.2.11; LAND is a packet from an address to itself.
-INLINE bool martian_alone(be32 address)
+INLINE uint8_t martian_alone(be32 address)
 {
 	static const uint8_t never[256] = {[0] = 1, [127] = 1, [224 ... 255] = 1}; // by the first byte
 

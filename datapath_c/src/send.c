@@ -94,25 +94,23 @@ int pcgdp_send(struct pcgdp *dp, const uint8_t *parcels, uint32_t len)
 	struct pcgdp_parcel parcel;
 	uint64_t one = 1;
 	uint32_t at = 0;
-	int rc = 0;
+	bool wrong = false;
 
 	pthread_mutex_lock(&dp->control); // the tables stay
 	for (; at < len; at += PARCEL + padded(parcel.length)) {
-		rc = -EINVAL;
-		if (len - at < PARCEL)
+		wrong = len - at < PARCEL;
+		if (wrong)
 			break;
 		memcpy(&parcel, parcels + at, PARCEL);
-		if (parcel.length < ETH_HLEN_ || parcel.length > PCGDP_FRAME_MAX || len - at - PARCEL < padded(parcel.length))
-			break;
-		rc = 0;
-		if (!put(dp, &parcel, parcels + at + PARCEL))
+		wrong = parcel.length < ETH_HLEN_ || parcel.length > PCGDP_FRAME_MAX || len - at - PARCEL < padded(parcel.length);
+		if (wrong || !put(dp, &parcel, parcels + at + PARCEL))
 			break;
 	}
 	pthread_mutex_unlock(&dp->control);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); // it sees the frames, or we see that it sleeps
 	if (PEEK(&s->asleep) && write(s->fd, &one, sizeof(one)) < 0)
-		return rc ? rc : (int)at; // the counter is full, so it is awake
-	return rc ? rc : (int)at;
+		return (int)at; // the counter is full, so it is awake
+	return wrong && !at ? -EINVAL : (int)at; // what is wrong behind others is said when its turn comes
 }
 
 // ---- its worker ----
