@@ -1,7 +1,8 @@
 """What one gateway of a pair leased, as bindings for the other: pure.
 
-So a client that renews at the other one, after a takeover, keeps its address (docs/dhcp.md). What
-would not fit the other's state is left out: a binding is a help, never a reason to refuse a state.
+So a client that renews at the other one, after a takeover, keeps its address (docs/dhcp.md). A
+binding that does not fit the other's state is left out, it alone: a binding is a help, never a
+reason to refuse a state.
 """
 
 from collections.abc import Iterable
@@ -10,33 +11,53 @@ import msgspec
 
 from pcg.model.desired import Desired, Port, Segment
 from pcg.model.dhcp import StaticBinding
+from pcg.model.errors import Problem
 from pcg.model.validate import validate
 from pcg.wire.messages import Lease
 
 
-def with_leases(desired: Desired, leases: Iterable[Lease]) -> Desired:
-    """`desired` with a binding for each lease of a dynamic port of its; the same object when none
-    is new, or when the result would not be valid."""
+def with_leases(desired: Desired, leases: Iterable[Lease]) -> tuple[Desired, list[Problem]]:
+    """`desired` with a binding for each lease of a dynamic port of its, the same object when none
+    is new; and why those that were left out do not fit."""
     segments = {s.id: s for s in desired.segments if s.dhcp is not None}
     ports = {p.id: p for p in desired.ports if p.segment in segments and not p.addresses}
-    bound = {s.id: {b.mac for b in s.bindings if b.mac} for s in desired.dhcp}
-    taken = {s.id: {b.address for b in s.bindings} for s in desired.dhcp}
+    bound = {s.id: {(b.mac, b.address) for b in s.bindings} for s in desired.dhcp}
     added: dict[str, list[StaticBinding]] = {}
     for lease in sorted(leases, key=lambda one: (one.segment, one.mac, one.address)):
         scope = scope_of(lease, segments, ports)
-        if not scope or lease.mac in bound[scope] or lease.address in taken[scope]:
-            continue
-        bound[scope].add(lease.mac)
-        taken[scope].add(lease.address)
-        added.setdefault(scope, []).append(StaticBinding(mac=lease.mac, address=lease.address))
-    if not added:
+        if scope and (lease.mac, lease.address) not in bound[scope]:
+            added.setdefault(scope, []).append(StaticBinding(mac=lease.mac, address=lease.address))
+    made = bind(desired, added)
+    problems = validate(made) if added else []
+    if problems:
+        made = bind(desired, fitting(desired, added, problems))
+    return made, problems
+
+
+def bind(desired: Desired, added: dict[str, list[StaticBinding]]) -> Desired:
+    """After those of each scope that it has; the same object when there are none."""
+    if not any(added.values()):
         return desired
     scopes = tuple(
-        msgspec.structs.replace(s, bindings=(*s.bindings, *added[s.id])) if s.id in added else s
+        msgspec.structs.replace(s, bindings=(*s.bindings, *added.get(s.id, ())))
         for s in desired.dhcp
     )
-    made = msgspec.structs.replace(desired, dhcp=scopes)
-    return desired if validate(made) else made
+    return msgspec.structs.replace(desired, dhcp=scopes)
+
+
+def fitting(
+    desired: Desired, added: dict[str, list[StaticBinding]], problems: Iterable[Problem]
+) -> dict[str, list[StaticBinding]]:
+    """Those of `added` that have no problem. To leave out the others brings no new ones."""
+    wrong = {p.path.rpartition(".")[0] for p in problems}
+    return {
+        s.id: [
+            binding
+            for index, binding in enumerate(added.get(s.id, ()), len(s.bindings))
+            if f"dhcp[{s.id}].bindings[{index}]" not in wrong
+        ]
+        for s in desired.dhcp
+    }
 
 
 def scope_of(lease: Lease, segments: dict[str, Segment], ports: dict[str, Port]) -> str:

@@ -47,6 +47,7 @@ class Seat:
     desired: Desired | None = None  # as its file says
     remembered: tuple[m.Lease, ...] = ()  # of before this controller began
     heard: bool = False  # its leases, in this life
+    unfit: str = ""  # logged last: leases of its peer that it cannot bind
     pair_at: float | None = None  # when its leases are to reach its peer; None: they have
 
 
@@ -176,7 +177,13 @@ class Controller:
             return desired
         peer = self._seat(desired.ha.peer)
         leases = peer.peer.leases.values() if peer.heard else peer.remembered
-        return with_leases(desired, leases)
+        state, unfit = with_leases(desired, leases)
+        gateway = desired.gateway.id
+        said = f"{len(unfit)} leases of {desired.ha.peer} fit not here: {unfit[0]}" if unfit else ""
+        if said and said != seat.unfit:
+            log.warning("gateway %s: %s", gateway, said)
+        seat.unfit = said
+        return state
 
     def _pair_up(self, now: float) -> None:
         """Tell those whose peers' leases changed a while ago."""

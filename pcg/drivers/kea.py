@@ -16,6 +16,7 @@ from pcg.drivers.kea_control import Control
 from pcg.drivers.kea_keeper import Keeper
 from pcg.drivers.kea_leases import Lease
 from pcg.drivers.kea_process import find
+from pcg.drivers.patience import Patience
 from pcg.model.desired import Desired
 from pcg.model.errors import AbsentError, BackendError
 from pcg.model.settings import Dhcp
@@ -23,6 +24,8 @@ from pcg.reconcile.compile_dhcp import compile_dhcp
 
 log = logging.getLogger(__name__)
 
+THING = "DHCP servers"
+AGAIN_S = 1.0  # after a mistake of our own
 SETTLE_S = 0.1  # changes come in groups: each new configuration stops Kea for a moment
 
 
@@ -34,7 +37,9 @@ class Fleet:
         self.keepers: dict[str, Keeper] = {}
         self._wanted: Desired | None = None
         self._inputs: tuple = ()
-        self._compiling = self._closing = False
+        self._asked = Patience(BackendError(THING, "are not told what is asked for yet"))
+        self._error: BackendError | None = None
+        self._closing = False
         self._looked = False  # for Keas that nobody wants any more
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -48,18 +53,23 @@ class Fleet:
             a is b for a, b in zip(inputs, self._inputs, strict=True)
         ):
             return
-        self._inputs, self._wanted, self._compiling = inputs, desired, True
+        self._inputs, self._wanted = inputs, desired
+        self._asked.begin()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="kea", daemon=True)
             self._thread.start()
         self._wake.set()
 
     def busy(self) -> bool:
-        """Whether something that was asked for was not tried yet."""
-        return self._compiling or any(k.busy for k in list(self.keepers.values()))
+        """Whether something that was asked for was not tried yet, and will be soon."""
+        asked = [self._asked, *(k.asked for k in list(self.keepers.values()))]
+        return any(one.pending() for one in asked)
 
     def errors(self) -> list[BackendError]:
-        return [k.error for k in list(self.keepers.values()) if k.error is not None]
+        """What takes too long is one."""
+        found = [self._asked.error() or self._error]
+        found += [k.asked.error() or k.error for k in list(self.keepers.values())]
+        return [error for error in found if error is not None]
 
     def close(self) -> None:
         """The Keas go on."""
@@ -106,13 +116,24 @@ class Fleet:
 
     def _run(self) -> None:
         while not self._closing:
-            self._wake.wait()
+            self._wake.wait(AGAIN_S if self._error else None)
             self._wake.clear()
             desired = self._wanted
             if not self._closing and desired is not None:
-                self._change(desired)
-                self._compiling = desired is not self._wanted
+                self._error = self._tried(desired)
+                if desired is self._wanted:
+                    self._asked.done()
                 time.sleep(SETTLE_S)
+
+    def _tried(self, desired: Desired) -> BackendError | None:
+        try:
+            self._change(desired)
+        except Exception as e:  # of ours; told as what it is, and tried again
+            error = BackendError(THING, f"a mistake of the gateway's own: {e!r}")
+            if str(error) != str(self._error):
+                log.exception("%s", THING)
+            return error
+        return None
 
     def _change(self, desired: Desired) -> None:
         servers = compile_dhcp(desired)

@@ -6,7 +6,8 @@ The folder of its own belongs to Kea's user. We only open what is there, and fol
 import json
 import os
 import pwd
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ from pcg.model.errors import BackendError
 # write (DHCPNAK), so a full disk would take their addresses from those that have one.
 ROOM_LEAST = 4 << 20
 BLOCK = 4096
+MEND = "correct `dhcp.folder` in the settings, or its rights"
+
+
+@contextmanager
+def telling(thing: str, mend: str = "") -> Iterator[None]:
+    """What the system refuses in it is a BackendError; that nothing is there may be none."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise BackendError(thing, e.strerror or str(e), mend) from None
 
 
 def prepare(place: Place, user: str) -> None:
@@ -32,8 +45,7 @@ def prepare(place: Place, user: str) -> None:
     except KeyError:
         pass  # becoming() tells
     except OSError as e:
-        mend = "correct `dhcp.folder` in the settings, or its rights"
-        raise BackendError(f"folder {place.own}", e.strerror or str(e), mend) from None
+        raise BackendError(f"folder {place.own}", e.strerror or str(e), MEND) from None
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
@@ -58,8 +70,14 @@ def accepted(place: Place) -> str:
         return ""
 
 
+def forget(place: Place) -> None:
+    """The next start begins with nothing."""
+    with suppress(FileNotFoundError), telling(f"file {place.config}", MEND):
+        place.config.unlink()
+
+
 def has_room(place: Place) -> bool:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError), telling(f"folder {place.own}", MEND):
         room = os.statvfs(place.own)
         return room.f_bavail * room.f_frsize >= ROOM_LEAST
     return True
@@ -68,7 +86,7 @@ def has_room(place: Place) -> bool:
 def mend(place: Place) -> None:
     """Take away the end of a lease file that a power cut or a full disk left without its line
     break: Kea would write its next lease on the same line, and understand neither later."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError), telling(f"lease file {place.leases}", MEND):
         fd = _open(place.leases, os.O_RDWR)
         try:
             end = whole = os.fstat(fd).st_size
@@ -94,21 +112,13 @@ def commit(place: Place) -> None:
     the last clean-up counts too: Kea may have changed files a moment ago.
     """
     for path in (place.leases, place.leases.with_name(f"{place.leases.name}.1")):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), telling(f"lease file {path}", MEND):
             fd = _open(path, os.O_RDONLY)
             try:
                 os.fdatasync(fd)
-            except OSError as e:
-                raise BackendError(f"lease file {path}", e.strerror or str(e)) from None
             finally:
                 os.close(fd)
 
 
 def _open(path: Path, flags: int) -> int:
-    """Raises FileNotFoundError, BackendError."""
-    try:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as e:
-        raise BackendError(f"lease file {path}", e.strerror or str(e)) from None
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -15,8 +15,9 @@ from typing import Any
 from pcg.drivers import kea_files, kea_leases
 from pcg.drivers.kea_config import Place, digest, document
 from pcg.drivers.kea_control import SLOW_S, Control
-from pcg.drivers.kea_process import Running, find, last_words, start
+from pcg.drivers.kea_process import LOOPBACK, Running, find, last_words, start
 from pcg.drivers.kea_shortage import Shortage
+from pcg.drivers.patience import Patience
 from pcg.model.errors import BackendError
 from pcg.model.settings import Dhcp
 from pcg.reconcile.compile_dhcp import Server
@@ -47,8 +48,8 @@ class Keeper:
         self.running: Running | None = None
         self.error: BackendError | None = None
         self.server = EMPTY
-        self.busy = True  # what is asked for was not tried yet
-        self.starts = 0
+        self.asked = Patience(BackendError(self.thing, "has not taken what is asked for yet"))
+        self.asked.begin()
         self._document: dict[str, Any] = {}
         self._made: Server | None = None  # what `_document` was made from
         self._held = ""  # digest of what Kea has
@@ -67,13 +68,14 @@ class Keeper:
 
     def follow(self, server: Server) -> None:
         if server != self.server:
-            self.server, self.busy = server, True
+            self.server = server
+            self.asked.begin()
             self._wake.set()
 
     def address(self) -> tuple[str, int] | None:
         """Where it takes requests; None: it does not, at present."""
         running = self.running
-        return ("127.0.0.1", running.ports.server) if running else None
+        return (LOOPBACK, running.ports.server) if running else None
 
     def retire(self) -> None:
         """The VRF serves nobody any more: end Kea. Its leases stay, for when it is wanted again."""
@@ -102,17 +104,20 @@ class Keeper:
 
     def _step(self) -> float:
         """Seconds to wait before the next one."""
-        server, error = self.server, None
+        server, error, mistake = self.server, None, None
         try:
             self._stand(server)
         except BackendError as e:
             error = e
+        except Exception as e:  # of ours; it must end neither this thread nor what waits for it
+            error, mistake = BackendError(self.thing, f"a mistake of the gateway's own: {e!r}"), e
         if (left_s := self._quiet_until - time.monotonic()) > 0 and self._differs() and not error:
             return left_s
         if server is self.server:
             if error and str(error) != str(self.error):
-                log.warning("%s", error)
-            self.error, self.busy = error, False
+                log.warning("%s", error, exc_info=mistake)
+            self.error = error
+            self.asked.done()
         self._failures = self._failures + 1 if error else 0
         if not error:
             return CHECK_S
@@ -196,13 +201,12 @@ class Keeper:
         if not accepted:
             kea_files.write(self.place.config, document(self.place, EMPTY))
         running = start(self.place, self.settings.kea, self.settings.user, self.relay_port)
-        self.starts += 1
         until = time.monotonic() + START_S
         while not self._is_up(running):
             if running.ended(0.02):
                 words = last_words(self.place)
                 if accepted:  # it may be what is wrong; the next try is without it
-                    self.place.config.unlink(missing_ok=True)
+                    kea_files.forget(self.place)
                 raise BackendError(self.thing, f"{running.how()} while it began: {words}")
             if time.monotonic() > until or self._closing:
                 running.kill()

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import zmq
@@ -94,14 +94,19 @@ class Relay:
         poller.register(self._socket, zmq.POLLIN)
         look_at = 0.0
         while not self._end.is_set():
-            poller.poll(AGAIN_MS if self._waiting else WAIT_MS)
-            try:
-                self.turn()
-            except Exception:  # of ours; what one message trips up must not end service for all
-                self._trip()
+            self._try(lambda: poller.poll(AGAIN_MS if self._waiting else WAIT_MS))
+            self._try(self.turn)
             if (now := time.monotonic()) >= look_at:
                 look_at = now + WAIT_MS / 1000
-                self.grants.expire()
+                self._try(self.grants.expire)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """A mistake of ours, which one message trips up, must not end service for all."""
+        try:
+            work()
+        except Exception:
+            self._trip()
+            self._end.wait(AGAIN_MS / 1000)  # what trips up each time must not take a core
 
     def _trip(self) -> None:
         """Counted each time, told whole the first time: a log is no place for a flood."""

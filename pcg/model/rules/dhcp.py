@@ -108,15 +108,15 @@ def check_inside(ctx: Context, path: str, text: str, subnets: list[Subnet]) -> S
 def check_bindings(
     ctx: Context, path: str, scope: DhcpScope, subnets: list[Subnet], owners: dict
 ) -> None:
-    clients: set[tuple[str, str]] = set()
+    clients: set[tuple[str, str, str]] = set()
     addresses: set[str] = set()
     for index, binding in enumerate(scope.bindings):
         where = f"{path}.bindings[{index}]"
-        check_client(ctx, where, binding, clients)
         if binding.address in addresses:
             ctx.add(f"{where}.address", binding.address, "stands there twice; bind it once")
         addresses.add(binding.address)
         home = check_inside(ctx, f"{where}.address", binding.address, subnets)
+        check_client(ctx, where, binding, home.segment.id if home else "", clients)
         if home is not None and address_number(binding.address) == home.gateway:
             ctx.add(f"{where}.address", binding.address, "is the segment's gateway; use another")
         port = owners.get((scope.vrf, binding.address))
@@ -130,8 +130,10 @@ def check_bindings(
             ctx.add(f"{where}.hostname", binding.hostname, mend)
 
 
-def check_client(ctx: Context, where: str, binding: StaticBinding, clients: set) -> None:
-    """Whose the address is: a MAC or a client identifier, bound once."""
+def check_client(
+    ctx: Context, where: str, binding: StaticBinding, segment: str, clients: set
+) -> None:
+    """Whose the address is: a MAC or a client identifier, bound once in each segment."""
     if bool(binding.mac) == bool(binding.client_id):
         wrong = "has mac and client_id" if binding.mac else "is nobody's"
         ctx.add(where, None, f"{wrong}; give it exactly one of mac, client_id")
@@ -144,10 +146,10 @@ def check_client(ctx: Context, where: str, binding: StaticBinding, clients: set)
         )
     else:
         right = ctx.mac(f"{where}.mac", text)
-    if right and (name, text) in clients:
+    if right and (name, text, segment) in clients:
         noun = "a MAC" if binding.mac else "a client"
         ctx.add(f"{where}.{name}", text, f"stands there twice; {noun} is bound once")
-    clients.add((name, text))
+    clients.add((name, text, segment))
 
 
 def check_other_address(

@@ -1,5 +1,6 @@
 """What is around Kea, without one: its socket, its files, its leases, its statistics."""
 
+import errno
 import json
 import os
 import socket
@@ -10,15 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcg.drivers import kea_files, kea_leases
+from pcg.drivers import kea, kea_files, kea_leases, patience
+from pcg.drivers.kea import Fleet
 from pcg.drivers.kea_config import Place, digest, document
 from pcg.drivers.kea_control import Control
+from pcg.drivers.kea_keeper import Keeper
 from pcg.drivers.kea_shortage import Shortage
 from pcg.model.errors import AbsentError, BackendError
-from pcg.reconcile.compile_dhcp import Served, Server
+from pcg.model.settings import Dhcp
+from pcg.reconcile.compile_dhcp import Served, Server, compile_dhcp
+from tests.netns.dhcp import desired, scope
+from tests.waiting import wait_until
 
 THING = "DHCP server of VRF t1"
 SERVED = {7: Served("web", 600)}
+SERVING = desired(scope())
 
 
 class Kea:
@@ -48,8 +55,8 @@ class Kea:
         self._socket.close()
 
 
-@pytest.fixture
-def kea(tmp_path):
+@pytest.fixture(name="kea")
+def answering(tmp_path):
     made = []
 
     def make(answer) -> tuple[Kea, Control]:
@@ -167,6 +174,111 @@ def test_no_link_is_followed_out_of_keas_folder(tmp_path):
         with pytest.raises(BackendError, match="lease file"):
             work(place)
     assert victim.read_bytes() == b"no line break"
+
+
+# ---- who keeps it ----
+
+
+def refusing(*_):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("call", "work"),
+    [
+        ("statvfs", kea_files.has_room),
+        ("pread", kea_files.mend),
+        ("ftruncate", kea_files.mend),
+        ("fdatasync", kea_files.commit),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_its_path(tmp_path, monkeypatch, call, work):
+    place = Place(tmp_path, "t1")
+    kea_files.prepare(place, "")
+    place.leases.write_bytes(b"torn")
+    monkeypatch.setattr(os, call, refusing)
+    with pytest.raises(BackendError, match=f"{place.own}.*Input/output error; correct"):
+        work(place)
+
+
+def test_a_configuration_that_cannot_be_removed_is_told(tmp_path):
+    place = Place(tmp_path, "t1")
+    kea_files.prepare(place, "")
+    kea_files.forget(place)
+    place.config.mkdir()
+    with pytest.raises(BackendError, match="correct `dhcp.folder`"):
+        kea_files.forget(place)
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    made = []
+
+    def make(folder: Path, **settings) -> Fleet:
+        made.append(Fleet(Dhcp(user="", **settings), str(folder), 9))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def said(fleet: Fleet) -> str:
+    return " ".join(map(str, fleet.errors()))
+
+
+def test_a_folder_that_cannot_be_is_told_and_waited_for_by_nobody(fleet, tmp_path):
+    (tmp_path / "file").write_text("")
+    one = fleet(tmp_path / "file" / "dhcp")
+    one.follow(SERVING)
+    wait_until(lambda: not one.busy(), "it was tried")
+    assert f"{tmp_path}/file/dhcp" in said(one)
+    assert "correct `dhcp.folder`" in said(one)
+
+
+def test_a_mistake_of_ours_is_told_once_and_ends_no_thread(fleet, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Keeper, "_stand", lambda *_: 1 // 0)
+    one = fleet(tmp_path)
+    one.follow(SERVING)
+    text = "DHCP server of VRF t1: a mistake of the gateway's own: ZeroDivisionError"
+    wait_until(lambda: text in said(one) and not one.busy(), "it is told")
+    monkeypatch.setattr(Keeper, "_stand", lambda *_: None)
+    wait_until(lambda: said(one) == "", "it goes on")
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_a_mistake_in_compiling_is_told_and_tried_again(fleet, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(kea, "AGAIN_S", 0.01)
+    monkeypatch.setattr(Keeper, "_stand", lambda *_: None)
+    monkeypatch.setattr(kea, "compile_dhcp", lambda _: 1 // 0)
+    one = fleet(tmp_path)
+    one.follow(SERVING)
+    wait_until(lambda: "DHCP servers: a mistake" in said(one) and not one.busy(), "it is told")
+    monkeypatch.setattr(kea, "compile_dhcp", compile_dhcp)
+    wait_until(lambda: one.keepers and said(one) == "" and not one.busy(), "it goes on")
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_one_that_takes_too_long_is_told_and_no_longer_waited_for(fleet, tmp_path, monkeypatch):
+    """Else it would keep back what the gateway has to tell of all its other parts."""
+    monkeypatch.setattr(patience, "LATE_S", 0.2)
+    go_on, held = threading.Event(), threading.Event()
+
+    def hang(*_):
+        held.set()
+        go_on.wait()
+
+    monkeypatch.setattr(Keeper, "_stand", hang)
+    one = fleet(tmp_path)
+    one.follow(SERVING)
+    try:
+        assert held.wait(10)
+        wait_until(lambda: not one.busy(), "no longer waited for")
+        assert "DHCP server of VRF t1: has not taken what is asked for yet" in said(one)
+        assert one.errors() == one.errors()
+    finally:
+        go_on.set()
+    wait_until(lambda: said(one) == "" and not one.busy(), "it is mended")
 
 
 # ---- leases and statistics ----

@@ -266,6 +266,25 @@ def test_a_mistake_of_ours_costs_a_batch_and_is_told_once(place, caplog):
     assert caplog.text.count("by a mistake of its own") == 1
 
 
+def test_a_mistake_at_expiry_ends_no_service(place, monkeypatch):
+    tried = []
+
+    def broken():
+        tried.append(1)
+        raise ValueError
+
+    monkeypatch.setattr(place.grants, "expire", broken)
+    monkeypatch.setattr(relay, "WAIT_MS", 1)
+    place.punts.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    place.relay.start()
+    wait_until(lambda: len(tried) > 3, "it goes on")
+    place.answer("vm-1", "offer")
+    wait_until(lambda: place.punts.sent, "the offer")
+    place.relay.close()
+    place.punts.socket.close()
+    assert place.refused()["", "INTERNAL"] >= 3
+
+
 def test_a_burst_is_carried_whole(place):
     n = AT_ONCE + 50
     for _ in range(n):
