@@ -30,6 +30,7 @@ class Punter:
         self.dp, self._shape = dp, border.shape().encode()
         self._relay: bytes | None = None  # its identity; None: nobody reads
         self._room, self._filled = bytearray(ROOM), 0  # bytes that the relay has not taken yet
+        self._other = False  # that relay is of another build, and that was said
         self._gone = False  # what the path gave last has gone on
         self._answers = b""  # what the path has not taken yet
         self._stop, self._stopped = socket.socketpair()
@@ -84,12 +85,13 @@ class Punter:
         while not self._answers and self.socket.poll(0, zmq.POLLIN):
             relay, *message = self.socket.recv_multipart()
             if message == [b""]:  # it has just connected
-                self._relay = relay
+                self._relay, self._other = relay, False
                 log.info("a relay takes DHCP")
             elif len(message) == 2 and message[0] == self._shape:
                 self._answers = message[1]
                 self._send_answers()
-            else:
+            elif not self._other:
+                self._other = True
                 log.error("a relay of another build; restart the gateway after an upgrade")
 
     def _send_answers(self) -> None:

@@ -47,6 +47,7 @@ class Punts:
     def __init__(self, endpoint: str) -> None:
         """Connects in the background, and again whenever the datapath was started anew."""
         self._shape = border.shape().encode()
+        self._other = False  # what comes is of another build, and that was said
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         bounded(self.socket, ANSWERS_HELD, PUNTS_HELD)
@@ -75,8 +76,9 @@ class Punts:
         for shape, data in self._messages():
             if shape == self._shape:
                 found += split(data)
-            else:
+            elif not self._other:
                 log.error("the datapath is of another build; restart it after an upgrade")
+            self._other = shape != self._shape
         return found
 
     def _messages(self) -> Iterator[list[bytes]]:

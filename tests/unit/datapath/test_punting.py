@@ -139,6 +139,34 @@ def test_answers_before_there_is_a_datapath(tmp_path):
         assert relay.receive() == []
 
 
+def strangers(caplog) -> int:
+    return sum("another build" in one.getMessage() for one in caplog.records)
+
+
+def test_a_relay_of_another_build_is_told_once_a_connection(path, endpoint, caplog):
+    for n in (1, 2):
+        with Punts(endpoint) as relay:
+            ours, relay._shape = relay._shape, b"other"
+            answers = [Answer(1, MAC, bytes(60))]
+            wait_until(lambda one=relay, a=answers: one.send(a), "it takes them")
+            for _ in range(5):
+                wait_until(lambda one=relay, a=answers: one.send(a), "it takes them")
+            relay._shape = ours
+            last = [Answer(n, MAC, bytes(60))]
+            wait_until(lambda one=relay, a=last: one.send(a), "it takes them")
+            wait_until(lambda n=n: n in path.sent, "all before it was read")
+        assert strangers(caplog) == n
+
+
+def test_a_datapath_of_another_build_is_told_once(path, relay, caplog):
+    relay._shape = b"other"
+    for n in range(5):
+        path.came(punt(n))
+        wait_until(lambda: relay.receive() == [] and not path.waiting, "it is given on")
+    wait_until(lambda: relay.receive() or strangers(caplog), "it is told")
+    assert strangers(caplog) == 1
+
+
 @pytest.mark.parametrize("error", [BackendError("send", "no"), RuntimeError("anything")])
 def test_an_error_ends_nothing(path, relay, error):
     path.broken.append(error)
