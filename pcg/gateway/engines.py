@@ -25,7 +25,7 @@ class Engines(Periodic):
     def __init__(self, fleet: Fleet, grants: Grants) -> None:
         super().__init__("engines", EVERY_S)
         self._fleet, self._grants = fleet, grants
-        self._known: set[str] = set()  # VRFs whose leases were read
+        self._known: set[str] = set()  # VRFs whose leases were read since they are served
         self._releases: dict[tuple[str, str], None] = {}  # VRF, address: still to be told
 
     def release(self, vrf: str, address: str) -> None:
@@ -33,7 +33,9 @@ class Engines(Periodic):
         self._releases[vrf, address] = None
 
     def look(self) -> None:
-        for vrf in list(self._fleet.servers()):
+        servers = list(self._fleet.servers())
+        self._known.intersection_update(servers)
+        for vrf in servers:
             try:
                 self._engine(vrf)
             except BackendError:
@@ -44,5 +46,5 @@ class Engines(Periodic):
             self._fleet.release(*key)
             del self._releases[key]
         if vrf not in self._known and self._grants.ready:
-            self._grants.remember(vrf, self._fleet.leases(vrf))
+            self._grants.remember(vrf, lambda: self._fleet.leases(vrf))
             self._known.add(vrf)

@@ -7,7 +7,7 @@ datapath before its client hears of it, so that its first packet passes the sour
 
 import time
 from collections import ChainMap, Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Protocol
 
 from pcg.gateway.lease_views import LeaseViews
@@ -72,8 +72,9 @@ class Grants(LeaseViews):
         if self._homes != tables.homes:
             self._move(tables.homes)
             changed |= self.book.by_port.keys()
-        for lease in self.book.follow(changed, self.roster):
+        for lease in self.book.follow(changed, self.roster, self._clock()):
             self._forget(lease)
+        self._bring_back(changed)
         if not self.ready:
             changed |= self._adopt(held)
         for port in changed & self.book.by_port.keys():
@@ -86,6 +87,16 @@ class Grants(LeaseViews):
             return tables
         both = ChainMap(tables.ports, self._records)
         return tables._replace(ports=both, touched=tables.touched | mine)
+
+    def _bring_back(self, ports: Set[str]) -> None:
+        """A port may be put back while its lease lasts: its client has never heard of an end, nor
+        has the engine, so it need not wait until the one asks the other again.
+        """
+        for port in ports - self.book.by_port.keys():
+            client = self.roster.by_port.get(port)
+            left = self.book.left(client, self._clock()) if client else None
+            if left and not self._wrong(client, left.address, {}):
+                self._put(client, left)
 
     def _move(self, homes: Mapping[str, Home]) -> None:
         """Segments changed: every record is made anew."""
@@ -133,7 +144,8 @@ class Grants(LeaseViews):
         """Those that may go out to their clients; an ACK once what it gives is stored for good
         (RFC 2131 section 4.3.1) and in force.
         """
-        said, passed, new = self._stored(said), [], {}
+        said, passed = self._stored(said), []
+        new: dict[Key, list[Reply]] = {}  # a client that asked twice is answered twice
         with self.lock:
             for reply in said:
                 client, message = reply.client, reply.message
@@ -144,7 +156,7 @@ class Grants(LeaseViews):
                 elif message.type == dhcp.OFFER:
                     passed.append(reply)
                 elif client.dynamic and self._key(client, message.yiaddr) not in self._records:
-                    new[self._key(client, message.yiaddr)] = reply
+                    new.setdefault(self._key(client, message.yiaddr), []).append(reply)
                 else:
                     self._put(client, given(reply))
                     passed.append(reply)
@@ -173,33 +185,36 @@ class Grants(LeaseViews):
         home = self._homes.get(client.site.segment)
         return home.vrf if home else -1, be
 
-    def _wrong(self, client: Client, be: bytes, new: Mapping[Key, Reply]) -> str:
+    def _wrong(self, client: Client, be: bytes, new: Mapping[Key, list[Reply]]) -> str:
         if client.dynamic:
             key = self._key(client, be)
-            other = new.get(key)
-            if key in self._static or (other and other.client.port.id != client.port.id):
+            others = new.get(key)
+            if key in self._static or (others and others[0].client.port.id != client.port.id):
                 return "ADDRESS_TAKEN"
         return self.book.wrong_address(client, be)
 
-    def _program(self, new: Mapping[Key, Reply]) -> list[Reply]:
+    def _program(self, new: Mapping[Key, list[Reply]]) -> list[Reply]:
         if not new:
             return []
         write = {
-            key: _record(reply.client, self._homes[reply.client.site.segment], key[1])
-            for key, reply in new.items()
-            if reply.client.site.segment in self._homes
+            key: _record(first.client, self._homes[first.client.site.segment], key[1])
+            for key, (first, *_) in new.items()
+            if first.client.site.segment in self._homes
         }
         try:
             self._ports.write_ports(write, ())
         except BackendError:
             write = {}
-        for key, reply in new.items():
-            if key in write:
-                self._records[key] = write[key]
-                self._put(reply.client, given(reply))
-            else:
-                self.refuse("NOT_PROGRAMMED", reply.client)
-        return [reply for key, reply in new.items() if key in write]
+        passed = []
+        for key, replies in new.items():
+            for reply in replies:
+                if key in write:
+                    self._records[key] = write[key]
+                    self._put(reply.client, given(reply))
+                    passed.append(reply)
+                else:
+                    self.refuse("NOT_PROGRAMMED", reply.client)
+        return passed
 
     def _put(self, client: Client, given: Given) -> None:
         former = self.book.put(client, given, self._clock(), self._wall())
@@ -212,7 +227,9 @@ class Grants(LeaseViews):
             gone = []
             for client, be in ended:
                 lease = self.book.leases.get((client.site.vrf, be))
-                if lease is not None and lease.port == client.port.id:
+                if lease is None:
+                    self.book.happened(client.port.id, be)
+                elif lease.port == client.port.id:
                     gone.append(self.book.end(lease.key))
             self._take_back(gone)
 
@@ -231,19 +248,36 @@ class Grants(LeaseViews):
 
     # ---- the engines, the operator ----
 
-    def remember(self, vrf: str, leases: Iterable[Remembered]) -> None:
-        """What an engine remembers; what only the datapath knew of, and it does not, is ended."""
+    def remember(self, vrf: str, read: Callable[[], Iterable[Remembered]]) -> None:
+        """What an engine remembers; what only the datapath knew of, and it does not, is ended.
+
+        What happens while it is read is newer than what it says.
+        """
         with self.lock:
-            doubtful = set(self.book.unsure(vrf))
-            wall = self._wall()
-            for lease in leases:
-                client, be = self._client(lease), address(lease.address)
-                if client is None or lease.expires <= wall or self._wrong(client, be, {}):
-                    continue
-                doubtful.discard((vrf, be))
-                self._put(client, Given(be, lease.expires - wall, hostname=lease.hostname))
-                self._note(self.book.leases[vrf, be])
-            self._take_back([self.book.end(key) for key in doubtful])
+            self.book.meanwhile = set()
+        try:
+            leases = read()
+            with self.lock:
+                self._learn(vrf, leases, frozenset(self.book.meanwhile))
+        finally:
+            with self.lock:
+                self.book.meanwhile = None
+
+    def _learn(self, vrf: str, leases: Iterable[Remembered], newer: Set[tuple[str, bytes]]) -> None:
+        doubtful = set(self.book.unsure(vrf))
+        wall = self._wall()
+        for lease in leases:
+            client, be = self._client(lease), address(lease.address)
+            if client is None or lease.expires <= wall or self._wrong(client, be, {}):
+                continue
+            doubtful.discard((vrf, be))
+            held = self.book.by_port.get(client.port.id)
+            if newer & {(client.port.id, be), (client.port.id, held and held.address)}:
+                continue
+            name = dhcp.host_name(lease.hostname.encode(errors="surrogatepass"))
+            self._put(client, Given(be, lease.expires - wall, hostname=name))
+            self._note(self.book.leases[vrf, be])
+        self._take_back([self.book.end(key) for key in doubtful])
 
     def _client(self, lease: Remembered) -> Client | None:
         site = self.roster.sites.get(lease.segment)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from pcg.proto.relay import Reply
 from pcg.proto.roster import Client, Roster, Site
 from pcg.reconcile.addresses import mac_text, text
+from pcg.reconcile.compile_dhcp import INFINITE_S
 from pcg.wire import dhcp
 
 Key = tuple[str, bytes]  # VRF, address
-FOREVER = 0xFFFFFFFF  # RFC 2131 section 3.3: a lease without end
 INF = float("inf")
 
 
@@ -34,9 +34,9 @@ class Given(NamedTuple):
 def given(reply: Reply) -> Given:
     """What an ACK says."""
     options = reply.message.options
-    name = (options.get(dhcp.HOSTNAME) or reply.client.hostname).decode("ascii", "replace")
-    hostname = name if name.isprintable() else ""
-    return Given(reply.message.yiaddr, reply.lease_s, options.get(dhcp.CLIENT_ID, b""), hostname)
+    hostname = dhcp.host_name(options.get(dhcp.HOSTNAME, b"")) or reply.client.hostname
+    client_id = dhcp.client_id(options.get(dhcp.CLIENT_ID, b""))
+    return Given(reply.message.yiaddr, reply.lease_s, client_id, hostname)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,11 @@ class LeaseBook:
         self.by_port: dict[str, Lease] = {}
         self.changed: dict[Key, None] = {}  # since the last report; in order
         self.moved = False  # a lease came or ended since somebody looked
-        self._ends: list[tuple[float, Key]] = []  # heap; older entries of a lease stay in it
+        # (port, address) that something happens to, while an engine is read; else None
+        self.meanwhile: set[tuple[str, bytes]] | None = None
+        self._left: dict[tuple[int, bytes], Lease] = {}  # of ports that are gone; by VNI, MAC
+        self._ends: list[tuple[float, Key]] = []  # heap; an entry may be early, never late
+        self._due: dict[Key, float] = {}  # the time of an address' entry; other entries are void
 
     def wrong_address(self, client: Client, address: bytes) -> str:
         """Why the port may not have the address that the engine says; "" when it may."""
@@ -103,15 +107,16 @@ class LeaseBook:
             lease = Lease(site, port.id, given.address, client.mac, port.instance)
             self.leases[lease.key] = self.by_port[port.id] = lease
             self.moved = True
-        forever = given.lease_s >= FOREVER
+        forever = given.lease_s >= INFINITE_S
         until, expires = (INF, INF) if forever else (now + given.lease_s, wall + given.lease_s)
-        if until < lease.until:  # else the entry that is too early is put right in its time
-            heapq.heappush(self._ends, (until, lease.key))
+        self._await(lease.key, until)
         lease.until, lease.expires = until, expires
         lease.sure = lease.sure or given.sure
         lease.client_id = given.client_id or lease.client_id
         lease.hostname = given.hostname or lease.hostname
+        self._left.pop((site.vni, client.mac), None)
         self.changed[lease.key] = None
+        self.happened(port.id, lease.address)
         return former if former is not lease else None
 
     def end(self, key: Key) -> Lease | None:
@@ -120,24 +125,40 @@ class LeaseBook:
         if lease is not None:
             del self.by_port[lease.port]
             self.changed[key] = None
+            self.happened(lease.port, lease.address)
             self.moved = True
         return lease
+
+    def happened(self, port: str, address: bytes) -> None:
+        """To a lease, be it one that this book does not have."""
+        if self.meanwhile is not None:
+            self.meanwhile.add((port, address))
+
+    def _await(self, key: Key, until: float) -> None:
+        """One entry an address, however often it is released and given: the earliest, which is put
+        right in its time."""
+        if until < self._due.get(key, INF):
+            self._due[key] = until
+            heapq.heappush(self._ends, (until, key))
 
     def expire(self, now: float) -> list[Lease]:
         """Those that have ended by now, taken out."""
         ended = []
         while self._ends and self._ends[0][0] <= now:
-            _, key = heapq.heappop(self._ends)
+            at, key = heapq.heappop(self._ends)
+            if self._due.get(key) != at:
+                continue
+            del self._due[key]
             lease = self.leases.get(key)
             if lease is None:
                 continue
             if lease.until <= now:
                 ended.append(self.end(key))
             else:
-                heapq.heappush(self._ends, (lease.until, key))
+                self._await(key, lease.until)
         return ended
 
-    def follow(self, ports: Iterable[str], roster: Roster) -> list[Lease]:
+    def follow(self, ports: Iterable[str], roster: Roster, now: float) -> list[Lease]:
         """Ports came, went or changed: leases of those that are no longer what they were, ended."""
         ended = []
         for port in ports:
@@ -148,7 +169,17 @@ class LeaseBook:
                 ended.append(self.end(lease.key))
             else:
                 lease.site, lease.instance = client.site, client.port.instance
+        if ended:
+            self._left = {key: lease for key, lease in self._left.items() if lease.until > now}
+            self._left |= {(one.site.vni, one.mac): one for one in ended if one.sure}
         return ended
+
+    def left(self, client: Client, now: float) -> Given | None:
+        """What it had when its port was taken away, if that lasts still."""
+        lease = self._left.get((client.site.vni, client.mac))
+        if lease is None or lease.until <= now or lease.site.vrf != client.site.vrf:
+            return None
+        return Given(lease.address, lease.until - now, lease.client_id, lease.hostname)
 
     def unsure(self, vrf: str) -> list[Key]:
         """Leases that the engine of that VRF has not confirmed."""

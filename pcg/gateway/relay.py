@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import zmq
 
+from pcg.drivers.kea_process import BUFFER, LOOPBACK, SO_RCVBUFFORCE
 from pcg.gateway.grants import Grants
 from pcg.model.errors import BackendError
 from pcg.proto import relay
@@ -27,11 +28,10 @@ from pcg.wire.dhcp import TYPE_NAMES
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 GIADDR = socket.inet_aton(LOOPBACK)
 REPLY_MAX = 65535  # bytes
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 AT_ONCE = 256  # replies of one turn, so that requests get theirs
-BUFFER = 8 << 20  # bytes of the kernel's, each way: a second of everybody booting
 WAIT_MS = 500  # to look at expiry, and at the end
 AGAIN_MS = 2  # to offer the datapath what it did not take
 PATIENCE_S, WAITING_MAX = 1.0, 4096  # so long, and so many replies, wait for that
@@ -60,7 +60,7 @@ class Waiting(NamedTuple):
 class Relay:
     def __init__(self, punts: Punts, grants: Grants, answer: type, port: int = 0) -> None:
         """port   UDP, on loopback, where engines send their replies; 0: any
-        answer  pcg.datapath.punts.Answer
+        answer  pcg.datapath.parcels.Answer
         Raises  BackendError
         """
         self.punts, self.grants, self._answer = punts, grants, answer
@@ -218,7 +218,8 @@ def _socket(port: int) -> socket.socket:
         mend = "correct `dhcp.relay_port` in the gateway's settings"
         raise BackendError(f"DHCP relay port {port}", e.strerror or str(e), mend) from None
     made.setblocking(False)
-    for forced, asked in ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF)):  # SO_*BUFFORCE
+    ways = (SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)
+    for forced, asked in ways:
         with contextlib.suppress(OSError):
             made.setsockopt(socket.SOL_SOCKET, asked, BUFFER)
             made.setsockopt(socket.SOL_SOCKET, forced, BUFFER)  # beyond rmem_max: root only

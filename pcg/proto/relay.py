@@ -73,7 +73,7 @@ def request(client: Client, frame: bytes, giaddr: bytes, now: float) -> Request:
             raise RefusedError("DECLINE_RATE", client)
         client.declined_at = now
     elif message.type == dhcp.REQUEST_TYPE:
-        client.hostname = message.options.get(dhcp.HOSTNAME, b"")
+        client.hostname = dhcp.host_name(message.options.get(dhcp.HOSTNAME, b""))
     return Request(client, message, data)
 
 

@@ -58,7 +58,7 @@ class Client:
             (dhcp.OVERRIDE, site.gateway),
         )
         self.asked: Asked | None = None  # of its last INFORM
-        self.hostname = b""
+        self.hostname = ""
         self.declined_at = float("-inf")  # monotonic
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pcg.model.errors import ProtocolError
+from pcg.wire import limits
 
 REQUEST, REPLY = 1, 2  # op
 ETHERNET, MAC_LEN = 1, 6  # htype, hlen
@@ -142,6 +143,25 @@ def option(code: int, value: bytes) -> bytes:
     '36040a000001'
     """
     return bytes((code, len(value))) + value
+
+
+# ---- what a client says of itself, for people: "" or nothing when it is not to be shown ----
+
+
+def host_name(value: bytes) -> str:
+    """Of option 12. RFC 2132 section 2: zeros at its end are no part of it.
+
+    >>> host_name(b"joe\\0"), host_name(b"\\x1b[2J"), host_name(b"h" * 254)
+    ('joe', '', '')
+    """
+    name = value.rstrip(b"\0")
+    shown = len(name) <= limits.MAX_HOSTNAME and name.isascii() and name.decode().isprintable()
+    return name.decode() if shown else ""
+
+
+def client_id(value: bytes) -> bytes:
+    """Of option 61; longer when a client says it in parts (RFC 3396)."""
+    return value if len(value) <= limits.MAX_CLIENT_ID else b""
 
 
 # ---- option 82 ----

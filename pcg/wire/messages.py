@@ -110,8 +110,8 @@ class Lease(Part):
     segment: Id
     address: Annotated[str, msgspec.Meta(max_length=15)]
     mac: Annotated[str, msgspec.Meta(max_length=17)]
-    client_id: Annotated[str, msgspec.Meta(max_length=510)]  # hexadecimal
-    hostname: Annotated[str, msgspec.Meta(max_length=255)]
+    client_id: Annotated[str, msgspec.Meta(max_length=2 * limits.MAX_CLIENT_ID)]  # hexadecimal
+    hostname: Annotated[str, msgspec.Meta(max_length=limits.MAX_HOSTNAME)]
     port: Id
     instance: Label
     expires: float | None  # seconds since 1970; None: never

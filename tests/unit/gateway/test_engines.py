@@ -4,7 +4,7 @@ import pytest
 
 from pcg.gateway.engines import Engines
 from pcg.model.errors import BackendError
-from tests.unit.gateway.test_grants import SERVED, World, give, grants, known, programmed, said
+from tests.unit.gateway.leasing import SERVED, give, grants, known, leasing, programmed, said
 from tests.waiting import wait_until
 
 
@@ -36,10 +36,7 @@ def fleet():
 
 @pytest.fixture
 def world(monkeypatch):
-    made = World(monkeypatch)
-    made.adopt(SERVED)
-    made.run(3.0)
-    return made
+    return leasing(monkeypatch)
 
 
 @pytest.fixture
@@ -56,6 +53,16 @@ def test_what_an_engine_remembers_is_read_once(engines, fleet, world):
     engines.look()
     world.run(3.0)
     assert len(programmed(world)) == 1
+
+
+def test_an_engine_that_was_away_is_read_again(engines, fleet, world):
+    engines.look()
+    address, fleet.there = fleet.there, {}
+    engines.look()
+    fleet.there, fleet.remembered = address, [known("n1", 100, "06:00:00:00:09:01")]
+    engines.look()
+    world.run(3.0)
+    assert {a for _, a in programmed(world)} == {"192.168.1.100"}
 
 
 def test_it_waits_until_it_is_known_who_there_is(fleet, world):

@@ -1,78 +1,28 @@
-"""Leases become port records before their clients hear of them, and stay so whatever happens."""
+"""Leases become port records before their clients hear of them."""
 
-from types import SimpleNamespace
-
-import msgspec
 import pytest
 
-from pcg.model.dhcp import DhcpScope
 from pcg.proto import relay
-from pcg.reconcile import records as r
-from pcg.reconcile.addresses import address, mac
-from tests.unit.gateway.world import World
-from tests.unit.proto.dhcp_world import dotted, replied
-from tests.unit.reconcile.examples import DESIRED, port
-
-NEAR, FAR = "10.0.2.21", "10.0.3.22"
-
-
-def change(value, **more):
-    return msgspec.structs.replace(value, **more)
-
-
-def dynamic(name: str, n: int, segment: str = "web", **more):
-    made = port(name, f"0.0.9.{n}", segment)
-    return change(made, addresses=(), **more)
-
-
-SEGMENTS = tuple(change(s, dhcp=f"lan-{s.vrf}") for s in DESIRED.segments)
-SERVED = change(
-    DESIRED,
-    segments=SEGMENTS,
-    dhcp=(DhcpScope(id="lan-t1", vrf="t1"), DhcpScope(id="lan-t2", vrf="t2")),
-    ports=(*DESIRED.ports, dynamic("vm-1", 1), dynamic("vm-2", 2), dynamic("far", 1, "other")),
+from pcg.reconcile.addresses import address
+from pcg.wire import codec, dhcp
+from pcg.wire import messages as m
+from tests.unit.gateway.leasing import (
+    NEAR,
+    SERVED,
+    give,
+    grants,
+    leasing,
+    programmed,
+    refused,
+    said,
+    vrf,
 )
+from tests.unit.proto.dhcp_world import GIADDR, frame, message
 
 
 @pytest.fixture
 def world(monkeypatch):
-    made = World(monkeypatch)
-    made.adopt(SERVED)
-    made.run(3.0)
-    return made
-
-
-def grants(world):
-    return world.gateway.grants
-
-
-def said(world, name, kind="ack", yiaddr="192.168.1.100", lease_s=600, **more):
-    one = grants(world).roster.by_port[name]
-    data = replied(kind, ("lease_time", lease_s), to=one, yiaddr=address(yiaddr), **more)
-    return relay.reply(data, {one.circuit: one})
-
-
-def give(world, *replies):
-    """Names of the ports whose replies may go out."""
-    return [reply.client.port.id for reply in grants(world).give(replies)]
-
-
-def programmed(world):
-    """(VRF number, address) -> (VNI, TEP) of what the datapath holds beside the desired ports."""
-    own = {address(a) for p in DESIRED.ports for a in p.addresses}
-    return {
-        (key[0], dotted(key[1])): (rec.vni, dotted(rec.tep_be))
-        for key, rec in world.client.single["ports"].items()
-        if key[1] not in own
-    }
-
-
-def refused(world):
-    return dict(grants(world).refused)
-
-
-def vrf(world, name):
-    return next(rec.index for rec in world.client.policy["vrfs"] if rec.name == name)
+    return leasing(monkeypatch)
 
 
 def test_an_ack_goes_out_once_the_datapath_lets_the_port_use_the_address(world):
@@ -153,6 +103,49 @@ def test_one_address_given_to_two_ports_at_once_is_the_first_ones(world):
     assert refused(world) == {("web", "ADDRESS_TAKEN"): 1}
 
 
+def test_a_port_that_is_answered_twice_at_once_hears_both(world):
+    assert give(world, said(world, "vm-1"), said(world, "vm-1")) == ["vm-1", "vm-1"]
+    assert refused(world) == {}
+
+
+def test_each_of_two_answers_that_the_datapath_does_not_take_is_counted(world):
+    world.script.broken["put ports"] = 1
+    assert give(world, said(world, "vm-1"), said(world, "vm-1")) == []
+    assert refused(world) == {("web", "NOT_PROGRAMMED"): 2}
+
+
+# fmt: off
+SAYS = [
+    # of itself                     options that it sends                               host name
+    ("a name",                      dhcp.option(12, b"joe"),                            "joe"),
+    ("a name that ends with zeros", dhcp.option(12, b"joe\0\0"),                        "joe"),
+    ("the longest name",            dhcp.option(12, b"h" * 253),                        "h" * 253),
+    ("one too long",                dhcp.option(12, b"h" * 254),                        ""),
+    ("a name in two options",       dhcp.option(12, b"h" * 200) * 2,                    ""),
+    ("what is not to be printed",   dhcp.option(12, b"\x1b[2J"),                        ""),
+    ("what is not ASCII",           dhcp.option(12, "jos\u00e9".encode()),              ""),
+    ("a long client identifier",    dhcp.option(61, b"\1" * 200) * 2,                   ""),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("what, options, hostname", SAYS, ids=[s[0] for s in SAYS])
+@pytest.mark.parametrize("server", ["silent", "echoes"])
+def test_whatever_a_client_says_of_itself_fits_a_report(world, server, what, options, hostname):
+    """RFC 1123 section 2.1; RFC 3396 joins what comes in parts."""
+    one = grants(world).roster.by_port["vm-1"]
+    request = message("request", mac=one.mac, tail=options)
+    relay.request(one, frame(request, mac=one.mac), GIADDR, 0.0)
+    tail = one.option + (options if server == "echoes" else b"")
+    lease = ("lease_time", 600)
+    ack = message("ack", lease, op=2, mac=one.mac, yiaddr=bytes([192, 168, 1, 100]), tail=tail)
+    assert give(world, relay.reply(ack, {one.circuit: one})) == ["vm-1"]
+    (view,) = grants(world).changes().values()
+    report = m.Leases(1, True, (m.Lease(**view),))
+    assert codec.decode_up(codec.encode(report)) == report
+    assert view["hostname"] == hostname
+
+
 def test_a_port_with_addresses_gets_its_own_and_nothing_is_written(world):
     world.script.done.clear()
     assert give(world, said(world, "web1", yiaddr="192.168.1.8")) == ["web1"]
@@ -191,60 +184,6 @@ def test_it_ends_with_its_time(world):
     assert programmed(world) == {}
 
 
-def test_a_workload_that_moved_has_its_lease_behind_its_new_host(world):
-    give(world, said(world, "vm-1"))
-    ports = tuple(change(p, tep=FAR) if p.id == "vm-1" else p for p in SERVED.ports)
-    world.adopt(change(SERVED, ports=ports), 2)
-    world.run()
-    assert list(programmed(world).values()) == [(101, FAR)]
-
-
-# fmt: off
-ENDS = [
-    ("the port is removed",        lambda p: None),
-    ("it gets an own address",     lambda p: change(p, addresses=("192.168.1.77",))),
-    ("it is on another segment",   lambda p: change(p, segment="app")),
-    ("it has another MAC",         lambda p: change(p, mac="06:00:00:00:77:77")),
-]
-# fmt: on
-
-
-@pytest.mark.parametrize("what, made", ENDS, ids=[e[0] for e in ENDS])
-def test_a_lease_ends_when(world, what, made):
-    give(world, said(world, "vm-1"), said(world, "vm-2", yiaddr="192.168.1.101"))
-    ports = [made(p) if p.id == "vm-1" else p for p in SERVED.ports]
-    world.adopt(change(SERVED, ports=tuple(p for p in ports if p)), 2)
-    world.run()
-    assert "192.168.1.100" not in {a for _, a in programmed(world)}
-    assert [lease["port"] for lease in grants(world).view()] == ["vm-2"]
-
-
-def test_a_leased_address_that_becomes_another_ports_own_is_that_ports(world):
-    give(world, said(world, "vm-1"))
-    heir = port("heir", "192.168.1.100", tep=FAR)
-    world.adopt(change(SERVED, ports=(*SERVED.ports, heir)), 2)
-    world.run()
-    assert list(programmed(world).values()) == [(101, FAR)]
-    assert grants(world).view() == []
-
-
-def test_a_segment_with_another_vni_takes_its_leases_away(world):
-    give(world, said(world, "vm-1"))
-    segments = tuple(change(s, vni=777) if s.id == "web" else s for s in SEGMENTS)
-    world.adopt(change(SERVED, segments=segments), 2)
-    world.run()
-    assert programmed(world) == {}
-    assert grants(world).view() == []
-
-
-def test_another_change_of_segments_leaves_them(world):
-    give(world, said(world, "vm-1"))
-    segments = tuple(change(s, routed=True) for s in SEGMENTS)
-    world.adopt(change(SERVED, segments=segments), 2)
-    world.run()
-    assert list(programmed(world).values()) == [(101, NEAR)]
-
-
 def test_a_restarted_datapath_gets_the_leases_too(world):
     give(world, said(world, "vm-1"))
     world.client.restart()
@@ -258,64 +197,6 @@ def test_a_lease_given_while_a_datapath_was_replaced_does_not_hide_that(world):
     world.run(3.0)
     assert len(world.client.single["ports"]) == 3
     assert give(world, said(world, "vm-1")) == ["vm-1"]
-
-
-def known(name, last, mac_text, segment="web", lease_s=500.0, state="leased"):
-    return SimpleNamespace(
-        segment=segment,
-        address=f"192.168.1.{last}",
-        mac=mac_text,
-        hostname=name,
-        expires=5.0 + lease_s,
-        state=state,
-    )
-
-
-def test_a_gateway_started_anew_takes_no_address_from_anybody(world):
-    give(world, said(world, "vm-1"), said(world, "vm-2", yiaddr="192.168.1.101"))
-    before = programmed(world)
-    world.start()
-    world.adopt(SERVED)
-    assert "delete ports" not in world.run(5.0)
-    assert programmed(world) == before
-    # The engine knows one of them, and one that the datapath lost.
-    third = known("n3", 102, grants(world).roster.by_port["vm-2"].port.mac)
-    grants(world).remember("t1", [known("n1", 100, "06:00:00:00:09:01"), third])
-    world.run(3.0)
-    assert {a for _, a in programmed(world)} == {"192.168.1.100", "192.168.1.102"}
-    view = {v["address"]: (v["port"], v["hostname"]) for v in grants(world).view()}
-    assert view == {"192.168.1.100": ("vm-1", "n1"), "192.168.1.102": ("vm-2", "n3")}
-
-
-def test_leases_of_another_vrf_wait_for_their_own_engine(world):
-    give(world, said(world, "vm-1"), said(world, "far"))
-    world.start()
-    world.adopt(SERVED)
-    world.run(3.0)
-    grants(world).remember("t1", [])
-    assert {key[0] for key in programmed(world)} == {vrf(world, "t2")}
-
-
-def test_what_an_engine_remembers_of_nobody_or_too_late_is_left_alone(world):
-    gone = known("n", 100, "06:00:00:00:66:66")
-    over = known("n", 100, "06:00:00:00:09:01", lease_s=0.0)
-    nowhere = known("n", 100, "06:00:00:00:09:01", segment="none")
-    declined = known("", 100, "", state="declined")
-    grants(world).remember("t1", [gone, over, nowhere, declined])
-    assert grants(world).view() == []
-
-
-def test_a_stranger_in_the_datapath_is_not_taken_for_a_lease(world):
-    """Only a dynamic port's own MAC behind its own VNI is."""
-    t1 = vrf(world, "t1")
-    for last, m in ((100, "06:00:00:00:09:01"), (101, "06:00:00:00:66:66")):
-        be = address(f"192.168.1.{last}")
-        record = r.Ports(t1, be, 101, address(NEAR), mac(m))
-        world.client.single["ports"][t1, be] = record
-    world.start()
-    world.adopt(SERVED)
-    world.run(3.0)
-    assert {a for _, a in programmed(world)} == {"192.168.1.100"}
 
 
 def test_the_operator_takes_a_lease_away(world):

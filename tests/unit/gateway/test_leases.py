@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcg.gateway.leases import FOREVER, INF, Given, LeaseBook
+from pcg.gateway.leases import INF, Given, LeaseBook
 from pcg.proto.roster import Roster
+from pcg.reconcile.compile_dhcp import INFINITE_S
 from tests.unit.proto.dhcp_world import GATEWAY, SITE, client
 
 VM1, VM2 = client(), client("vm-2", bytes.fromhex("060000000002"))
@@ -61,7 +62,7 @@ def test_a_renewal_may_shorten_it_too():
 
 def test_rfc2131_3_3_a_lease_of_all_ones_never_ends():
     """RFC 2131 section 3.3."""
-    b = book((VM1, 100, FOREVER, b""))
+    b = book((VM1, 100, INFINITE_S, b""))
     assert b.expire(1e12) == []
     assert b.leases["t1", at(100)].expires == INF
     assert b.leases["t1", at(100)].view()["expires"] is None
@@ -105,6 +106,28 @@ def test_every_change_is_noted_once_in_order():
     assert list(b.changed) == [("t1", at(100)), ("t1", at(101))]
 
 
+def test_a_client_that_releases_and_asks_again_and_again_takes_no_room():
+    b = LeaseBook()
+    for n in range(1000):
+        b.put(VM1, Given(at(100), 3600), float(n), WALL)
+        b.end(("t1", at(100)))
+    assert len(b._ends) == 1
+    b.put(VM1, Given(at(100), 3600), 1000.0, WALL)
+    assert b.expire(4599.0) == []
+    assert len(b._ends) == 1
+    assert len(b.expire(4600.0)) == 1
+
+
+def test_a_client_whose_lease_ends_late_and_soon_by_turns_takes_no_room():
+    b = LeaseBook()
+    for n in range(1000):
+        b.put(VM1, Given(at(100), 60 if n % 2 else 3600), float(n), WALL)
+        b.expire(float(n))
+    assert len(b._ends) <= 60
+    b.expire(5000.0)
+    assert not b._ends
+
+
 def roster_of(*clients) -> Roster:
     made = Roster()
     made.by_port.update({c.port.id: c for c in clients})
@@ -129,7 +152,7 @@ CHANGES = [
 def test_a_changed_port_keeps_or_loses_its_lease(what, after, keeps):
     b = book((VM1, 100, 60, b"a"), (VM2, 101, 60, b"b"))
     clients = [VM2] if after is None else [VM2, after]
-    ended = b.follow(["vm-1"], roster_of(*clients))
+    ended = b.follow(["vm-1"], roster_of(*clients), 0.0)
     assert [lease.port for lease in ended] == ([] if keeps else ["vm-1"])
     assert ("vm-2", 101) in held(b)
     assert (("vm-1", 100) in held(b)) is keeps

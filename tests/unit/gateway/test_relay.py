@@ -9,7 +9,8 @@ from pcg.gateway import relay
 from pcg.gateway.relay import AT_ONCE, Relay
 from pcg.model.errors import BackendError
 from pcg.wire import dhcp
-from tests.unit.gateway.test_grants import SERVED, World, programmed
+from tests.unit.gateway.leasing import SERVED, programmed
+from tests.unit.gateway.world import World
 from tests.unit.proto.dhcp_world import frame, message, replied, seen
 from tests.waiting import wait_until
 
