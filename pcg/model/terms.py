@@ -10,6 +10,7 @@ from pcg.model.kinds import Value
 Amount = Annotated[int, msgspec.Meta(ge=1, le=16_777_216)]
 
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+RateOrNone = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class ErrorRates(Value):
@@ -18,7 +19,7 @@ class ErrorRates(Value):
     Uplink and downlink have such a rate each, so that the one cannot use up the other's.
     """
 
-    per_second: Rate = 1000
+    per_second: RateOrNone = 1000  # 0: none at all (RFC 5508 REQ-9), whatever per_source says
     per_source: Rate = 100  # about packets of one source
 
 

@@ -113,7 +113,7 @@ def check_tep(ctx: Context, gateway: Gateway) -> None:
 
 
 def check_errors(ctx: Context, rates: ErrorRates) -> None:
-    if rates.per_source > rates.per_second:
+    if rates.per_second and rates.per_source > rates.per_second:
         mend = f"is more than for all sources; use per_second's {rates.per_second} or less"
         ctx.add("gateway.errors.per_source", rates.per_source, mend)
 

@@ -67,6 +67,18 @@ def test_a_rule_that_multiplies_out_to_too_much():
     ]
 
 
+def test_errors_may_be_switched_off():
+    """RFC 5508 REQ-9; whatever the rate of one source, which by default is above 0."""
+
+    def told(errors):
+        return problems(edited(("tep: 10.99.2.10\n", f"tep: 10.99.2.10\n  errors: {errors}\n")))
+
+    assert told("{per_second: 0}") == []
+    assert told("{per_second: 0, per_source: 5}") == []
+    assert told("{per_second: -1}") != []
+    assert told("{per_second: 5, per_source: 0}") != []
+
+
 LEAST = "tcp_opening_s: 240, tcp_established_s: 7440, tcp_closing_s: 240, udp_s: 120, icmp_s: 60"
 LESS = "tcp_opening_s: 239, tcp_established_s: 7439, tcp_closing_s: 239, udp_s: 119, icmp_s: 59"
 

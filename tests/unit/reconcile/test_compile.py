@@ -4,7 +4,7 @@ import msgspec
 
 from pcg.datapath import border
 from pcg.model import desired as d
-from pcg.model.terms import Filtering, Quota, Timers
+from pcg.model.terms import ErrorRates, Filtering, Quota, Timers
 from pcg.reconcile import compile as c
 from pcg.reconcile.addresses import address, text
 from pcg.reconcile.numbers import Numbers, numbers_for
@@ -106,6 +106,13 @@ def test_snat_once_per_source_from_its_pool():
 def test_the_mss_is_clamped_unless_switched_off():
     assert compiled()["local"][0].mss_clamp == 1
     assert compiled(gateway=changed(GATEWAY, mss_clamp=False))["local"][0].mss_clamp == 0
+
+
+def test_errors_that_are_switched_off():
+    """RFC 5508 REQ-9."""
+    off = changed(GATEWAY, errors=ErrorRates(per_second=0))
+    (local,) = compiled(gateway=off)["local"]
+    assert (local.made_all, local.made_each) == (0, 100)
 
 
 def test_quotas_of_the_gateway_and_of_a_rule():
