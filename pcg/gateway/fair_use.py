@@ -2,9 +2,12 @@
 
 The datapath counts refusals by workload address. An episode of an address, reason and rule goes on
 while refusals come; it is over after QUIET_S without any, and the next one is told again.
+
+Of an address the table has the latest reason alone. What else it was refused for since the last
+look is known as far as the ledger of drops has an example of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pcg.gateway.facts import Facts
@@ -24,14 +27,15 @@ class Refusal(NamedTuple):
     reason: str
     rule: str
     public_address: str
-    refused: int  # since the one before
+    refused: int  # since the one before, for all its reasons; 0: they stand with another of them
 
     @property
     def text(self) -> str:
         by = f"; NAT rule {self.rule}" if self.rule else ""
         of = f", public address {self.public_address}" if self.public_address else ""
         who = f"{self.workload or 'workload'} ({self.address}, VRF {self.vrf})"
-        return f"{who} was refused {self.refused} sessions: {self.reason}{by}{of}"
+        what = f"{self.refused} sessions" if self.refused else "some of its sessions"
+        return f"{who} was refused {what}: {self.reason}{by}{of}"
 
 
 def refusals(drops: Mapping[str, int]) -> int:
@@ -41,29 +45,58 @@ def refusals(drops: Mapping[str, int]) -> int:
 
 class FairUse:
     def __init__(self) -> None:
-        self._counted: dict[tuple[int, str], int] = {}
+        self._counted: dict[tuple[int, str], int] = {}  # at the last look, of those that are there
+        self._example_ns = 0
         self._open: dict[tuple, float] = {}  # episode -> its last refusal
 
-    def look(self, usage: Iterable[dict[str, Any]], facts: Facts, now: float) -> list[Refusal]:
-        """`usage`: records of the datapath's table, in words. What began since the last look."""
+    def look(
+        self,
+        usage: Iterable[dict[str, Any]],
+        facts: Facts,
+        now: float,
+        ledger: Iterable[dict[str, Any]] = (),
+    ) -> list[Refusal]:
+        """`usage`: all records of the datapath's table that have refusals, and `ledger`, in words.
+        What began since the last look."""
         self._open = {key: at for key, at in self._open.items() if now - at < QUIET_S}
+        others = self._others(ledger)
         found = []
-        for row in usage:
+        for row, grew in self._grown(usage):
             who = row["vrf"], row["address"]
-            before = self._counted.get(who, 0)
-            self._counted[who] = row["refused"]
-            # an address that was removed and came back, or a new datapath, counts from zero
-            grew = row["refused"] - (before if before <= row["refused"] else 0)
-            if not grew:
-                continue
-            episode = (*who, row["reason"], row["nat_id"])
-            if episode not in self._open:
-                found.append((row, grew))
-            self._open[episode] = now
+            more = [row | o for o in others.get(who, ()) if o["reason"] != row["reason"]]
+            for one, n in ((row, grew), *((other, 0) for other in more)):
+                episode = (*who, one["reason"], one["nat_id"])
+                if episode not in self._open:
+                    found.append((one, n))
+                self._open[episode] = now
         if not found:
             return []
         owners = _owners(facts, {(r["vrf"], r["address"]) for r, _ in found})
         return [_refusal(row, grew, owners, facts) for row, grew in found]
+
+    def _grown(self, usage: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Rows, and by how much since the last look. Whoever is in none is forgotten."""
+        before, self._counted = self._counted, {}
+        for row in usage:
+            who = row["vrf"], row["address"]
+            was = before.get(who, 0)
+            self._counted[who] = row["refused"]
+            # an address that was removed and came back, or a new datapath, counts from zero
+            grew = row["refused"] - (was if was <= row["refused"] else 0)
+            if grew:
+                yield row, grew
+
+    def _others(self, ledger: Iterable[dict[str, Any]]) -> dict[tuple, list[dict[str, Any]]]:
+        """By VRF and address of the workload that sent it: reason and rule of each example since
+        the last look. Which public address was asked is not known of them."""
+        new = [d for d in ledger if d["reason"] in REASONS and d["at_ns"] > self._example_ns]
+        self._example_ns = max([self._example_ns, *(d["at_ns"] for d in new)])
+        found: dict[tuple, list[dict[str, Any]]] = {}
+        for d in new:
+            why = {"reason": d["reason"], "nat_id": d["nat_id"], "public_index": None}
+            if d["role"] == "downlink":
+                found.setdefault((d["vrf"], d["src"]), []).append(why)
+        return found
 
 
 def _owners(facts: Facts, wanted: set[tuple[int, str]]) -> dict[tuple[int, str], str]:

@@ -22,6 +22,7 @@ class Client(Protocol):
 
     def drops(self) -> dict[str, int]: ...
     def read(self, table: str) -> list: ...
+    def ledger(self) -> list[dict[str, Any]]: ...
 
 
 class UsageWatch(Periodic):
@@ -39,9 +40,10 @@ class UsageWatch(Periodic):
         count = refusals(self._client.drops())
         if count == self._seen:
             return
+        ledger = self._client.ledger()  # first: of what it has examples, the table has counted
         rows: list[dict[str, Any]] = [
             views.view("usage", u) for u in self._client.read("usage") if u.refused
         ]
         self._seen = count
-        for refusal in self._fair.look(rows, self._facts(), now):
+        for refusal in self._fair.look(rows, self._facts(), now, ledger):
             log.warning("%s", refusal.text)

@@ -12,6 +12,8 @@ from scapy.layers.inet import ICMP
 
 from pcg.datapath import views
 from pcg.datapath.lib import Datapath
+from pcg.gateway.facts import Facts
+from pcg.gateway.fair_use import FairUse
 from pcg.reconcile import records as r
 from tests.c.conftest import assert_accounted
 from tests.c.packets import answer, inside, ping, ports, prohibited, tcp, udp
@@ -218,3 +220,18 @@ def test_counts_are_right_after_a_restart(built, tmp_path):
         after = usage(World(dp, program=False))
         assert after == before
         assert (after["sessions"], after["ports"]) == (3, 2)
+
+
+def test_two_reasons_of_one_workload_are_told_with_their_rules(world):
+    """pcg/gateway/fair_use.py: the table has the latest alone, the ledger the other."""
+    limit(world, sessions_each=2)
+    for dport in (1, 2, 3):
+        world.down(A, udp(dport=dport))
+    limit(world, ports_each=1)
+    world.down(A, udp(sport=2))
+    rows = [views.view("usage", row) for row in world.dp.read("usage") if row.refused]
+    told = FairUse().look(rows, Facts(), 0.0, world.dp.ledger())
+    assert [(t.address, t.reason) for t in told] == [
+        (A.address, "QUOTA_PORTS"),
+        (A.address, "QUOTA_SESSIONS"),
+    ]

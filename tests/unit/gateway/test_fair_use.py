@@ -59,6 +59,43 @@ def test_another_reason_is_another_episode():
     assert fair.look([row(1, at="192.168.1.77")], FACTS, 1.0)
 
 
+def example(reason, at_ns, rule="web-in", **more):
+    """Of the ledger: what a workload's packet was refused for."""
+    line = {"reason": reason, "role": "downlink", "vrf": T1, "src": PORT.addresses[0]}
+    return line | {"nat_id": NUMBERS.nat[rule], "at_ns": at_ns} | more
+
+
+def test_two_reasons_within_one_look_are_both_told():
+    fair = FairUse()
+    ledger = [
+        example("QUOTA_SESSIONS", 70),
+        example("QUOTA_PORTS", 80),  # which the row says
+        example("NO_ROUTE", 90),
+        example("SESSIONS_FULL", 75, src="192.168.1.77"),
+        example("SESSIONS_FULL", 76, role="uplink"),
+        example("SESSIONS_FULL", 77, vrf=T1 + 1),
+    ]
+    latest, other = fair.look([row(8)], FACTS, 0.0, ledger)
+    assert (latest.reason, latest.refused) == ("QUOTA_PORTS", 8)
+    assert (other.reason, other.rule, other.public_address) == ("QUOTA_SESSIONS", "web-in", "")
+    assert other.text == (
+        f"{PORT.id} ({PORT.addresses[0]}, VRF t1) was refused some of its sessions:"
+        " QUOTA_SESSIONS; NAT rule web-in"
+    )
+    assert not fair.look([row(9)], FACTS, 1.0, [example("QUOTA_SESSIONS", 95)])
+    # an example that was there before says nothing of this time
+    assert [r.reason for r in fair.look([row(12)], FACTS, QUIET_S * 2, ledger)] == ["QUOTA_PORTS"]
+
+
+def test_an_address_that_went_is_forgotten():
+    fair = FairUse()
+    fair.look([row(7), row(3, at="192.168.1.77")], FACTS, 0.0)
+    assert not fair.look([row(7)], FACTS, QUIET_S + 1)
+    (told,) = fair.look([row(7), row(5, at="192.168.1.77")], FACTS, QUIET_S + 2)
+    assert told.refused == 5  # as many as another one's, who has the address now
+    assert len(fair._counted) == 2
+
+
 def test_what_counts_from_zero_again_is_new():
     fair = FairUse()
     fair.look([row(7)], FACTS, 0.0)
@@ -90,6 +127,9 @@ class FakeClient:
     def drops(self):
         return self.counted
 
+    def ledger(self):
+        return [example("QUOTA_SESSIONS", 5)]
+
     def read(self, table):
         self.reads += 1
         of = pack.layout(table).record
@@ -108,6 +148,7 @@ def test_the_table_is_read_only_when_somebody_was_refused(caplog):
         watch.turn(1.0)
         watch.turn(2.0)
     assert client.reads == 1
-    (line,) = caplog.messages
+    line, other = caplog.messages
+    assert "some of its sessions: QUOTA_SESSIONS" in other
     assert line.startswith(f"{PORT.id} (")
     assert "refused 3 sessions: QUOTA_PORTS" in line
