@@ -42,14 +42,16 @@ class JsonLog:
             del self._waiting[WAITING_MAX:]
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Append them, all at once. Raises BackendError: not all of them stand there."""
+        """Append them, all at once. Raises BackendError: none of them stands there."""
         data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
         try:
             self._make_room(len(data))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
             try:
+                size = os.fstat(file).st_size
                 if os.write(file, data) < len(data):
+                    os.ftruncate(file, size)  # else a torn line, and the whole ones once more
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(file)

@@ -1,6 +1,8 @@
 """The log of first-seen destinations: what is told, what is kept, what is said to be missing."""
 
+import contextlib
 import json
+import resource
 from collections import namedtuple
 from ipaddress import IPv4Address
 from types import SimpleNamespace
@@ -187,6 +189,30 @@ def test_a_file_that_somebody_moved_away_begins_anew(tmp_path):
     (tmp_path / "x").rename(tmp_path / "y")
     log.write([{"n": 2}])
     assert read(tmp_path / "x") == [{"n": 2}]
+
+
+@contextlib.contextmanager
+def room(size: int):
+    """No file of this process may become larger: a write takes what fits."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_line_that_did_not_fit_leaves_nothing_and_is_written_whole_later(tmp_path):
+    path = tmp_path / "x"
+    log = JsonLog(str(path), 1 << 20)
+    log.put([{"n": 0}])
+    log.flush()
+    log.put([{"n": n} for n in range(1, 9)])
+    with room(30), pytest.raises(BackendError, match="No space left"):
+        log.flush()
+    assert path.read_text() == '{"n":0}\n'
+    log.flush()
+    assert [line["n"] for line in read(path)] == list(range(9))
 
 
 def test_a_file_that_cannot_be(tmp_path):
