@@ -12,7 +12,6 @@ from pcg.model.errors import BackendError
 IP_MTU, IPV6_MTU = 14, 24  # linux/in.h, linux/in6.h: of the way to a connected peer
 HEADERS = {4: 20 + 8, 6: 40 + 8}  # IP and UDP
 SIZE_MIN, SIZE_MAX = 512, 8192  # RFC 7011 section 10.3.3: 512 serves every way
-WAITING_MAX = 10_000  # records
 # Said of an earlier message, by the collector's host or on the way to it, when this one is sent:
 # then it was not, and may be sent again.
 GONE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -40,16 +39,20 @@ class Exporter:
         try:
             size = self._size()
         except OSError as e:
+            self.close()
             self.unsent += len(records)
             raise self._error(e) from None
+        stuck = False
         for message, n in self._encoder.messages(records, size, now, at_s):
             failed = self._send(message)
             if failed and failed.errno in GONE:
                 error = failed
                 failed = self._send(message)
-            error = failed or error
+            error, stuck = failed or error, stuck or bool(failed)
             self.sent += 0 if failed else n
             self.unsent += n if failed else 0
+        if stuck:
+            self.close()  # it keeps the address and way of its connect(), which may be gone
         if error:
             self._encoder.templates_lost()  # with a message, or to a collector that begins anew
             raise self._error(error)
@@ -82,5 +85,7 @@ class Exporter:
         return BackendError(thing, why, "start it, or correct `nat_log.ipfix`")
 
     def close(self) -> None:
+        """The next flush() connects again."""
         if self._socket:
             self._socket.close()
+            self._socket = None

@@ -198,14 +198,17 @@ def test_a_collector_that_comes_later_is_told_how_to_read(collector):
 class Full:
     """A socket that takes nothing."""
 
+    def __init__(self, number=errno.EAGAIN):
+        self.number, self.closed = number, False
+
     def send(self, data):
-        raise BlockingIOError(errno.EAGAIN, "full")
+        raise OSError(self.number, "full")
 
     def getsockopt(self, *_):
         return 1500
 
     def close(self):
-        pass
+        self.closed = True
 
 
 def test_what_cannot_be_sent_is_counted_and_leaves_a_gap(collector):
@@ -215,12 +218,27 @@ def test_what_cannot_be_sent_is_counted_and_leaves_a_gap(collector):
     with pytest.raises(BackendError, match="unavailable"):
         exporter.flush(0.0, AT_S)
     assert (exporter.sent, exporter.unsent) == (0, 100)
-    exporter._socket = None
     exporter.put([START])
     exporter.flush(1.0, AT_S)
     data = collector.recv(65_536)
     assert has_templates(data)
     assert int.from_bytes(data[8:12], "big") == 100
+    exporter.close()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL])
+def test_a_socket_whose_own_address_is_gone_is_made_anew(collector, number):
+    exporter = Exporter(*collector.getsockname(), domain=5)
+    exporter._socket = old = Full(number)
+    exporter.put([START])
+    with pytest.raises(BackendError):
+        exporter.flush(0.0, AT_S)
+    assert old.closed
+    exporter.put([END])
+    exporter.flush(1.0, AT_S)
+    data = collector.recv(65_536)
+    assert has_templates(data)
+    assert END.data in data
     exporter.close()
 
 
