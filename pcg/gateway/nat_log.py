@@ -4,6 +4,7 @@ Which sessions, and how many a second, is decided once for both forms. All ends 
 workload: it is inside, whoever opened the session.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ from pcg.gateway.ipfix_export import Exporter
 from pcg.gateway.json_log import JsonLog
 from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
 
+log = logging.getLogger(__name__)
+
 BEGAN, ENDED = 1, 2  # enum pcgdp_event_kind
 BY_RULE = 1  # of enum pcgdp_log
 EVENTS = {BEGAN: "start", ENDED: "end"}
 REASONS = ("", "idle", "closed", "port gone", "decided again")  # enum pcgdp_end
 FLOW_END = (0, ipfix.IDLE, ipfix.END_OF_FLOW, ipfix.FORCED, ipfix.FORCED)
 LEFT_OUT_S = 10.0  # what was left out is said at most that often
+LOG_S = 60.0  # in the gateway's log: at most that often
 
 
 class Rate:
@@ -137,7 +141,8 @@ class NatLogWriter:
 
     def __init__(self, nat_log: NatLog, out: JsonLog | None, exporter: Exporter | None) -> None:
         self._nat_log, self._out, self._exporter = nat_log, out, exporter
-        self._say_at = float("-inf")
+        self._say_at = self._log_at = float("-inf")
+        self._logged = dict.fromkeys(EVENTS.values(), 0)
 
     def wanted(self) -> bool:
         """Always: a session whose rule said `log` may end after the rule."""
@@ -151,12 +156,23 @@ class NatLogWriter:
             self._exporter.put(self._nat_log.record(e, offset_s) for e in chosen)
 
     def settle(self, now: float, at_s: float, lost: int) -> None:
+        self._tell(now)
         try:
             if self._exporter:
                 self._exporter.flush(now, at_s)
         finally:
             if self._out:
                 self._write(now, at_s, lost)
+
+    def _tell(self, now: float) -> None:
+        """In the gateway's log, whichever form there is: IPFIX has no word for it."""
+        left_out = self._nat_log.left_out
+        if left_out == self._logged or now < self._log_at:
+            return
+        starts, ends = (n - self._logged[event] for event, n in left_out.items())
+        self._logged, self._log_at = left_out, now + LOG_S
+        text = "NAT log: %d starts and %d ends left out, more than its per_second allows"
+        log.warning(text, starts, ends)
 
     def _write(self, now: float, at_s: float, lost: int) -> None:
         if now >= self._say_at:

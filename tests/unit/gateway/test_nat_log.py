@@ -199,6 +199,17 @@ def test_what_is_left_out_is_said_now_and_then(running):
     assert told + sum(li["starts"] for li in read(running.path) if li["event"] == "left out") == 200
 
 
+def test_it_is_said_in_the_gateways_log_too_once_a_minute(caplog):
+    """With IPFIX alone nothing else says it."""
+    writer = NatLogWriter(made(per_s=2), None, FakeExporter())
+    for second in range(0, 121, 2):
+        writer.take([STARTED] * 5 + [ENDED] * 3, float(second), OFFSET_S)
+        writer.settle(float(second), 0.0, 0)
+    said = [tuple(r.args) for r in caplog.records]
+    assert said == [(3, 1), (30 * 3, 30 * 1), (30 * 3, 30 * 1)]
+    assert caplog.messages[0].startswith("NAT log: 3 starts and 1 ends left out")
+
+
 def test_a_collector_that_is_away_keeps_nothing_out_of_the_file(running):
     running.exporter.error = BackendError("IPFIX collector", "is away")
     running.client.pages = [[STARTED]]
