@@ -1,6 +1,7 @@
 """`pcgctl why`: one flow. Its session, what was dropped of it, what the rules say, what to do."""
 
 import json
+import shlex
 import time
 from typing import Any
 
@@ -91,6 +92,11 @@ class Answer:
         """Why the rules would drop it now; "" when they would not."""
         return self.events[-1]["reason"] if self.events else ""
 
+    @property
+    def capture(self) -> str:
+        """The command that shows each of its drops: the ledger keeps an example of each kind."""
+        return f"pcgctl capture --drops --inner {shlex.quote(self.flow.expression())}"
+
     def advice(self) -> str:
         """One thing to do next."""
         texts = self.look.client.advice()
@@ -123,6 +129,7 @@ class Answer:
             "reason": self.refused,
             "rules": self.rules,
             "advice": self.advice(),
+            "capture": self.capture,
         }
 
     def _some(self, what: str, texts: list[str], none: str) -> list[str]:
@@ -142,7 +149,7 @@ class Answer:
         look = self.look
         sessions = [session_text(look, s) for s in self.sessions]
         drops = [drop_text(look, d) for d in self.drops]
-        none = "none of it among the examples that are kept"
+        none = "none of it among the examples that are kept: one of each line of `pcgctl drops`"
         lines = [str(self.flow)]
         lines += self._some("session", sessions, "none")
         lines += self._some("dropped", drops, none)
@@ -153,7 +160,10 @@ class Answer:
         if self.events:
             lines.append(f"{'now':<11} would be {story.outcome(look, self.events)}{asked}")
         lines += [f"{'':<11} {what}: {text}" for what, text in self.rules]
-        return [*lines, f"{'do':<11} {self.advice()}"]
+        lines.append(f"{'do':<11} {self.advice()}")
+        if not drops:
+            lines.append(f"{'':<11} each drop of it from now on: {self.capture}")
+        return lines
 
 
 def _vrf(look: Look, name: str, source: str, destination: str) -> int | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 
@@ -9,9 +10,12 @@ import pytest
 import zmq
 from click.testing import CliRunner
 
+from pcg.cli import bpf
+from pcg.cli.capture import capture
 from pcg.cli.explain import explain
 from pcg.cli.look import Look
 from pcg.cli.why import why
+from pcg.datapath.pack import CaptureWanted
 from pcg.datapath.server import Server
 from tests.c import dhcp
 from tests.c.packets import answer, tcp, udp
@@ -217,6 +221,29 @@ def test_a_drop_of_another_flow_of_its_ends_is_told_apart(ask, world):
     text = ask(why, C.address, NET, "udp", "53")
     assert "dropped     none of it among the examples" in text
     assert "of its ends FIREWALL_DENIED" in text
+
+
+def test_without_an_example_it_says_how_to_see_every_drop(ask, world):
+    """A line keeps one example: of two flows that one rule refuses, one is not found."""
+    for sport in (1, 2):
+        world.down(C, udp(C.address, dst="198.51.100.66", sport=sport, dport=50 + sport))
+    text = ask(why, C.address, "198.51.100.66", "udp", "52")
+    assert "dropped     none of it among the examples that are kept: one of each line of" in text
+    last = text.splitlines()[-1]
+    head, command = last.strip().split(": ", 1)
+    assert head == "each drop of it from now on"
+    assert command == asked(ask, C.address, "198.51.100.66", "udp", "52")["capture"]
+    pcgctl, name, *args = shlex.split(command)
+    assert (pcgctl, name) == ("pcgctl", capture.name)
+    given = capture.make_context(name, args).params
+    assert given["drops"]
+    assert given["inner"]
+    program = bpf.compiled(" ".join(given["expression"]))
+    world.dp.capture_start(CaptureWanted(inner=1, only_drops=1), program)
+    for dport in (51, 52, 53):
+        world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
+    (seen,) = world.dp.capture_read()
+    assert seen.reason == "FIREWALL_DENIED"
 
 
 def test_advice_follows_what_is_found(ask, world):
