@@ -56,8 +56,9 @@ FRAME, ANSWER, ERROR, PIECES, AGAIN, POLICY, PUT, RELAY, WATCH = range(9)
 HOLD = 0x80
 # What a packet passes.
 PATH = (
-    "outer.c", "geneve.c", "uplink.c", "inner.c", "plain.c", "lookup.c", "first.c", "decide.c",
-    "outside.c", "install.c", "rewrite.c", "egress.c", "answer.c", "icmp.c", "icmp_inside.c",
+    "outer.c", "path_mtu.c", "geneve.c", "uplink.c", "reassemble.c", "inner.c", "plain.c", "dhcp.c",
+    "lookup.c", "again.c", "first.c", "decide.c", "outside.c", "fair.c", "install.c", "rewrite.c",
+    "mss.c", "egress.c", "fragment.c", "answer.c", "icmp.c", "icmp_inside.c",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from bench import run
 from pcg.datapath import spent
 from pcg.model import settings
 from tests.c import test_drops
+from tests.fuzz import libfuzzer
 from tests.netns import test_af_packet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,15 @@ def test_the_drawing_says_what_each_stage_settles():
     text = " ".join(drawing().split())
     for stage, settles in entries("stages.def"):
         assert settles in text, stage
+
+
+def test_the_fuzzer_tells_what_it_covered_of_all_that_a_packet_passes():
+    """Each file whose head draws its place in the path is in the list."""
+    sources = {file.name: file.read_text() for file in (INCLUDE.parent / "src").glob("*.c")}
+    placed = {name for name, text in sources.items() if re.search(r"^//   in: ", text, re.M)}
+    assert "lookup.c" in placed
+    assert placed <= {*libfuzzer.PATH} <= sources.keys()
+    assert len(libfuzzer.PATH) == len({*libfuzzer.PATH})
 
 
 def test_make_help_names_every_verb():
