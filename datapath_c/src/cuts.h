@@ -7,7 +7,8 @@
 // next. By that answer both are reset, and by any other packet that comes first. Meanwhile the session
 // forwards nothing. Who has not answered after CUT_NS is gone, or will be reset as a stranger.
 //
-// Bounded: CUTS_MAX at a time; for one more, its ends learn it when they speak.
+// Bounded: CUTS_MAX at a time. One more ends at once: the workload learns it when it speaks (icmp.c,
+// tcp_reset), the end beyond the uplink hears nothing, as any stranger there (RFC 5382 REQ-4).
 #pragma once
 
 #include "base.h"

@@ -140,6 +140,22 @@ class TestSnat:
         again = one(world.down(A, answer(back)))
         assert flow(again) == (out.ip.src, NET, out.ip.sport, 999)
 
+    def test_filtering_remembers_five_peers_of_a_mapping(self, world):
+        """RFC 4787 REQ-8, REQ-11: a sixth shuts out the first, but for the sessions it has."""
+        peers = [f"198.51.100.{n}" for n in range(20, 26)]
+        for peer in peers[:5]:
+            out = one(world.down(A, udp(dst=peer)))
+        for peer in peers[:5]:
+            assert world.up(udp(peer, out.ip.src, sport=999, dport=out.ip.sport))
+        world.down(A, udp(dst=peers[5]))
+        for sport in (998, 997):
+            assert not world.up(udp(peers[0], out.ip.src, sport=sport, dport=out.ip.sport))
+        for peer in peers[1:]:
+            assert world.up(udp(peer, out.ip.src, sport=998, dport=out.ip.sport))
+        for sport in (53, 999):
+            assert world.up(udp(peers[0], out.ip.src, sport=sport, dport=out.ip.sport))
+        assert world.drops() == {"NAT_FILTERED": 2}
+
     @pytest.mark.parametrize("packet", [udp, tcp], ids=["udp", "tcp"])
     def test_filtering_may_be_endpoint_independent(self, world, packet):
         """RFC 4787 REQ-8, RFC 5382 REQ-3: "If application transparency is most important, it is
