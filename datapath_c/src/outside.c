@@ -227,16 +227,30 @@ int outside_take(struct worker *w, const struct making *mk, struct stock *st, ui
 	return 0;
 }
 
-// The first port that a new mapping could have; false: none is left.
+// The first port that a new mapping could have, and by which answers reach nobody yet: any other is
+// drawn in vain (install.c). 0: none is left.
+static uint16_t look_at(const struct worker *w, const struct making *mk, const struct public_address *pub)
+{
+	uint16_t first = port_first_of(w->cfg, mk->d.rule), last = port_last_of(w->cfg, mk->d.rule), port;
+
+	for (;; first = port + 1) {
+		port = natport_look(&w->dp->natports, pub->rec.index, (uint8_t)mk->k.domain_proto, first, last, pub->reserved);
+		if (!port || answer_is_ours(w, mk, pub->rec.secondary_be, htons(port)))
+			return port;
+		if (port == last)
+			return 0;
+	}
+}
+
 static bool look(const struct worker *w, const struct making *mk, struct outside *out)
 {
 	const struct decision *d = &mk->d;
-	uint16_t first = port_first_of(w->cfg, d->rule), last = port_last_of(w->cfg, d->rule), port = 0;
+	uint16_t port = 0;
 
 	for (uint32_t i = 0; !port && i < d->rule->n_pool; i++) {
 		const struct public_address *pub = public_of_index(w->cfg, d->rule->pool[(d->pool_at + i) % d->rule->n_pool]);
 
-		port = natport_look(&w->dp->natports, pub->rec.index, (uint8_t)mk->k.domain_proto, first, last, pub->reserved);
+		port = look_at(w, mk, pub);
 		out->addr = pub->rec.secondary_be;
 	}
 	out->port = htons(port);

@@ -5,7 +5,7 @@ import pytest
 from tests.c.packets import answer, flow, ping, tcp, udp
 from tests.c.places import FEW, NET, TINY, WHOLE, A, Public
 from tests.c.test_rule_change import one
-from tests.c.world import nat, source
+from tests.c.world import nat, over, source
 
 FIRST, LAST = 2000, 2003
 
@@ -43,6 +43,16 @@ def test_all_of_them(shared):
     shared.sweep()
     totals = shared.dp.totals()
     assert (totals["sessions"], totals["mappings"]) == (4, 0)
+
+
+@pytest.mark.parametrize("taken", range(5))
+def test_explained(shared, taken):
+    """What is said before is what happens: by a port drawn in vain nothing is told."""
+    for port in range(FIRST, FIRST + taken):
+        shared.up(udp(NET, WHOLE.secondary, sport=53, dport=port))
+    told, sent = shared.dp.explain("downlink", over(A, udp(dport=53)))
+    assert told[-1]["reason"] == ("NAT_PORTS_EXHAUSTED" if taken > LAST - FIRST else "")
+    assert bool(sent) == (taken <= LAST - FIRST)
 
 
 def test_an_identifier(shared):
