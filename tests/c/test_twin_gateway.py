@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.c.conftest import assert_accounted
-from tests.c.pair import Pair, UnknownPortError
+from tests.c.pair import Pair
 from tests.c.worlds import Given
+from tests.oracle.mappings import UnknownPortError
 
 CASES = int(os.environ.get("CASES", "2000"))
 

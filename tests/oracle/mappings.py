@@ -15,8 +15,14 @@ from tests.oracle.decision import Decision, Key, Policy, num
 from tests.oracle.ipv4 import ICMP
 
 CONTACTS = 5  # how many remote addresses a mapping remembers
+DRAWS = 5  # how many ports are drawn, until answers by one of them are nobody's
+FEW = 64  # of so many ports one that is somebody's may be drawn by chance
 
 Drawn = Callable[[], tuple[int, int]]  # the outside address and port that the path gave
+
+
+class UnknownPortError(Exception):
+    """The path may have drawn a port and kept nothing that would tell which."""
 
 
 class Inside(NamedTuple):
@@ -74,7 +80,9 @@ class Mappings:
 
     index: dict[Key, tuple] = field(default_factory=dict)
     mappings: list[Mapping] = field(default_factory=list)
+    held: list[Mapping] = field(default_factory=list)  # by what ended, until housekeeping
     overflows: Counter[int] = field(default_factory=Counter)  # by rule
+    in_vain = 0  # ports drawn by which answers would have been another's
 
     def outside(self, address: int, port: int, proto: int) -> Mapping | None:
         for m in self.mappings:
@@ -86,15 +94,12 @@ class Mappings:
         """How many outside endpoints a workload's address holds."""
         return sum((m.key.vrf, m.key.src) == (vrf, address) for m in self.mappings)
 
-    def free(self, policy: Policy, rule: r.Nat, pub: r.Publics, proto: int) -> bool:
-        """Has this public address a port left for the rule?"""
+    def left(self, policy: Policy, rule: r.Nat, pub: r.Publics, proto: int) -> list[int]:
+        """The rule's ports that this public address has left; of a long range a few."""
         low, high = policy.range_of(rule)
         used = {m.port for m in self.mappings if (m.public, m.key.proto) == (pub.index, proto)}
-        if high - low > len(used) + 20:  # the rules of these tests promise fewer
-            return True
-        return any(
-            port not in used and not policy.promised(pub, port) for port in range(low, high + 1)
-        )
+        ports = range(low, min(high + 1, low + len(used) + FEW))
+        return [port for port in ports if port not in used and not policy.promised(pub, port)]
 
     def outside_for(self, policy: Policy, d: Decision, key: Key, drawn: Drawn) -> Outside | str:
         """Found or made (RFC 4787 REQ-1 to 3), or why there is none."""
@@ -108,12 +113,32 @@ class Mappings:
                 return self._shared(policy, d, key, drawn)  # its own port leads there already
             else:
                 return Outside(m, m.address, m.port)
+        return self._drawn(policy, d, key, inside, drawn)
+
+    def _drawn(self, policy, d: Decision, key: Key, inside: Inside, drawn: Drawn) -> Outside | str:
+        """A port by which answers reach somebody already (a DNAT rule let the peer in by it, or it
+        is shared) is drawn in vain: it stays taken until housekeeping, and another is drawn."""
+        low, high = policy.range_of(d.nat)
         most = allowed(d.nat.ports_each, policy.local.ports_each)
-        if self.ports_of(key.vrf, key.src) >= most:
-            return "QUOTA_PORTS"
-        for pub in d.pool:
-            if self.free(policy, d.nat, pub, key.proto):
+        for _ in range(DRAWS):
+            if self.ports_of(key.vrf, key.src) >= most:
+                return "QUOTA_PORTS"
+            left = ((pub, self.left(policy, d.nat, pub, key.proto)) for pub in d.pool)
+            pub, ports = next(((pub, ports) for pub, ports in left if ports), (None, []))
+            if not pub:
+                break
+            address = num(pub.secondary_be)
+            vain = [port for port in ports if reply(key, d, address, port) in self.index]
+            if high - low >= FEW or not vain:
                 return self._made(policy, d, inside, pub, *drawn())
+            if len(ports) > 1:
+                raise UnknownPortError
+            one = Mapping(inside, pub.index, address, vain[0], [key.dst], sessions=1, retired=True)
+            self.mappings.append(one)
+            self.held.append(one)
+            self.in_vain += 1
+        else:
+            return "SESSION_CONFLICT"
         return self._shared(policy, d, key, drawn) if d.nat.overflow else "NAT_PORTS_EXHAUSTED"
 
     def _held(self, policy: Policy, d: Decision, pub: r.Publics, address: int, port: int) -> None:

@@ -81,7 +81,6 @@ class Totals:
 class Table(Mappings):
     live: list[Session] = field(default_factory=list)
     dying: list[Session] = field(default_factory=list)  # until housekeeping they count
-    held: list[Mapping] = field(default_factory=list)  # by what ended, until housekeeping
     ended: list[Session] = field(default_factory=list)
 
     def sessions_of(self, vrf: int, address: int) -> int:
