@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import zmq
@@ -49,6 +50,9 @@ class Seat:
     heard: bool = False  # its leases, in this life
     unfit: str = ""  # logged last: leases of its peer that it cannot bind
     pair_at: float | None = None  # when its leases are to reach its peer; None: they have
+
+    def leases(self) -> Iterable[m.Lease]:
+        return self.peer.leases.values() if self.heard else self.remembered
 
 
 class Controller:
@@ -176,8 +180,7 @@ class Controller:
         if desired.ha is None or not desired.dhcp:
             return desired
         peer = self._seat(desired.ha.peer)
-        leases = peer.peer.leases.values() if peer.heard else peer.remembered
-        state, unfit = with_leases(desired, leases)
+        state, unfit = with_leases(desired, peer.leases(), seat.leases())
         gateway = desired.gateway.id
         said = f"{len(unfit)} leases of {desired.ha.peer} fit not here: {unfit[0]}" if unfit else ""
         if said and said != seat.unfit:

@@ -110,7 +110,11 @@ def commit(place: Place) -> None:
     the disk. Called once for the answers of a burst, this is what makes them true after a power
     cut (RFC 2131 section 4.3.1) at a price that does not grow with their number. The file before
     the last clean-up counts too: Kea may have changed files a moment ago.
+
+    Raises  BackendError   also when there is no lease file: Kea writes to one that is gone
     """
+    if lost(place):
+        raise BackendError(f"lease file {place.leases}", "is gone", "see who removes it")
     for path in (place.leases, place.leases.with_name(f"{place.leases.name}.1")):
         with suppress(FileNotFoundError), telling(f"lease file {path}", MEND):
             fd = _open(path, os.O_RDONLY)
@@ -118,6 +122,11 @@ def commit(place: Place) -> None:
                 os.fdatasync(fd)
             finally:
                 os.close(fd)
+
+
+def lost(place: Place) -> bool:
+    """Whether a Kea that runs has no lease file, as for a moment while it cleans up."""
+    return not place.leases.is_symlink() and not place.leases.exists()
 
 
 def _open(path: Path, flags: int) -> int:

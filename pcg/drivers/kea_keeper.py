@@ -28,6 +28,7 @@ CHECK_S = 1.0  # is it there, does it answer
 START_S = 60.0  # for a million leases to be read
 CLOSE_S = 10.0
 SILENT_MAX = 2  # unanswered in a row; then it is ended and started anew
+LOST_MAX = 2  # looks in a row without a lease file; one may be while Kea cleans up
 SWEEP_S = 600.0  # look for leases of ports that are gone
 OTHERS_S = 5.0  # configured so long after we did: by somebody else
 JUMP_S = 5.0  # forward, of the clock on the wall; less is no matter to leases of a minute or more
@@ -58,7 +59,8 @@ class Keeper:
         self._again_at = 0.0
         self._ahead = ahead()
         self._set_at = float("-inf")  # when it was configured last, to our knowledge
-        self._failures = self._silent = 0
+        self._failures = self._silent = self._lost = 0
+        self._unwritten = False  # what Kea has, to the file that the next start begins with
         self._closing = self._retiring = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kea-{vrf}", daemon=True)
@@ -141,6 +143,9 @@ class Keeper:
         self.shortage.look(server.served, time.monotonic())
         if server.holds and time.monotonic() >= self._sweep_at:
             self._sweep(server)
+        if self._unwritten and not self._differs():
+            kea_files.write(self.place.config, self._document)
+            self._unwritten = False
         if fell:
             log.warning("%s: %s; serving again", self.thing, fell)
 
@@ -156,6 +161,9 @@ class Keeper:
         elif not self.running.serves():
             self.running.end()
             why = "had lost its UDP port and was ended"
+        elif self._lost_leases():
+            self.running.end()
+            why = "had lost its lease file and was ended; what it gave is not known to it any more"
         else:
             return ""
         self.running = None
@@ -163,6 +171,11 @@ class Keeper:
             words = last_words(self.place)
             raise BackendError(self.thing, f"{why}{f': {words}' if words else ''}")
         return why
+
+    def _lost_leases(self) -> bool:
+        """It goes on writing to a file that was removed, and the next one would know nothing."""
+        self._lost = self._lost + 1 if kea_files.lost(self.place) else 0
+        return self._lost >= LOST_MAX
 
     def _answers(self) -> bool:
         try:
@@ -186,6 +199,7 @@ class Keeper:
         if found is None:
             return
         self.running, self._since, self._silent = found, time.monotonic(), 0
+        self._unwritten = True  # or it is, and the gateway before us could not tell
         if found.ports.relay != self.relay_port:
             log.info("%s: answers to another port than the relay's; started anew", self.thing)
             self._end()
@@ -212,7 +226,7 @@ class Keeper:
                 running.kill()
                 raise BackendError(self.thing, f"does not serve {START_S:g} s after its start")
         self.running, self._since, self._silent = running, time.monotonic(), 0
-        self._set_at = self._since
+        self._set_at, self._unwritten, self._lost = self._since, False, 0
         self._held = accepted or digest(document(self.place, EMPTY))
         log.info("%s: process %d serves on port %d", self.thing, running.pid, running.ports.server)
 
@@ -242,7 +256,7 @@ class Keeper:
         self._held = digest(self._document)
         if self.running:
             self.running.serves()  # which gives its new socket room, too
-        kea_files.write(self.place.config, self._document)
+        self._unwritten = True
         self._set_at = time.monotonic()
         self._quiet_until = self._set_at + REST * (self._set_at - began)
 

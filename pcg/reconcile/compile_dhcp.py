@@ -137,14 +137,23 @@ def share(free: Prefix, subnet: Prefix, side: int) -> Spans:
     >>> share(Prefix(3, 9), Prefix(0, 255), 0), share(Prefix(3, 9), Prefix(0, 255), 1)
     ([Prefix(first=3, last=3), Prefix(first=8, last=9)], [Prefix(first=4, last=7)])
     """
-    size = max(1, subnet.size // SHARES)
+    size = block(subnet)
     ours, first = [], free.first
     while first <= free.last:
         last = min(free.last, first - (first - subnet.first) % size + size - 1)
-        if (first - subnet.first) // size % 2 == side:
+        if owner(first, subnet) == side:
             ours.append(Prefix(first, last))
         first = last + 1
     return ours
+
+
+def block(subnet: Prefix) -> int:
+    return max(1, subnet.size // SHARES)
+
+
+def owner(number: int, subnet: Prefix) -> int:
+    """The side whose share an address of the subnet is in."""
+    return (number - subnet.first) // block(subnet) % 2
 
 
 def reservations(scope: DhcpScope, subnet: Prefix, ports: Iterable[Port]) -> list[dict[str, str]]:

@@ -143,7 +143,11 @@ class Site:
 
     def settle(self, state: d.Desired) -> None:
         self.follow(state)
-        wait_until(lambda: not self.fleet.busy(), "the fleet has tried", 60)
+        wait_until(self.tried, "the fleet has tried", 60)
+
+    def tried(self) -> bool:
+        """Also what takes so long that it is an error meanwhile."""
+        return not self.fleet.busy() and not any(e.why.endswith("yet") for e in self.fleet.errors())
 
     def serve(self, state: d.Desired) -> None:
         self.settle(state)

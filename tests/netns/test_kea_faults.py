@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from pcg.drivers import kea_control, kea_files, kea_keeper
-from pcg.drivers.kea_config import HOOKS
+from pcg.drivers.kea_config import HOOKS, digest
 from pcg.model.dhcp import AddressRange
+from pcg.model.errors import BackendError
 from pcg.model.settings import Dhcp
 from tests.netns import dhcp
 from tests.netns.dhcp import ACK, LINK, REQUEST, desired, keas, scope
@@ -96,6 +97,7 @@ def test_a_configuration_refused_late_does_not_leave_it_deaf(site, monkeypatch):
     """config-test does not open the lease file, config-set does, and closes the sockets before."""
     site.serve(desired(scope()))
     first, pid = site.lease(1).address, site.pid()
+    monkeypatch.setattr(kea_files, "lost", lambda _: False)
     monkeypatch.setattr(dhcp.Place, "leases", property(lambda place: place.own / "no" / "leases"))
     site.settle(desired(scope(lease_s=7200)))
     assert "refused config-set: Unable to open database" in said(site)[0]
@@ -156,6 +158,35 @@ def test_a_torn_last_line_costs_that_line_alone(site):
     second = site.lease(2).address
     site.kill()
     assert (site.again(1).address, site.again(2).address) == (first, second)
+
+
+def test_a_lease_file_that_is_removed_is_told_and_written_anew(site, caplog):
+    site.serve(desired(scope()))
+    first, pid = site.lease(1).address, site.pid()
+    leases = site.folder / "t1" / "leases.csv"
+    leases.unlink()
+    with pytest.raises(BackendError, match="is gone"):
+        site.fleet.commit("t1")
+    wait_until(lambda: leases.exists() and site.pid() != pid, "another Kea", 60)
+    assert site.again(1).address == first
+    site.fleet.commit("t1")
+    site.well()
+    assert first in leases.read_text()
+
+
+def test_what_it_took_is_an_error_until_the_next_start_would_begin_with_it(site):
+    site.serve(desired(scope()))
+    keeper, place = site.fleet.keepers["t1"], dhcp.Place(site.folder, "t1")
+    obstacle = place.config.with_suffix(".new")
+    obstacle.mkdir()
+    site.settle(desired(scope(lease_s=7200)))
+    wait_until(lambda: keeper._failures > 3, "it was tried again and again")
+    assert f"file {place.config}: Is a directory" in said(site)[0]
+    obstacle.rmdir()
+    site.well()
+    assert kea_files.accepted(place) == digest(keeper.control.ask("config-get"))
+    site.kill()
+    assert site.again(1).options[51] == (7200).to_bytes(4, "big")
 
 
 def test_leases_outlive_kea_and_gateway_in_any_order(site):

@@ -1,11 +1,15 @@
 """Two gateways, each with a real Kea, that cannot hear each other: no address is given twice."""
 
+import time
+
 import msgspec
 import pytest
 
+from pcg.controller.pairs import with_leases
 from pcg.drivers import kea_keeper
 from pcg.model import desired as d
 from pcg.model.dhcp import StaticBinding
+from pcg.wire.messages import Lease
 from tests.netns import dhcp
 from tests.netns.dhcp import ACK, DECLINE, LINK, RELEASE, REQUEST, mac, scope
 from tests.unit.reconcile.examples import port
@@ -21,9 +25,9 @@ class Gateway(dhcp.Site):
         super().__init__()
         self.name = name
 
-    def document(self, *bound: StaticBinding, ports=(), **more) -> d.Desired:
+    def document(self, *bound: StaticBinding, ports=(), seconds=600, **more) -> d.Desired:
         made = dhcp.desired(
-            scope(lease_s=600, bindings=bound, **more),
+            scope(lease_s=seconds, bindings=bound, **more),
             ports=ports,
             ha=d.Ha(peer=PEER[self.name], peer_tep="10.0.2.11"),
         )
@@ -97,6 +101,46 @@ def test_after_a_takeover_a_client_keeps_its_address_and_nobody_else_gets_it(pai
     taken = {a.lease(n).address for n in range(2, 20)} | {b.lease(n).address for n in range(30, 50)}
     assert first not in taken
     assert len(taken) == 18 + 20
+
+
+def reported(gateway: Gateway, now: float) -> list[Lease]:
+    """As that one tells the controller of them: what has ended by `now` is not among them."""
+    held = [lease for lease in gateway.fleet.leases("t1") if lease.expires > now]
+    more = {"client_id": "", "port": "p1", "instance": ""}
+    return [
+        Lease(**{k: v for k, v in lease._asdict().items() if k != "state"}, **more)
+        for lease in held
+    ]
+
+
+def test_after_a_takeover_it_keeps_its_address_beyond_its_lease_at_the_first(pair):
+    """The first one has forgotten it by then, and says so to the controller."""
+    a, b = pair
+    state = {gateway: gateway.document(ports=dynamic(1), seconds=4) for gateway in pair}
+
+    def tell() -> None:
+        # At b its client renews, as its relay's book knows.
+        b.serve(with_leases(state[b], reported(a, time.time()), reported(b, 0.0))[0])
+
+    a.serve(state[a])
+    first = a.lease(1).address
+    tell()
+
+    def renewed() -> bool:
+        return b.relay.ask(b.server(), REQUEST, 1, LINK, ciaddr=first).kind == ACK
+
+    assert renewed()
+    wait_until(
+        lambda: reported(a, time.time()) == [] and renewed(), "its lease at the first one has ended"
+    )
+    tell()
+    assert renewed()
+    assert b.lease(1).address == first
+    others = set()
+    while (answer := a.lease(100 + len(others), wait_s=0.2)) and answer.kind == ACK:
+        others.add(answer.address)
+    assert len(others) >= 40
+    assert first not in others
 
 
 def test_what_is_given_back_at_one_is_still_its_clients_at_the_other(pair):

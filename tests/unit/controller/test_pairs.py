@@ -94,6 +94,14 @@ def test_what_does_not_fit_is_left_out_alone_and_said(wrong, why):
     assert with_leases(state, [lease(1, **wrong)])[0] is state
 
 
+def test_what_it_leased_of_its_peers_share_itself_stays_bound():
+    """Its peer, whom nobody asks after a takeover, has forgotten it; gw-b is the later one."""
+    state = desired()
+    theirs, ours = lease(1), lease(2, address="10.4.0.10")  # blocks of 10.0.0.0/8: 4 to a /14
+    assert bindings(with_leases(state, [], [theirs, ours])[0]) == [(MAC.format(1), "10.0.0.10")]
+    assert with_leases(state, [theirs], [theirs]) == with_leases(state, [theirs])
+
+
 def test_an_address_that_two_have_is_bound_once():
     made, unfit = with_leases(desired(), [lease(1), lease(2, address="10.0.0.10")])
     assert bindings(made) == [(MAC.format(1), "10.0.0.10")]

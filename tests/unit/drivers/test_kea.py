@@ -166,7 +166,6 @@ def test_no_link_is_followed_out_of_keas_folder(tmp_path):
     place = Place(tmp_path, "t1")
     kea_files.prepare(place, "")
     kea_files.mend(place)
-    kea_files.commit(place)
     victim = tmp_path / "victim"
     victim.write_bytes(b"no line break")
     place.leases.symlink_to(victim)
@@ -208,6 +207,17 @@ def test_a_configuration_that_cannot_be_removed_is_told(tmp_path):
     place.config.mkdir()
     with pytest.raises(BackendError, match="correct `dhcp.folder`"):
         kea_files.forget(place)
+
+
+def test_without_a_lease_file_nothing_is_stored(tmp_path):
+    """Kea writes on to the one that was removed; the file before the last clean-up is older."""
+    place = Place(tmp_path, "t1")
+    kea_files.prepare(place, "")
+    place.leases.with_name("leases.csv.1").write_bytes(b"")
+    with pytest.raises(BackendError, match="is gone"):
+        kea_files.commit(place)
+    place.leases.write_bytes(b"")
+    kea_files.commit(place)
 
 
 @pytest.fixture
