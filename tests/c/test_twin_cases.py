@@ -1,5 +1,7 @@
 """Named cases of the path and its twin: what random ones seldom meet (test_twin_gateway.py)."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.c import worlds as w
@@ -121,3 +123,17 @@ def test_which_of_two_was_drawn_is_chance(built):
         taken(pair, 1)
         with pytest.raises(UnknownPortError):
             out(pair, SENDER, 5, 7003)
+
+
+# ---- the gateway's own answers ----
+
+
+def test_a_damaged_ping_is_answered_as_damaged(built):
+    """Nothing that was damaged on its way to the gateway is made to look whole again."""
+    gateway = (OWNER & 0xFFFFFF00) + 1
+    ping = ip4.icmp(OWNER, gateway, ip4.ECHO, 0, b"\0\3\0\1", bytes(4))
+    with pair_of(Given(BASE, [], [])) as pair:
+        for data in ping.payload, ping.payload[:-1] + b"\1":
+            pair.down(replace(ping, payload=data), 0, w.home(0, 0), DULL)
+        assert pair.met["sent"] == 2
+        settle(pair)

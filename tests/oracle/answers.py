@@ -5,10 +5,24 @@ answer.c.
 import struct
 from dataclasses import replace
 
+from tests.oracle.checksum import update
 from tests.oracle.decision import Decision, Key, num
 from tests.oracle.entrance import Arrived, DroppedError
 from tests.oracle.errors import made_error, made_reset
-from tests.oracle.ipv4 import ACK, DF, ECHO, ECHO_REPLY, ICMP, RST, TCP, Ip, changed, icmp, tcp
+from tests.oracle.ipv4 import (
+    ACK,
+    DF,
+    ECHO,
+    ECHO_REPLY,
+    ICMP,
+    RST,
+    TCP,
+    Ip,
+    changed,
+    icmp,
+    right,
+    tcp,
+)
 from tests.oracle.table import Session, Way
 
 NO_SNAT = 3
@@ -24,6 +38,10 @@ class Answers:
             raise DroppedError("GATEWAY_ADDRESSED")
         data = ip.payload
         turned = icmp(ip.dst, ip.src, ECHO_REPLY, data[1], data[4:8], data[8:])
+        if not right(data):  # as wrong as it came: whoever asked sees what was damaged on the way
+            total = update(int.from_bytes(data[2:4]), data[:2], bytes([ECHO_REPLY, data[1]]))
+            answer = turned.payload
+            turned = replace(turned, payload=answer[:2] + total.to_bytes(2) + answer[4:])
         self.leave(("port", d.src_port), replace(turned, tos=ip.tos, id=ip.id, frag=ip.frag), p)
 
     def say(self, p: Arrived, kind: int, code: int, mtu: int = 0) -> None:
