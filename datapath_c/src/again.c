@@ -76,7 +76,7 @@ enum again again_judge(const struct config *c, const struct arena *a, uint32_t s
 		return AGAIN_ENDS;
 	if (!d->slot || !d->back_slot)
 		return AGAIN_WAITS;
-	return d->slot == fwd->slot && d->back_slot == rev->slot && same_rules(&a->sessions.cold[s], d) ? AGAIN_SAME : AGAIN_OTHER;
+	return d->slot == fwd->slot && d->back_slot == rev->slot && d->ours == fwd->ours && same_rules(&a->sessions.cold[s], d) ? AGAIN_SAME : AGAIN_OTHER;
 }
 
 bool again_end(struct arena *a, uint32_t s)

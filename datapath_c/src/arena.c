@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ARENA_LAYOUT = 3 }; // raise it with any change of what lies in the arena
+enum { ARENA_LAYOUT = 4 }; // raise it with any change of what lies in the arena
 #define ARENA_MAGIC 0x414e455241474350ull // "PCGARENA"
 #define HUGE_PAGE (2ul << 20)
 #ifndef MADV_COLLAPSE

@@ -147,6 +147,21 @@ INLINE bool uplink_owner(const struct config *c, be32 dst, uint32_t *vrf)
 	return true;
 }
 
+INLINE bool public_either(const struct config *c, be32 address)
+{
+	return public_of_elastic(c, address) || public_of_secondary(c, address);
+}
+
+// Does nobody send from this address on the uplink, to what that VRF owns? It is a public address of ours,
+// of any VRF (whose packets are turned round inside), or the VRF itself routes it to a segment.
+INLINE bool never_by_uplink(const struct config *c, uint32_t vrf, be32 src)
+{
+	const struct vrf *v = vrf_of(c, vrf);
+	const struct pcgdp_routes *r = v ? route_find(c, v, src) : NULL;
+
+	return (r && r->kind == PCGDP_VIA_SEGMENT) || public_either(c, src);
+}
+
 // May this source leave by the uplink as it is, in the name of NAT rule `nat_id` (0: none)?
 INLINE bool source_may_leave(const struct config *c, be32 src, uint32_t nat_id)
 {

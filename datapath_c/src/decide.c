@@ -331,4 +331,5 @@ void decide(const struct config *c, const struct arena *a, const union key *k, s
 		from_uplink(c, a, v, k, d);
 	else
 		from_overlay(c, a, v, k, d);
+	d->ours = !d->stateless && public_either(c, domain & 1 ? k->src : k->dst);
 }

@@ -17,6 +17,7 @@ struct decision {
 	bool stateless;         // no session: overlay to overlay, or the firewall rule says so
 	bool to_gateway;        // the destination is a segment gateway's own address
 	bool open;              // inbound to a mapping: strangers are let in
+	bool ours;              // a session whose far end, on the uplink, has a public address of ours
 	bool draw_port;         // SNAT: new_addr and new_port come from a mapping
 	uint32_t nat_id, fw_id; // 0: none
 	const struct pcgdp_nat *rule;

@@ -104,6 +104,13 @@ static inline bool hairpin_by_one_address(const struct pkt *p, const struct ip_h
 	return p->flags & PF_LOOPED && ip->src == ip->dst && !martian_alone(ip->src);
 }
 
+// RFC 2827 section 4: nobody outside sends from an address of ours. Neither a rule that names it nor a session
+// that was turned round inside is for whoever says so.
+static inline bool forged(const struct worker *w, const struct pkt *p, be32 src)
+{
+	return (p->flags & (PF_UPLINK | PF_LOOPED)) == PF_UPLINK && never_by_uplink(w->cfg, p->vrf, src);
+}
+
 // Of a tunnel only pieces whose source may send them are kept: the same is asked of the whole.
 static enum pcgdp_verdict fragment_of_packet(struct worker *w, struct pkt *p, uint32_t domain)
 {
@@ -121,8 +128,8 @@ static enum pcgdp_verdict fragment_of_packet(struct worker *w, struct pkt *p, ui
 // Before   overlay: p->off at the inner Ethernet header; uplink: at the IP header
 // After    p->l3, p->ip_len, p->key, p->hash set; p->len cut to the IP length
 // Punts    DHCP
-// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, L4_SHORT, ICMP_UNSUPPORTED, DHCP_*, PUNT_*; of a
-//          fragment SOURCE_SPOOFED, FRAGMENT*
+// Drops    MAC_NOT_OURS, ETHERTYPE, ARP_*, IP_*, LAND, UPLINK_SPOOFED, L4_SHORT, ICMP_UNSUPPORTED, DHCP_*, PUNT_*;
+//          of a fragment SOURCE_SPOOFED, FRAGMENT*
 static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 {
 	struct reader r = pkt_read(p);
@@ -169,6 +176,8 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 		return drop(p, martian_alone(ip->src) || martian_alone(ip->dst) ? R_IP_MARTIAN : R_LAND);
 	if (broadcast) // never forwarded, nor answered by an error (RFC 1812 section 5.3.4)
 		return drop(p, R_MAC_NOT_OURS);
+	if (forged(w, p, ip->src)) // a fragment, too, before it is kept
+		return drop(p, R_UPLINK_SPOOFED);
 	p->proto = ip->proto;
 	uint32_t domain = 2 * p->vrf + !!(p->flags & PF_UPLINK);
 
@@ -192,6 +201,15 @@ static inline enum pcgdp_verdict parse_one(struct worker *w, struct pkt *p)
 	return PCGDP_NEXT;
 }
 
+static inline enum pcgdp_verdict inner_one(struct worker *w, struct pkt *p)
+{
+	if (p->flags & PF_ANSWER) // to an ARP request; the rest of the path lets it pass
+		return PCGDP_NEXT;
+	if (!(p->flags & PF_PARSED))
+		return parse_one(w, p);
+	return forged(w, p, p->key.src) ? drop(p, R_UPLINK_SPOOFED) : PCGDP_NEXT;
+}
+
 void parse_inner(struct worker *w, struct burst *b)
 {
 	for (uint32_t i = 0; i < b->n; i++) {
@@ -203,8 +221,7 @@ void parse_inner(struct worker *w, struct burst *b)
 			BUMP(&c->in_packets, 1);
 			BUMP(&c->in_bytes, p->len - p->off);
 		}
-		// an ARP answer has its verdict NEXT and PF_ANSWER; the rest of the path lets it pass
-		settle_one(b, p, p->flags & (PF_ANSWER | PF_PARSED) ? PCGDP_NEXT : parse_one(w, p));
+		settle_one(b, p, inner_one(w, p));
 	}
 	burst_settle(w, b, STAGE_parse_inner);
 }

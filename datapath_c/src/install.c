@@ -96,6 +96,7 @@ static void session_fill(struct worker *w, struct entry *fwd, const struct makin
 	}
 	entry_fill(fwd, k, &f, &c, 0, w->now_s);
 	entry_fill(fwd + 1, &mk->reply, &r, &c, translated ? 0xffff : 0, w->now_s);
+	fwd[0].ours = fwd[1].ours = d->ours;
 }
 
 // The port that the session rewrites to, where no mapping says it.

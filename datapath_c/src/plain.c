@@ -101,13 +101,13 @@ static inline void find_entry(const struct here *h, struct plain *q)
 		PREFETCH_W(q->entry);
 }
 
-// As lookup.c asks of a session that it found at the first place and without a mark.
+// As lookup.c asks of a session that it found at the first place and without a mark; inner.c, of its source.
 static inline bool entry_serves(const struct here *h, const struct plain *q)
 {
 	const struct adj_table *t = &h->a->adjs;
 	const struct entry *e = q->entry;
 
-	if (UNLIKELY(!key_equal(&q->key, &e->key) || e->mark || e->slot >= t->n_slots))
+	if (UNLIKELY(!key_equal(&q->key, &e->key) || e->odd || e->slot >= t->n_slots))
 		return false;
 	if (UNLIKELY(h->tunnel && (slot_get(t, e->src_slot).tep != q->outer_src || e->in_vni != q->vni)))
 		return false;

@@ -44,15 +44,20 @@ struct entry {
 	be16 new_port;
 	uint16_t l3_delta;     // address and TTL - 1
 	uint16_t l4_delta;     // address (TCP, UDP) and port
-	uint8_t op;
-	uint8_t mark;          // enum mark
+	union {
+		struct {
+			uint8_t mark;  // enum mark
+			uint8_t ours;  // to an address of ours, so turned round inside; by the wire only a forger speaks in its name
+		};
+		uint16_t odd;          // either: not for plain.c
+	};
 	uint32_t slot;         // leaves by
 	uint32_t src_slot;     // must come from this port's TEP; 0: came by the uplink
 	uint32_t in_vni;       // arrival VNI for which the source check was last made in full
 	uint32_t last_s;       // seconds since the arena was born
 	uint8_t csum_off, port_off; // in the L4 header; 0xff: none
 	uint8_t tcp_flags;     // all that were seen
-	uint8_t reserved;
+	uint8_t op;
 	uint64_t packets, bytes;
 } __attribute__((aligned(LINE)));
 

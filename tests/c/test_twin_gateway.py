@@ -65,7 +65,7 @@ def test_the_cases_reached_what_they_are_for(built):
             "TTL_EXPIRED", "NEIGHBOUR_UNRESOLVED", "TCP_NO_SESSION", "ICMP_NO_SESSION",
             "SOURCE_SPOOFED", "BLACKHOLE", "QUOTA_SESSIONS", "QUOTA_PORTS", "shared", "by group",
             "clamped", "cut", "joined", "reset", "FRAGMENT_OVERLAP", "FRAGMENT_DUPLICATE",
-            "FRAGMENT_TIMEOUT", "ECN_CONGESTED",
+            "FRAGMENT_TIMEOUT", "ECN_CONGESTED", "UPLINK_SPOOFED",
         }  # fmt: skip
     missing = wanted - set(met)
     print(met)

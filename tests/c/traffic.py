@@ -113,9 +113,7 @@ class Traffic:
         self.send(key, packet, p)
 
     def send(self, key: Key, packet: ip4.Ip, p: Picks) -> None:
-        if key.uplink and key.src in self.twin.policy.elastic:
-            return  # the other end of a hairpin: only the path itself sends so
-        if key.uplink:
+        if key.uplink:  # also in the name of a hairpin's other end: only the path itself may
             self.up(packet)
             return
         port = self.twin.policy.ports.get((key.vrf, key.src))

@@ -331,6 +331,8 @@ def spoofed() -> list[Frame]:
         down(A, udp(), tep="10.99.3.99"),
         up(udp(NET, "10.99.1.2")),
         up(udp(A.address, SERVER.secondary, dport=7000)),
+        up(udp(WHOLE.elastic, SERVER.secondary, dport=7000)),
+        up(udp(WHOLE.secondary, SERVER.secondary, dport=7000)),
         down(A, udp(dst=B.address), inner_dst="ff:ff:ff:ff:ff:ff"),
         down(A, udp(dst=B.address, ttl=0)),
     ]

@@ -115,6 +115,8 @@ class Entrance:
             raise DroppedError("NOT_OWNED")
         ip = self.whole(data)
         self.possible(ip)
+        if not looped and self.policy.forged(vrf, ip.src):
+            raise DroppedError("UPLINK_SPOOFED")
         self.forward(ip, vrf, uplink=True, looped=looped, widest=widest)
 
     def whole(self, data: bytes) -> Ip:

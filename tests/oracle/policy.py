@@ -86,6 +86,12 @@ class Records:
             return self.secondary[dst].vrf
         return longest(self.routed, IPv4Address(dst))
 
+    def forged(self, vrf: int, src: int) -> bool:
+        """RFC 2827: by the uplink nobody speaks as us, or as one of the VRF's segments."""
+        route = self.route(vrf, src)
+        ours = src in self.elastic or src in self.secondary
+        return ours or bool(route and route.kind == SEGMENT)
+
     def source_fits(self, port: r.Ports, tep: int, vni: int) -> bool:
         """DESIGN 6.5: a port of that TEP; on a segment's own VNI also of that segment."""
         return num(port.tep_be) == tep and (self.segments[vni].kind == 1 or port.vni == vni)
