@@ -22,6 +22,7 @@ struct event_ring {
 
 struct events {
 	uint32_t keep; // of each ring; a power of two
+	uint32_t first; // the ring to be read first
 	size_t bytes;
 	struct pcgdp_event *at; // RINGS * keep
 	struct event_ring ring[RINGS];
@@ -193,6 +194,23 @@ static uint32_t drain(struct events *e, uint32_t id, struct pcgdp_event *out, ui
 	return got;
 }
 
+// In the rings' order, starts before ends, while a page holds all there is. When it does not, the next one begins
+// behind the ring that filled it: under load each has its turn.
+static uint32_t drain_all(struct events *e, struct pcgdp_event *out, uint32_t n)
+{
+	uint32_t got = 0, first = e->first;
+
+	e->first = 0;
+	for (uint32_t i = 0; i < RINGS && got < n; i++) {
+		uint32_t id = (first + i) % RINGS;
+
+		got += drain(e, id, out + got, n - got);
+		if (got == n)
+			e->first = (id + 1) % RINGS;
+	}
+	return got;
+}
+
 int pcgdp_events(struct pcgdp *dp, uint32_t keep, struct pcgdp_event *out, uint32_t n, uint64_t *lost)
 {
 	uint32_t got = 0;
@@ -204,10 +222,10 @@ int pcgdp_events(struct pcgdp *dp, uint32_t keep, struct pcgdp_event *out, uint3
 	pthread_mutex_lock(&dp->control);
 	if (keep != (dp->events ? dp->events->keep : 0))
 		rc = replace(dp, keep);
-	for (uint32_t i = 0; dp->events && i < RINGS; i++) {
-		got += drain(dp->events, i, out + got, n - got);
+	if (dp->events)
+		got = drain_all(dp->events, out, n);
+	for (uint32_t i = 0; dp->events && i < RINGS; i++)
 		*lost += PEEK(&dp->events->ring[i].lost);
-	}
 	pthread_mutex_unlock(&dp->control);
 	return rc ? rc : (int)got;
 }

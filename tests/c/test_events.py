@@ -142,6 +142,18 @@ def test_a_page_at_a_time_in_order(world):
         assert sorted(seen) == list(range(at, at + 100))
 
 
+def test_ends_have_their_turn_while_sessions_begin(world):
+    """More begin all the time than a page holds."""
+    world.dp.events(16)
+    kinds = []
+    for at in range(1, 81, 20):
+        world.inject("downlink", *numbered([(n, 53) for n in range(at, at + 20)]))
+        world.sweep(400)
+        data, _ = world.dp.events_raw(16, 8)
+        kinds += [e["kind"] for e in views.views("event", data)]
+    assert kinds.count("began") == kinds.count("ended") == 16
+
+
 def test_off_is_off_and_another_size_begins_anew(world):
     world.down(A, udp())
     assert world.dp.events(64) == []
