@@ -48,8 +48,10 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	uint16_t delta = 0;
 	struct pkt *l;
 
-	if (p->flags & PF_LOOPED || !to || w->loop.n == BURST)
+	if (p->flags & PF_LOOPED || !to)
 		return drop(p, R_HAIRPIN_LOOP);
+	if (w->loop.n == BURST)
+		return drop(p, R_HAIRPIN_FULL);
 	if (p->flags & PF_ICMP_ERROR) // what it quotes went the other way (RFC 5508 REQ-7)
 		icmp_error_quote(p, to->rec.secondary_be, from ? from->rec.address_be : ip->src);
 	if (from) {
@@ -109,7 +111,7 @@ static inline enum pcgdp_verdict leave_by(struct worker *w, struct pkt *p, const
 
 // Before   the packet at p->l3 is final, p->slot says where to
 // After    sent, or turned round inside
-// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_SOURCE, EGRESS_NO_PORT, HAIRPIN_LOOP, TOO_BIG (an answer of ours)
+// Drops    PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, EGRESS_SOURCE, EGRESS_NO_PORT, HAIRPIN_*, TOO_BIG (an answer of ours)
 static inline enum pcgdp_verdict leave_one(struct worker *w, struct pkt *p)
 {
 	const struct adj_table *t = &w->dp->arena.adjs;
