@@ -248,7 +248,7 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joine
 	uint64_t sessions_max, mappings_max, ports_max;
 	uint64_t revision;      // of the last commit, as its caller named it
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
-	uint64_t unmade;        // ICMP errors and RST not made, for their rate
+	uint64_t unmade;        // ICMP errors and RST not made: over their rate, too many at once, no way to the sender
 	uint64_t sessions_cut;  // sessions that rules or routes no longer yield, at the next packet of theirs
 };
 

@@ -17,8 +17,11 @@ enum {
 
 _Static_assert(IP_HLEN + 8 + QUOTE_MAX <= MADE_LEN, "the longest made packet fits its buffer");
 
-static uint64_t before_us(uint64_t now_us, uint64_t reserve_us)
+// What lies unused: so much of a rate as may come at once, and at least one packet.
+static uint64_t before_us(uint64_t now_us, uint64_t reserve_us, uint32_t per_s)
 {
+	if (per_s && reserve_us < SECOND_US / per_s)
+		reserve_us = SECOND_US / per_s;
 	return now_us > reserve_us ? now_us - reserve_us : 0;
 }
 
@@ -29,14 +32,11 @@ static bool limit_passed(struct worker *w, const struct pkt *p)
 	union key k = {.src = pkt_ip(p)->src, .domain_proto = p->vrf << 9 | !!(p->flags & PF_UPLINK)};
 	struct limits *lim = &w->dp->limits;
 	uint64_t hash = hash_key(&w->dp->arena.head->secret, &k), now_us = w->now_ns / 1000;
-	uint64_t floor_us = before_us(now_us, EACH_RESERVE_US), all_floor_us = before_us(now_us, ALL_RESERVE_US);
-	uint64_t *all = &lim->total[!!(p->flags & PF_UPLINK)];
+	uint64_t floor_us = before_us(now_us, EACH_RESERVE_US, l->made_each);
+	uint64_t *all = &lim->total[!!(p->flags & PF_UPLINK)], all_floor_us = before_us(now_us, ALL_RESERVE_US, l->made_all);
 
-	if (l->made_each && limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us) &&
-		l->made_all && limit_pay(all, 0, now_us, SECOND_US / l->made_all, all_floor_us))
-		return true;
-	BUMP(&w->c.unmade, 1);
-	return false;
+	return l->made_each && limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us) &&
+		l->made_all && limit_pay(all, 0, now_us, SECOND_US / l->made_all, all_floor_us);
 }
 
 static struct pkt *made_at(struct worker *w, uint32_t slot)
@@ -55,7 +55,12 @@ static struct pkt *made_at(struct worker *w, uint32_t slot)
 
 static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot)
 {
-	return w->dry || w->made.n == BURST || slot == 0 || !limit_passed(w, p) ? NULL : made_at(w, slot);
+	if (w->dry)
+		return NULL;
+	if (w->made.n < BURST && slot && limit_passed(w, p))
+		return made_at(w, slot);
+	BUMP(&w->c.unmade, 1);
+	return NULL;
 }
 
 static struct ip_hdr *put_ip(struct pkt *m, be32 src, be32 dst, uint8_t proto, uint32_t len)

@@ -24,7 +24,7 @@ struct seg_counter {
 };
 
 struct counters {
-	uint64_t rx, made, unmade, tx, punt; // unmade: over a rate limit
+	uint64_t rx, made, unmade, tx, punt; // unmade: see pcgdp.h
 	uint64_t held, joined; // held goes up and down; its sum over all workers counts
 	uint64_t drops[N_REASONS];
 	uint64_t stages[N_STAGES];

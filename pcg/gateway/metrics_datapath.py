@@ -20,7 +20,7 @@ COUNTED = {
     "joined": ("pcg_datapath_joined_fragments", "Fragments that became part of another frame."),
     "unmade": (
         "pcg_datapath_unmade_packets",
-        "Errors and resets that the datapath did not make, for their rate.",
+        "Errors and resets not made: over their rate, too many at once, no way to the sender.",
     ),
     "punt": ("pcg_datapath_punted_packets", "Packets handed to the slow path."),
     "sessions_made": ("pcg_sessions_opened", "Sessions opened."),

@@ -3,6 +3,7 @@
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 
+from pcg.reconcile.touches import NOTHING
 from tests.c import wire
 from tests.c.packets import (
     answer,
@@ -318,6 +319,25 @@ class TestRates:
         world.commit()
         world.now_s += 60
         assert self.answers(world, A, n=1100) == [1000]
+
+    @pytest.mark.parametrize("each, every", [(1, 1), (1, 9), (9, 9)])
+    def test_few_are_more_than_none(self, world, each, every):
+        """One at once, at least, however long it takes until the next."""
+        world.policy.quota = {"made_all": every, "made_each": each}
+        world.commit()
+        assert self.answers(world, A) == [1]
+        world.now_s += 60
+        assert self.answers(world, A) == [1]
+        world.now_s += 1 / each
+        assert self.answers(world, A, n=2) == [1]
+
+    def test_what_has_no_way_back_is_counted(self, world):
+        world.up(udp(NET, SERVER.secondary, dport=7000))
+        del world.policy.routes["default"]
+        world.commit([NOTHING])
+        before = world.dp.totals()["unmade"]
+        assert not world.up(udp(NET, SERVER.secondary, dport=7000, ttl=1))
+        assert world.dp.totals()["unmade"] == before + 1
 
     def test_resets_count_too(self, world):
         frames = [over(A, tcp("A", sport=1 + n)) for n in range(60)]

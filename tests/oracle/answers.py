@@ -29,7 +29,7 @@ NO_SNAT = 3
 
 
 class Answers:
-    """Of the twin: it has `policy`, `made`, `todo` and leave()."""
+    """Of the twin: it has `policy`, `made`, `unmade`, `todo` and leave()."""
 
     def to_gateway(self, p: Arrived, d: Decision) -> None:
         """Ping is answered (RFC 792), nothing else is served there."""
@@ -47,8 +47,12 @@ class Answers:
     def say(self, p: Arrived, kind: int, code: int, mtu: int = 0) -> None:
         """An ICMP error to the sender; never about an error (RFC 1812 section 4.3.2.7)."""
         way, speaker = self.sender(p)
-        if way and speaker and not p.error:
+        if p.error:
+            return
+        if way and speaker:
             self.make(way, made_error(p.ip, speaker, kind, code, mtu), p)
+        else:
+            self.unmade += 1
 
     def sender(self, p: Arrived) -> tuple[tuple | None, int]:
         """How it is reached, and whom it hears errors from."""
@@ -80,8 +84,11 @@ class Answers:
     def reset_for(self, p: Arrived) -> None:
         """To a segment of no connection."""
         way, speaker = self.sender(p)
-        if way and speaker and not p.told:
-            self.make(way, made_reset(p.ip), p)
+        reset = None if p.told else made_reset(p.ip)
+        if reset and way and speaker:
+            self.make(way, reset, p)
+        else:
+            self.unmade += bool(reset)
 
     def reject(self, p: Arrived) -> None:
         """RST to TCP, ICMP 3/13 to the rest."""

@@ -38,7 +38,7 @@ class Twin(Entrance, Again, Answers):
         self.defaults: Counter[int] = Counter()  # decisions of a VRF's default, by domain
         self.segment_in, self.segment_out = Counter(), Counter()
         self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
-        self.punted = self.clamped = self.cuts = self.made = self.now_s = 0
+        self.punted = self.clamped = self.cuts = self.made = self.unmade = self.now_s = 0
         self.reassembly = Reassembly()
         self.untold: list[Session] = []  # over, and their ends not asked yet
         self.piece = False  # the last frame was one that may wait for others
