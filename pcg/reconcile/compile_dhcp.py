@@ -18,6 +18,8 @@ from pcg.model.dhcp import DhcpOption, DhcpScope
 from pcg.reconcile.addresses import address
 
 INFINITE_S = 0xFFFFFFFF  # RFC 2131 section 3.3
+# Of a pair's leases in Kea, which are the ports'. Not infinite: of those Kea notes no renewal.
+KEPT_S = 10 * 365 * 86400
 SHARES = 64  # blocks that a subnet is dealt out in, alternately to the one gateway and the other
 HEADER_FILE_MAX = 127  # bytes of `file` in the header (RFC 2131 section 2), with its final zero
 
@@ -74,7 +76,8 @@ def subnet(segment: Segment, scope: DhcpScope, ports: Iterable[Port], side: int 
     made: Subnet4 = {
         "id": segment.vni,
         "subnet": segment.subnet,
-        "valid-lifetime": scope.lease_s if side is None else INFINITE_S,
+        "valid-lifetime": scope.lease_s if side is None else KEPT_S,
+        "cache-max-age": 0,  # every renewal is written
         "pools": [
             {"pool": f"{address_text(span.first)}-{address_text(span.last)}"}
             for span in pools(scope, prefix, ports, side)

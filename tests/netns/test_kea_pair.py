@@ -9,6 +9,7 @@ from pcg.controller.pairs import with_leases
 from pcg.drivers import kea_keeper
 from pcg.model import desired as d
 from pcg.model.dhcp import StaticBinding
+from pcg.reconcile.compile_dhcp import KEPT_S
 from pcg.wire.messages import Lease
 from tests.netns import dhcp
 from tests.netns.dhcp import ACK, DECLINE, LINK, RELEASE, REQUEST, mac, scope
@@ -81,7 +82,7 @@ def test_the_client_hears_its_lease_time_from_the_book_and_kea_keeps_it_longer(p
     """The relay tells the smaller of the two; `expires` is what it tells."""
     a, _ = pair
     answer = a.lease(1)
-    assert answer.options[51] == b"\xff\xff\xff\xff"
+    assert answer.options[51] == KEPT_S.to_bytes(4, "big")
     [lease] = a.fleet.leases("t1")
     [item] = a.fleet.keepers["t1"].control.ask("lease4-get-all")["leases"]
     assert lease.expires == item["cltt"] + 600
@@ -119,8 +120,8 @@ def test_after_a_takeover_it_keeps_its_address_beyond_its_lease_at_the_first(pai
     state = {gateway: gateway.document(ports=dynamic(1), seconds=4) for gateway in pair}
 
     def tell() -> None:
-        # At b its client renews, as its relay's book knows.
-        b.serve(with_leases(state[b], reported(a, time.time()), reported(b, 0.0))[0])
+        now = time.time()
+        b.serve(with_leases(state[b], reported(a, now), reported(b, now))[0])
 
     a.serve(state[a])
     first = a.lease(1).address
@@ -130,9 +131,15 @@ def test_after_a_takeover_it_keeps_its_address_beyond_its_lease_at_the_first(pai
         return b.relay.ask(b.server(), REQUEST, 1, LINK, ciaddr=first).kind == ACK
 
     assert renewed()
-    wait_until(
-        lambda: reported(a, time.time()) == [] and renewed(), "its lease at the first one has ended"
-    )
+    [before] = reported(b, 0.0)
+
+    def ended_at_the_first() -> bool:
+        tell()  # b's Kea has noted each renewal
+        return renewed() and reported(a, time.time()) == []
+
+    wait_until(ended_at_the_first, "its lease at the first one has ended")
+    [now] = reported(b, 0.0)
+    assert now.expires > before.expires
     tell()
     assert renewed()
     assert b.lease(1).address == first

@@ -138,7 +138,7 @@ def test_a_boot_server_stands_in_the_header_too():
 def test_a_lease_of_a_pair_is_kept_for_its_port():
     free = msgspec.structs.replace(port("p", "192.168.1.9"), addresses=())
     server = c.compile_dhcp(state(scope(lease_s=600), ports=(free,), ha=PEER))["t1"]
-    assert server.subnets[0]["valid-lifetime"] == c.INFINITE_S
+    assert server.subnets[0]["valid-lifetime"] == c.KEPT_S
     assert server.served[9096].lease_s == 600
     assert server.ports == {(9096, free.mac)}
     alone = c.compile_dhcp(state(scope(lease_s=600), ports=(free,)))["t1"]
