@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "dp.h"
+#include "ring.h"
 
 struct envelope {
-	uint32_t len, size; // of the frame; of all this, a multiple of LINE. len 0: nothing up to the ring's end
+	struct ring_item item; // its size a multiple of LINE
 	uint32_t flags, role;
 };
 
@@ -50,36 +51,17 @@ void mailbox_free(struct mailbox *box)
 
 // ---- the writer ----
 
-static struct envelope *envelope_at(struct mail_lane *l, uint64_t at)
-{
-	return (struct envelope *)(l->at + (at & (LANE_BYTES - 1)));
-}
-
-// Room for `size` bytes in one piece, or NULL. What is left before the ring's end is passed over.
-static struct envelope *room_for(struct mail_lane *l, uint32_t size)
-{
-	uint32_t to_end = LANE_BYTES - ((uint32_t)l->head & (LANE_BYTES - 1)), skip = to_end < size ? to_end : 0;
-
-	if (LANE_BYTES - (l->head - LOAD(&l->tail)) < size + skip)
-		return NULL;
-	if (skip) {
-		*envelope_at(l, l->head) = (struct envelope){.size = skip};
-		STORE(&l->head, l->head + skip);
-	}
-	return envelope_at(l, l->head);
-}
-
 bool mail_send(struct worker *w, uint32_t to, const struct pkt *p)
 {
 	struct mailbox *box = w->dp->boxes[to];
 	struct mail_lane *l = &box->lane[w->id];
 	uint32_t size = (FRAME_AT + p->len + LINE - 1) & ~(uint32_t)(LINE - 1);
-	struct envelope *e = room_for(l, size);
+	struct envelope *e = ring_room(l->at, LANE_BYTES, &l->head, &l->tail, size);
 	uint64_t one = 1;
 
 	if (!e)
 		return false;
-	*e = (struct envelope){.len = p->len, .size = size, .flags = p->flags & (PF_CSUM_OK | PF_CSUM_PARTIAL | PF_COUNTED), .role = p->nic};
+	*e = (struct envelope){.item = {p->len, size}, .flags = p->flags & (PF_CSUM_OK | PF_CSUM_PARTIAL | PF_COUNTED), .role = p->nic};
 	memcpy((uint8_t *)e + FRAME_AT, p->data, p->len);
 	BUMP(&w->c.held, 1);
 	STORE(&l->head, l->head + size);
@@ -98,15 +80,15 @@ static uint32_t take(struct mail_lane *l, uint64_t *at, uint32_t *role, struct f
 	uint32_t n = 0;
 
 	while (*at != head && n < RX_MAX) {
-		const struct envelope *e = envelope_at(l, *at);
+		const struct envelope *e = ring_at(l->at, LANE_BYTES, *at);
 
-		if (e->len) {
+		if (e->item.len) {
 			if (n && e->role != *role)
 				break;
 			*role = e->role;
-			frames[n++] = (struct frame){.data = (uint8_t *)(uintptr_t)e + FRAME_AT, .len = e->len, .flags = e->flags};
+			frames[n++] = (struct frame){.data = (uint8_t *)(uintptr_t)e + FRAME_AT, .len = e->item.len, .flags = e->flags};
 		}
-		*at += e->size;
+		*at += e->item.size;
 	}
 	return n;
 }

@@ -12,12 +12,11 @@
 #include "swap.h"
 #include "trace.h"
 
-// One frame on its way; HEADROOM bytes behind it, the frame. Never across the ring's end.
+// One frame on its way; HEADROOM bytes behind it, the frame.
 struct outgoing {
-	struct adj adj;  // kind 0: no such client
-	uint32_t len;    // of the frame; 0: nothing up to the ring's end
-	uint32_t size;   // of all this
+	struct ring_item item;
 	uint32_t vni;
+	struct adj adj; // kind 0: no such client
 };
 
 enum { PARCEL = sizeof(struct pcgdp_parcel), FRAME_AT = sizeof(struct outgoing) + HEADROOM, ALIGN = sizeof(struct adj) };
@@ -47,37 +46,23 @@ void sending_close(struct sending *s)
 
 static struct outgoing *outgoing_at(struct sending *s, uint64_t at)
 {
-	return (struct outgoing *)(s->at + (at & (SEND_BYTES - 1)));
+	return ring_at(s->at, SEND_BYTES, at);
 }
 
 // ---- the writer ----
-
-// Room for `size` bytes in one piece, or NULL. What is left before the ring's end is passed over.
-static struct outgoing *room_for(struct sending *s, uint32_t size)
-{
-	uint32_t to_end = SEND_BYTES - ((uint32_t)s->head & (SEND_BYTES - 1)), skip = to_end < size ? to_end : 0;
-
-	if (SEND_BYTES - (s->head - LOAD(&s->tail)) < size + skip)
-		return NULL;
-	if (skip) {
-		*outgoing_at(s, s->head) = (struct outgoing){.size = skip};
-		STORE(&s->head, s->head + skip);
-	}
-	return outgoing_at(s, s->head);
-}
 
 static bool put(struct pcgdp *dp, const struct pcgdp_parcel *parcel, const uint8_t *frame)
 {
 	struct sending *s = &dp->sending;
 	uint32_t size = (uint32_t)(FRAME_AT + parcel->length + ALIGN - 1) & ~(uint32_t)(ALIGN - 1);
-	struct outgoing *o = room_for(s, size);
+	struct outgoing *o = ring_room(s->at, SEND_BYTES, &s->head, &s->tail, size);
 	const struct client *c = client_find(dp, parcel->vni, parcel->mac);
 	const struct segment *seg = segment_of_vni(dp->cfg, parcel->vni);
 	struct pcgdp_ports port = {.vrf = seg ? seg->rec.vrf : 0, .vni = parcel->vni};
 
 	if (!o)
 		return false;
-	*o = (struct outgoing){.len = parcel->length, .size = size, .vni = parcel->vni};
+	*o = (struct outgoing){.item = {parcel->length, size}, .vni = parcel->vni};
 	if (c) {
 		port.tep_be = c->rec.tep_be;
 		memcpy(port.mac, frame, 6); // to itself, or to everybody
@@ -140,7 +125,7 @@ static enum pcgdp_verdict send_one(struct worker *w, const struct outgoing *o, s
 
 static void send_counted(struct worker *w, struct outgoing *o)
 {
-	struct pkt p = {.data = (uint8_t *)o + FRAME_AT, .len = o->len, .flags = PF_ANSWER | PF_HAS_UDP_SUM0, .nic = PCGDP_DOWNLINK,
+	struct pkt p = {.data = (uint8_t *)o + FRAME_AT, .len = o->item.len, .flags = PF_ANSWER | PF_HAS_UDP_SUM0, .nic = PCGDP_DOWNLINK,
 		.number = NONE, .slot = SLOT_RAW, .vni = o->vni, .segment = segment_of_vni(w->cfg, o->vni)};
 
 	p.vrf = p.segment ? p.segment->rec.vrf : 0;
@@ -157,10 +142,10 @@ uint32_t send_serve(struct worker *w)
 	uint64_t at = s->tail, head = LOAD(&s->head);
 	uint32_t n = 0;
 
-	for (; at != head; at += outgoing_at(s, at)->size) {
+	for (; at != head; at += outgoing_at(s, at)->item.size) {
 		struct outgoing *o = outgoing_at(s, at);
 
-		if (!o->len)
+		if (!o->item.len)
 			continue;
 		send_counted(w, o);
 		n++;
