@@ -13,7 +13,8 @@
 // keep for IPv4 as well; RFC 791 let the later one win, and every middlebox has been fooled by
 // that). The same piece twice is only that: the second is dropped.
 //
-// Bounded: DATAGRAMS of a kind, the oldest goes first; no piece costs more than its own copy.
+// Bounded: DATAGRAMS of a kind; no piece costs more than its own copy and a look at each sender's share.
+// Fair: when they are full, the oldest of the sender with most goes. Who may be that is known, but on the uplink.
 
 #include "reassemble.h"
 
@@ -25,6 +26,7 @@
 #include "datagram.h"
 #include "dp.h"
 #include "mail.h"
+#include "shares.h"
 
 enum {
 	PREFIX_MAX = 384, // before the IP header: outer Ethernet, IPv4, UDP, Geneve, their options, inner Ethernet
@@ -45,6 +47,7 @@ struct datagram {
 	uint8_t state, nic, ecn_seen; // ecn_seen: a bit for each codepoint
 	bool has_first;
 	uint16_t chain, older, newer; // places; `newer` also links what is free, or complete
+	uint16_t share;   // of its sender
 	uint16_t pieces;  // frames held
 	uint16_t longest, longest_df; // of the pieces, as IP packets; of those with DF
 	uint16_t l3;      // bytes before the IP header
@@ -55,6 +58,7 @@ struct datagram {
 
 struct pool {
 	uint16_t head[CHAINS], free, done, oldest, newest;
+	struct shares shares; // of those in the order of age
 	struct datagram d[DATAGRAMS];
 };
 
@@ -118,6 +122,7 @@ static void unlink_datagram(struct worker *w, struct pool *pool, struct datagram
 	*at = d->chain;
 	*(d->older == NOWHERE ? &pool->oldest : &pool->d[d->older].newer) = d->newer;
 	*(d->newer == NOWHERE ? &pool->newest : &pool->d[d->newer].older) = d->older;
+	share_give(&pool->shares, d->share);
 }
 
 static uint8_t *ip_of(const struct worker *w, const struct datagram *d, uint32_t kind)
@@ -152,28 +157,38 @@ static void give_back(struct worker *w, struct pool *pool, struct datagram *d)
 	w->reassembly->busy--;
 }
 
-static void give_up_oldest(struct worker *w, uint32_t kind, enum reason reason)
+static void take_from(struct worker *w, uint32_t kind, struct datagram *d, enum reason reason)
 {
 	struct pool *pool = &w->reassembly->pool[kind];
-	struct datagram *d = &pool->d[pool->oldest];
 
 	give_up(w, d, kind, reason);
 	unlink_datagram(w, pool, d);
 	give_back(w, pool, d);
 }
 
+// Of who comes the share is counted already. One waits: a call that completed them all would be at its end.
+static void give_up_one(struct worker *w, uint32_t kind)
+{
+	struct pool *pool = &w->reassembly->pool[kind];
+	uint16_t most = share_most(&pool->shares), place = pool->oldest;
+
+	while (pool->shares.n[pool->d[place].share] < most)
+		place = pool->d[place].newer;
+	take_from(w, kind, &pool->d[place], R_FRAGMENTS_FULL);
+}
+
 static struct datagram *begin(struct worker *w, const struct pkt *p, uint32_t kind, const union key *k)
 {
 	struct pool *pool = &w->reassembly->pool[kind];
-	uint16_t place, *head = chain_of(w, pool, k);
+	uint16_t place, *head = chain_of(w, pool, k), share = share_take(&pool->shares, k->src, k->domain_proto >> 8);
 	struct datagram *d;
 
-	if (pool->free == NOWHERE) // then one waits: a call that completed them all would be at its end
-		give_up_oldest(w, kind, R_FRAGMENTS_FULL);
+	if (pool->free == NOWHERE)
+		give_up_one(w, kind);
 	place = pool->free;
 	d = &pool->d[place];
 	pool->free = d->newer;
-	*d = (struct datagram){.key = *k, .first_ns = w->now_ns, .state = WAITING, .nic = p->nic, .chain = *head, .older = pool->newest, .newer = NOWHERE};
+	*d = (struct datagram){*k, .first_ns = w->now_ns, .state = WAITING, .nic = p->nic, .chain = *head, .older = pool->newest, .newer = NOWHERE, .share = share};
 	*head = place;
 	*(pool->newest == NOWHERE ? &pool->oldest : &pool->d[pool->newest].newer) = place;
 	pool->newest = place;
@@ -301,10 +316,10 @@ void reassembly_expire(struct worker *w)
 	uint64_t limit = (uint64_t)REASSEMBLY_S * REASSEMBLY_NS_PER_S;
 
 	for (uint32_t k = 0; k < N_FRAGMENT_KINDS; k++) {
-		const struct pool *pool = &w->reassembly->pool[k];
+		struct pool *pool = &w->reassembly->pool[k];
 
 		while (pool->oldest != NOWHERE && w->now_ns >= pool->d[pool->oldest].first_ns + limit) {
-			give_up_oldest(w, k, R_FRAGMENT_TIMEOUT);
+			take_from(w, k, &pool->d[pool->oldest], R_FRAGMENT_TIMEOUT);
 			if (w->made.n == BURST)
 				send_made(w);
 		}

@@ -393,6 +393,66 @@ class TestBounds:
         assert world.dp.totals()["made"] == 0
 
 
+class TestFairness:
+    """RFC 4787 REQ-14a: when its places are full, the oldest of the sender that holds most goes."""
+
+    SIDES = ("inside", "uplink", "tunnels")
+
+    def send(self, world, side: str, sender: int, id_: int, half: int):
+        """One half of a datagram; on each side the senders are others."""
+        if side == "uplink":
+            packet = udp(f"198.51.100.{10 + sender}", SERVER.secondary, data=BIG[:2000], id=id_)
+            packet[UDP].dport = 7000
+            return up(world, cut(bytes(packet), 1500)[half : half + 1])
+        vm, to = ((A, B), (B, A), (C, A))[sender]
+        if side == "inside":
+            packet = udp(vm.address, dst=to.address, data=BIG[:2000], id=id_)
+            return down(world, vm, cut(bytes(packet), 1500)[half : half + 1])
+        frame = over(vm, udp(vm.address, dst=to.address, data=BIG[:200]))
+        outer = frame[14:18] + id_.to_bytes(2) + b"\0\0" + frame[22:]
+        piece_ = cut(fragments.header(outer, len(outer), 0) + outer[20:], 200)[half]
+        return world.inject("downlink", frame[:14] + piece_)
+
+    @pytest.mark.parametrize("side", SIDES)
+    def test_who_sends_most_crowds_out_nobody(self, world, side):
+        assert not self.send(world, side, 0, 1, 0)
+        for i in range(300):
+            assert not self.send(world, side, 1, i, 0)
+        assert (held(world), world.drops()) == (128, {"FRAGMENTS_FULL": 173})
+        assert self.send(world, side, 0, 1, 1)  # the oldest of all, and whole now
+        assert not self.send(world, side, 0, 2, 0)  # nor does it matter who comes first
+        assert not self.send(world, side, 1, 0, 0)
+        assert self.send(world, side, 0, 2, 1)
+        assert world.drops() == {"FRAGMENTS_FULL": 1}
+
+    def test_many_who_hold_one_each_lose_the_oldest(self, world):
+        for i in range(140):
+            self.send(world, "uplink", i, 1, 0)
+        assert world.drops() == {"FRAGMENTS_FULL": 12}
+        assert not self.send(world, "uplink", 11, 1, 1)
+        assert not self.send(world, "uplink", 13, 1, 0)  # there already
+        assert world.drops() == {"FRAGMENTS_FULL": 1, "FRAGMENT_DUPLICATE": 1}
+        assert self.send(world, "uplink", 14, 1, 1)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_as_the_twin_shares_them(self, world, seed):
+        rnd, places = random.Random(seed), fragments.Places(128)
+        begun = []
+        for id_ in range(1000):
+            sender = min(int(rnd.expovariate(0.3)), 40)
+            if begun and rnd.random() < 0.2:
+                who, name = begun.pop(rnd.randrange(len(begun)))
+                there = places.end(who, name)
+                assert bool(self.send(world, "uplink", who, name, 1)) == there
+                if not there:
+                    places.begin(who, name)  # its other half has come too late, and waits
+            else:
+                self.send(world, "uplink", sender, id_, 0)
+                places.begin(sender, id_)
+                begun.append((sender, id_))
+            assert held(world) == len(places.kept)
+
+
 class TestCongestion:
     """RFC 3168 section 5.3, for the outer pieces by RFC 6040."""
 

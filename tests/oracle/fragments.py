@@ -3,6 +3,7 @@ fragment.c.
 """
 
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.oracle.checksum import checksum
@@ -124,6 +125,28 @@ class Reassembly:
         del self.table[key]
         self.joined, self.widest = self.joined + d.held, d.longest_df
         return d.whole() or ("ECN_CONGESTED", 1)
+
+
+class Places:
+    """How the places of one side are shared: the slow twin of shares.h. `kept`: in order of age."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.kept: list[tuple] = []  # (sender, what tells its datagrams apart)
+
+    def begin(self, sender, name) -> None:
+        """One more; when they are full, the oldest goes of whoever then holds most."""
+        self.kept.append((sender, name))
+        if len(self.kept) > self.places:
+            held = Counter(who for who, _ in self.kept)
+            most = max(held.values())
+            self.kept.remove(next(one for one in self.kept if held[one[0]] == most))
+
+    def end(self, sender, name) -> bool:
+        there = (sender, name) in self.kept
+        if there:
+            self.kept.remove((sender, name))
+        return there
 
 
 def joined(pieces: list[bytes]) -> bytes:
