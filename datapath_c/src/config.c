@@ -44,6 +44,7 @@ void config_free(struct config *c)
 	free(c->by_secondary.at);
 	free(c->by_elastic.at);
 	free(c->by_public.at);
+	free(c->sources.at);
 	lpm_free(&c->routed);
 	free(c);
 }

@@ -8,6 +8,7 @@
 #include "classify.h"
 #include "hash.h"
 #include "lpm.h"
+#include "places.h"
 
 enum { VRFS_MAX = 1 << 20 };
 
@@ -38,6 +39,13 @@ struct public_address {
 	uint64_t *reserved; // 65,536 bits: ports that DNAT rules have promised; NULL: none
 };
 
+// Which sources a SNAT rule translates: its records have the rest in common, and 4,096 of them may be one rule.
+struct rule_sources {
+	uint32_t *at;     // places of indices of SNAT records + 1; 0: none
+	uint32_t mask;
+	uint64_t lengths; // of their prefixes, a bit each
+};
+
 struct config {
 	struct pcgdp_local local;
 	uint64_t revision;
@@ -64,6 +72,7 @@ struct config {
 	struct wordmap by_secondary; // -> publics
 	struct wordmap by_elastic;   // -> publics
 	struct wordmap by_public;    // index of a public -> publics
+	struct rule_sources sources;
 	struct lpm routed;           // prefixes of `routed` segments -> segments
 	uint32_t n_routed;
 	uint64_t no_snat[65536 / 64]; // ids of such rules
@@ -160,6 +169,27 @@ INLINE bool never_by_uplink(const struct config *c, uint32_t vrf, be32 src)
 	const struct pcgdp_routes *r = v ? route_find(c, v, src) : NULL;
 
 	return (r && r->kind == PCGDP_VIA_SEGMENT) || public_either(c, src);
+}
+
+INLINE bool same_source(const struct pcgdp_nat *r, uint32_t nat_id, be32 src, uint32_t len)
+{
+	return r->id == nat_id && r->match.src_be == src && r->match.src_len == len;
+}
+
+// A record of SNAT rule `nat_id` whose source has this address in it, or NULL.
+INLINE const struct pcgdp_nat *snat_of_source(const struct config *c, uint32_t nat_id, be32 src)
+{
+	const struct rule_sources *s = &c->sources;
+
+	for (uint64_t left = s->lengths; left; left &= left - 1) {
+		uint32_t len = (uint32_t)__builtin_ctzll(left), i;
+		be32 prefix = src & mask_be(len);
+
+		for (i = places_hash(prefix, nat_id, len) & s->mask; s->at[i]; i = (i + 1) & s->mask)
+			if (same_source(&c->nat[s->at[i] - 1], nat_id, prefix, len))
+				return &c->nat[s->at[i] - 1];
+	}
+	return NULL;
 }
 
 // May this source leave by the uplink as it is, in the name of NAT rule `nat_id` (0: none)?

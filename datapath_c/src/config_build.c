@@ -138,6 +138,31 @@ static int add_nat(struct config *c, struct vrf *v, uint32_t i)
 	return rc ? rc : reserve_ports(c, r);
 }
 
+// Of one rule's records with the same source the first stands for all.
+static int build_sources(struct config *c)
+{
+	struct rule_sources *s = &c->sources;
+
+	s->mask = places_for(c->n_nat) - 1;
+	s->at = calloc(s->mask + 1ul, sizeof(*s->at));
+	if (!s->at)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < c->n_nat; i++) {
+		const struct pcgdp_nat *r = &c->nat[i];
+		be32 src = r->match.src_be & mask_be(r->match.src_len);
+		uint32_t at = places_hash(src, r->id, r->match.src_len) & s->mask;
+
+		if (r->action != PCGDP_SNAT)
+			continue;
+		while (s->at[at] && !same_source(&c->nat[s->at[at] - 1], r->id, src, r->match.src_len))
+			at = (at + 1) & s->mask;
+		if (!s->at[at])
+			s->at[at] = i + 1;
+		s->lengths |= 1ull << r->match.src_len;
+	}
+	return 0;
+}
+
 static bool match_possible(const struct pcgdp_match *m)
 {
 	return m->src_len <= 32 && m->dst_len <= 32 && m->sport_first <= m->sport_last && m->dport_first <= m->dport_last;
@@ -165,7 +190,7 @@ static int build_nat(struct config *c, char *error, uint32_t error_len)
 		if (add_nat(c, &c->vrfs[r->vrf], i))
 			return FAIL(-ENOMEM, "no memory for %u NAT rules", c->n_nat);
 	}
-	return 0;
+	return build_sources(c) ? FAIL(-ENOMEM, "no memory for %u NAT rules", c->n_nat) : 0;
 }
 
 static int build_members(struct config *c, char *error, uint32_t error_len)

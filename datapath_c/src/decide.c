@@ -238,15 +238,9 @@ bool overflow_fits(const struct config *c, const struct pcgdp_nat *r, uint32_t n
 // Whose rule is gone, or whose VRF has lost the address, is open to nobody.
 static const struct pcgdp_nat *mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
 {
-	if (m->domain_proto >> 8 != domain_of(v->rec.index, false))
-		return NULL;
-	for (uint32_t i = 0; i < v->snat.n; i++) {
-		const struct pcgdp_nat *r = &c->nat[v->snat.rules[i].rule];
+	const struct pcgdp_nat *r = snat_of_source(c, m->nat_id, m->src);
 
-		if (in_prefix(m->src, r->match.src_be, r->match.src_len) && mapping_fits(c, r, m))
-			return r;
-	}
-	return NULL;
+	return r && r->vrf == v->rec.index && m->domain_proto >> 8 == domain_of(r->vrf, false) && mapping_fits(c, r, m) ? r : NULL;
 }
 
 // To a mapping's outside endpoint; whether its owner has contacted the sender is asked last, if at

@@ -24,7 +24,7 @@ from tests.c.places import (
     C,
     R,
 )
-from tests.c.world import nat, over, source, to_public
+from tests.c.world import SNAT, ip, nat, over, source, to_public
 
 POOL = {POOL_A.secondary, POOL_B.secondary}
 
@@ -170,6 +170,22 @@ class TestSnat:
         assert flow(seen) == (OTHER_NET, A.address, 999, 1000)
         back = one(world.down(A, answer(seen)))
         assert flow(back) == (out.ip.src, OTHER_NET, out.ip.sport, 999)
+
+    def test_a_rule_of_many_sources_lets_peers_back_to_each(self, world):
+        """Records are sources times destinations; a mapping's is found by its source."""
+        to = [{"dst_be": ip(peer), "dst_len": 32} for peer in (NET, OTHER_NET)]
+        sources = [(A.address, 32), ("192.168.100.0", 24), ("10.0.0.0", 8)]
+        every = [nat(9, SNAT, source(*prefix, **peer), POOL_A) for prefix in sources for peer in to]
+        world.policy.nat = dict(enumerate(every))
+        world.commit()
+        outs = [one(world.down(vm, udp(vm.address, dst=OTHER_NET))) for vm in (A, B)]
+        for vm, out in zip((A, B), outs, strict=True):
+            back = one(world.up(udp(OTHER_NET, out.ip.src, sport=999, dport=out.ip.sport)))
+            assert back.ip.dst == vm.address
+        world.policy.nat = dict(enumerate(every[2:]))
+        world.commit()
+        later = [udp(OTHER_NET, out.ip.src, sport=998, dport=out.ip.sport) for out in outs]
+        assert [len(world.up(packet)) for packet in later] == [0, 1]
 
     def test_the_firewall_is_asked_about_strangers(self, world):
         world.policy.nat["snat"] = world.policy.nat["snat"]._replace(filtering=1)
