@@ -279,7 +279,24 @@ struct pcgdp_drop {
 	uint32_t reserved_too;
 	uint64_t at_ns;         // of the example; monotonic, as all times here
 	uint64_t packets, first_ns, last_ns; // of all
+	uint64_t unlisted;      // of them, of flows that found no place among the recent: too many new ones at once
 	uint8_t frame[192];     // PCGDP_EXAMPLE_LEN; as it was when it ended
+};
+
+// A flow of which packets ended lately, by one reason and rule, as one worker saw them. Two records that
+// differ in sport, length and what is counted alone are of one flow. To be read as a table.
+enum { PCGDP_RECENT = 102, PCGDP_RECENT_MAX = 4096 }; // kept by each worker, 64 bytes and a tag of 8 each
+
+struct pcgdp_recent {
+	uint32_t worker;
+	uint32_t reason, role, fw_id, nat_id; // as of struct pcgdp_drop
+	uint32_t vni;           // that it came with; 0: none
+	uint32_t vrf;           // 0xffffffff: not known
+	uint32_t outer_src_be, src_be, dst_be; // as it came, as far as it could be read
+	uint16_t sport, dport;  // sport: of the latest
+	uint8_t protocol, reserved[3];
+	uint32_t length;        // of the latest frame
+	uint64_t packets, first_ns, last_ns;
 };
 
 // Where one worker's time goes, since it was made. A round is what one look at a port brought. Of

@@ -32,22 +32,18 @@ static uint32_t rule_of(const struct pkt *p)
 // Not 0. The VNI is that of a segment: what a stranger writes into his packets makes no lines.
 static uint64_t key_of(const struct pkt *p)
 {
-	uint64_t vni = p->segment ? p->segment->rec.vni : 0;
+	uint32_t vni = p->segment ? p->segment->rec.vni : 0;
 
-	return (uint64_t)rule_of(p) << 32 | vni << 8 | (uint64_t)p->nic << 7 | (p->reason + 1u);
+	return kind_of(rule_of(p), vni, p->nic, p->reason);
 }
-
-_Static_assert(N_REASONS < 127, "a reason has seven bits in a key");
 
 static void line_begin(struct pcgdp_drop *rec, uint64_t key, uint8_t reason, uint64_t now_ns)
 {
-	uint32_t rule = (uint32_t)(key >> 32);
-
 	rec->reason = reason;
-	rec->role = key >> 7 & 1;
+	rec->role = kind_role(key);
 	rec->vni = key ? key >> 8 & 0xffffff : NONE;
-	rec->fw_id = reason == R_FIREWALL_DENIED ? rule : 0;
-	rec->nat_id = reason == R_FIREWALL_DENIED ? 0 : rule;
+	rec->fw_id = kind_fw(key);
+	rec->nat_id = kind_nat(key);
 	rec->first_ns = now_ns;
 }
 
@@ -105,11 +101,14 @@ static void sample(struct ledger_line *line, uint64_t now_ns, const struct pkt *
 static void note(struct worker *w, const struct pkt *p, uint64_t key, uint8_t reason, const uint8_t *data, uint32_t len, uint32_t n)
 {
 	struct ledger_line *line = line_of(w->ledger, key, reason, w->now_ns);
+	struct recent_packet r = {.kind = key, .data = data, .len = len, .n = n};
 
 	if (!line->rec.packets || w->now_ns - line->rec.at_ns >= SAMPLE_NS)
 		sample(line, w->now_ns, p, data, len);
 	__atomic_store_n(&line->rec.last_ns, w->now_ns, __ATOMIC_RELAXED);
 	STORE(&line->rec.packets, line->rec.packets + n);
+	if (!recent_note(&w->ledger->recent, &w->dp->arena.head->secret, p, &r, &line->gate, w->now_ns))
+		BUMP(&line->rec.unlisted, n);
 }
 
 void ledger_drop(struct worker *w, const struct pkt *p)
@@ -125,7 +124,7 @@ void ledger_drops(struct worker *w, const struct pkt *p, uint32_t n)
 
 void ledger_unsent(struct worker *w, uint32_t role, const struct frame *frame)
 {
-	note(w, NULL, (uint64_t)role << 7 | (R_TX_FAILED + 1u), R_TX_FAILED, frame->data, frame->len, 1);
+	note(w, NULL, kind_of(0, 0, role, R_TX_FAILED), R_TX_FAILED, frame->data, frame->len, 1);
 }
 
 // ---- reading, by any thread ----
@@ -142,6 +141,7 @@ static void line_read(const struct ledger_line *line, struct pcgdp_drop *out)
 	} while (PEEK(&line->seq) != seq);
 	out->packets = PEEK(&line->rec.packets);
 	out->last_ns = PEEK(&line->rec.last_ns);
+	out->unlisted = PEEK(&line->rec.unlisted);
 }
 
 int pcgdp_ledger(struct pcgdp *dp, struct pcgdp_drop *out, uint32_t n)

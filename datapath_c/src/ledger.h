@@ -6,19 +6,19 @@
 // its count and times are of every packet, its example is taken anew at most every SAMPLE_NS, so
 // that a flood costs a look-up and two stores a packet. Kinds are bounded by what the operator
 // configured (never by what strangers send); should they be more than fit, the rest shares one
-// line a reason.
+// line a reason. Which flows they were of is in recent.h.
 #pragma once
 
 #include "config.h"
 #include "nic.h"
 #include "pkt.h"
+#include "recent.h"
 
 enum { LEDGER_BITS = 11, LEDGER_SLOTS = 1 << LEDGER_BITS, LEDGER_MAX = LEDGER_SLOTS / 4 * 3, FW_COUNTED = 65536 };
 
-#define SAMPLE_NS 100000000ull
-
 struct ledger_line {
 	uint32_t seq; // odd while the example is being written
+	struct recent_gate gate;
 	struct pcgdp_drop rec;
 };
 
@@ -27,6 +27,7 @@ struct ledger {
 	uint64_t keys[LEDGER_SLOTS];                     // 0: free
 	struct ledger_line line[LEDGER_SLOTS + N_REASONS]; // the last N_REASONS: of what found no place
 	uint64_t decided[FW_COUNTED]; // by firewall rule; 0: by none, or by a rule of a higher number
+	struct recent recent;
 	uint64_t by_default[2 * VRFS_MAX]; // by domain: of the overlay those outwards, of the uplink those inwards
 };
 

@@ -102,6 +102,10 @@ class Client:
         """Drops by reason, port, segment and rule, with times (monotonic ns) and an example."""
         return ledger.merged(views.views("drop", self._call("ledger")[1][0]))
 
+    def recent(self) -> list[dict]:
+        """Flows of which packets were dropped lately, by reason and rule, the latest first."""
+        return ledger.recent(views.view("recent", record) for record in self.read("recent"))
+
     def reasons(self) -> dict[str, str]:
         """Every reason -> what the operator should conclude from it."""
         return dict(zip(border.reason_names(), border.reason_texts(), strict=True))

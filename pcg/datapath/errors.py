@@ -46,8 +46,11 @@ def driver_number(driver: str) -> int:
     return number("driver", border.words("pcgdp_driver", "PCGDP_DRIVER_"), driver)
 
 
+READ_ONLY = ("usage", "path_mtu", "recent")
+
+
 def table_number(table: str) -> int:
     """Of a table, or of what can only be read as one."""
-    read_only = {"usage": border.lib().PCGDP_USAGE, "path_mtu": border.lib().PCGDP_PATH_MTU}
+    read_only = {name: getattr(border.lib(), f"PCGDP_{name.upper()}") for name in READ_ONLY}
     known = border.tables() | read_only
     return number("table", {value: name for name, value in known.items()}, table)

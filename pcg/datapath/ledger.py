@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 KIND = ("reason", "role", "vni", "fw_id", "nat_id")
+FLOW = (*KIND, "vrf", "outer_src", "src", "dst", "dport", "protocol")
 
 
 def merged(drops: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for each kind, the most frequent first; the example is the youngest there is.
 
-    >>> one = {"reason": "X", "role": "uplink", "vni": 1, "fw_id": 0, "nat_id": 0}
+    >>> one = {"reason": "X", "role": "uplink", "vni": 1, "fw_id": 0, "nat_id": 0, "unlisted": 0}
     >>> (row,) = merged([
     ...     one | {"packets": 1, "first_ns": 5, "last_ns": 5, "at_ns": 5, "src": "a"},
     ...     one | {"packets": 2, "first_ns": 3, "last_ns": 9, "at_ns": 8, "src": "b"},
@@ -29,4 +30,35 @@ def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         "packets": a["packets"] + b["packets"],
         "first_ns": min(a["first_ns"], b["first_ns"]),
         "last_ns": max(a["last_ns"], b["last_ns"]),
+        "unlisted": a["unlisted"] + b["unlisted"],
+    }
+
+
+def recent(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each flow, the latest first; source port and length are of its latest packet.
+
+    A record may stand twice among them: what moved in while the table was read shifts the rest.
+
+    >>> flow = dict.fromkeys(FLOW, 0)
+    >>> (row,) = recent([
+    ...     flow | {"worker": 0, "packets": 1, "first_ns": 5, "last_ns": 5, "sport": 7},
+    ...     flow | {"worker": 1, "packets": 2, "first_ns": 3, "last_ns": 9, "sport": 8},
+    ...     flow | {"worker": 0, "packets": 1, "first_ns": 5, "last_ns": 5, "sport": 7},
+    ... ])
+    >>> row["packets"], row["first_ns"], row["last_ns"], row["sport"]
+    (3, 3, 9, 8)
+    """
+    once = {(r["worker"], *(r[key] for key in FLOW)): r for r in records}
+    found: dict[tuple, dict[str, Any]] = {}
+    for (_, *flow), record in once.items():
+        row = {key: value for key, value in record.items() if key != "worker"}
+        at = tuple(flow)
+        found[at] = _joined(found[at], row) if at in found else row
+    return sorted(found.values(), key=lambda row: -row["last_ns"])
+
+
+def _joined(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    return max(a, b, key=lambda row: row["last_ns"]) | {
+        "packets": a["packets"] + b["packets"],
+        "first_ns": min(a["first_ns"], b["first_ns"]),
     }

@@ -165,6 +165,10 @@ class Datapath(Frames):
         """Drops by reason, port, segment and rule, with times and an example; of all workers."""
         return ledger.merged(views.views("drop", self.ledger_raw()))
 
+    def recent(self) -> list[dict]:
+        """Flows of which packets were dropped lately, by reason and rule; of all workers."""
+        return ledger.recent(views.view("recent", record) for record in self.read("recent"))
+
     def stages(self) -> dict[str, int]:
         """Stage -> packets that entered it, in the path's order."""
         return self._counts(self.lib.pcgdp_stages, border.stage_names())

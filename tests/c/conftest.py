@@ -11,7 +11,8 @@ from tests.c.world import World
 
 
 def assert_accounted(dp: Datapath) -> None:
-    """rx + made = tx + punt + sum(drops) + held + joined, at rest; the ledger agrees."""
+    """rx + made = tx + punt + sum(drops) + held + joined, at rest; the ledger agrees, and
+    no more is said of flows."""
     t = dp.totals()
     ended = t["tx"] + t["punt"] + t["drops"] + t["held"] + t["joined"]
     assert t["rx"] + t["made"] == ended, t
@@ -20,6 +21,10 @@ def assert_accounted(dp: Datapath) -> None:
     for row in dp.ledger():
         noted[row["reason"]] += row["packets"]
     assert noted == dp.drops()
+    listed = Counter()
+    for row in dp.recent():
+        listed[row["reason"]] += row["packets"]
+    assert listed <= noted
 
 
 @pytest.fixture

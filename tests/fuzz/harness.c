@@ -247,11 +247,13 @@ static void read_all(void)
 {
 	static struct pcgdp_session sessions[1024];
 	static struct pcgdp_drop drops[512];
+	static struct pcgdp_recent recent[512];
 	static struct pcgdp_counter counters[512];
 	uint32_t cursor = 0;
 
 	must(pcgdp_sessions(dp, &cursor, sessions, 1024), "sessions", "");
 	must(pcgdp_ledger(dp, drops, 512), "ledger", "");
+	must(pcgdp_read(dp, PCGDP_RECENT, 0, recent, 512), "recent", "");
 	must(pcgdp_counters(dp, PCGDP_T_NAT, counters, 512), "counters", "");
 	must(pcgdp_counters(dp, PCGDP_T_PUBLICS, counters, 512), "counters", "");
 }
