@@ -153,7 +153,7 @@ static inline bool forward(const struct here *h, const struct plain *q)
 
 	if (UNLIKELY(!adjacency_serves(h, q, ip_len)))
 		return false;
-	q->entry->tcp_flags |= ip->proto == IPP_TCP ? q->ip[IP_HLEN + 13] : 0;
+	q->entry->tcp_flags = flags_after(q->entry->tcp_flags, ip->proto == IPP_TCP ? q->ip[IP_HLEN + 13] : 0);
 	session_count(q->entry, ip_len, h->w->now_s);
 	translate(ip, q->entry);
 	leave(h->w, q, ip_len);

@@ -18,7 +18,7 @@ static inline void session_touch(const struct worker *w, const struct pkt *p, st
 	session_count(e, p->ip_len, w->now_s);
 	if (UNLIKELY(p->tcp_flags & TCP_SYN && e->tcp_flags & (TCP_FIN | TCP_RST)))
 		e->tcp_flags = 0; // a new connection: what the old one ended by is over
-	e->tcp_flags |= p->tcp_flags;
+	e->tcp_flags = flags_after(e->tcp_flags, p->tcp_flags);
 	if (UNLIKELY(p->tcp_flags & TCP_RST)) // does not keep a session alive
 		e->last_s = last_s;
 }

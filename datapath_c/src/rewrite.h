@@ -15,6 +15,13 @@ INLINE void session_count(struct entry *e, uint32_t bytes, uint32_t now_s)
 	e->last_s = now_s;
 }
 
+// Of all that one side sent, with what it sends now. Who goes on has not reset anything: that RST was forged,
+// or too old for its receiver (RFC 6146 section 3.5.2.2).
+INLINE uint8_t flags_after(uint8_t seen, uint8_t now)
+{
+	return (uint8_t)((seen & ~TCP_RST) | now);
+}
+
 INLINE void translate(struct ip_hdr *ip, const struct entry *e)
 {
 	uint8_t *l4 = (uint8_t *)ip + IP_HLEN;

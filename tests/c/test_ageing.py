@@ -159,6 +159,20 @@ class TestTcp:
         assert world.down(A, tcp("R")) if way == "out" else world.up(answer(out, "R", b""))
         assert_ends_after(world, CLOSING_S - 100)
 
+    @pytest.mark.parametrize("traced", [False, True], ids=["plain", "stages"])
+    @pytest.mark.parametrize(
+        "goes_on, idle_s", [("its receiver", CLOSING_S), ("its sender", ESTABLISHED_S)]
+    )
+    def test_who_goes_on_has_not_reset_it(self, world, traced, goes_on, idle_s):
+        """RFC 6146 section 3.5.2.2: a forged RST, or one that its receiver took for old (RFC 5961),
+        does not shorten the life of a connection that goes on."""
+        out = handshake(world)
+        world.up(answer(out, "R", b""))
+        if traced:
+            world.dp.trace_start(1)
+        assert world.down(A, tcp("A")) if goes_on == "its receiver" else world.up(answer(out, "A"))
+        assert_ends_after(world, idle_s)
+
     @pytest.mark.parametrize("ending", ["R", "FA"])
     def test_a_new_connection_of_the_same_ports(self, world, ending):
         """What the old one ended by does not shorten the new one's life."""

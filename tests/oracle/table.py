@@ -183,12 +183,13 @@ class Table(Mappings):
 
 
 def touch(way: Way, ip: Ip, now_s: int) -> None:
-    """A packet passed. A reset keeps nothing alive (RFC 7857 section 2.2)."""
+    """A packet passed. A reset keeps nothing alive (RFC 7857 section 2.2), and is taken back by
+    what its sender sends next (RFC 6146 section 3.5.2.2)."""
     flags = ip.payload[13] if ip.proto == TCP else 0
     way.packets += 1
     way.bytes += ip.length
     if flags & SYN and way.flags & (FIN | RST):
         way.flags = 0  # a new connection
-    way.flags |= flags
+    way.flags = way.flags & ~RST | flags
     if not flags & RST:
         way.last_s = now_s
