@@ -21,7 +21,7 @@ void reject(struct worker *w, const struct pkt *p); // RST to TCP, ICMP 3/13 to 
 void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struct entry *back);
 // To the sender of `e`, in the other's name, an ACK out of its window: it must answer with its numbers
 // (RFC 9293 section 3.10.7.4).
-void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t nat_id);
+void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t session);
 
 // An ICMP error that belongs to a session: rewrite it and the packet inside it.
 enum pcgdp_verdict icmp_error_translate(struct pkt *p, const struct entry *e);

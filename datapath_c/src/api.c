@@ -95,6 +95,7 @@ int pcgdp_open(const struct pcgdp_params *params, struct pcgdp **out, char *erro
 	pthread_mutex_init(&dp->injecting, NULL);
 	pthread_mutex_init(&dp->sweeping, NULL);
 	pthread_mutex_init(&dp->touching, NULL);
+	pthread_mutex_init(&dp->walking, NULL);
 	pthread_mutex_init(&dp->deciding.lock, NULL);
 	rc = params_check(&dp->params, error, error_len);
 	if (!rc)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "hdr.h"
 
 struct config *config_new(void)
 {
@@ -211,4 +212,24 @@ uint32_t config_read(const struct config *c, uint32_t table, uint32_t from, void
 	for (uint32_t i = from; i < count && got < n; i++, got++)
 		memcpy((uint8_t *)records + got * size, config_at(c, table, i), size);
 	return got;
+}
+
+// ---- what may leave by the uplink ----
+
+// Asked of the whole flow, not of a rule's number: two VRFs may have the same prefix, and a number another
+// rule after a commit.
+bool source_exempt(const struct config *c, const union key *k, be32 src)
+{
+	uint32_t vrf = k->domain_proto >> 9, seg = c->n_routed ? lpm_find(&c->routed, src) : NONE;
+	const struct vrf *v = vrf_of(c, vrf);
+	uint8_t proto = (uint8_t)k->domain_proto;
+	bool ports = proto == IPP_TCP || proto == IPP_UDP; // an ICMP identifier is no port
+	const struct class_rule *found;
+
+	if (seg != NONE && c->segments[seg].rec.vrf == vrf)
+		return true;
+	if (!v || k->src != src || k->domain_proto >> 8 & 1)
+		return false;
+	found = classifier_find(&v->snat, k->src, k->dst, proto, ports ? k->sport : 0, ports ? k->dport : 0);
+	return found && c->nat[found->rule].action == PCGDP_NO_SNAT;
 }

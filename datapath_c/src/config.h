@@ -75,7 +75,6 @@ struct config {
 	struct rule_sources sources;
 	struct lpm routed;           // prefixes of `routed` segments -> segments
 	uint32_t n_routed;
-	uint64_t no_snat[65536 / 64]; // ids of such rules
 	bool has_local;
 };
 
@@ -192,14 +191,17 @@ INLINE const struct pcgdp_nat *snat_of_source(const struct config *c, uint32_t n
 	return NULL;
 }
 
-// May this source leave by the uplink as it is, in the name of NAT rule `nat_id` (0: none)?
-INLINE bool source_may_leave(const struct config *c, be32 src, uint32_t nat_id)
+// One that is no public address: it is of a `routed` segment of its VRF, or the flow's own and a NO_SNAT rule
+// exempts it.
+bool source_exempt(const struct config *c, const union key *k, be32 src);
+
+// May this source leave by the uplink? `k`: its flow, as its sender says it; of what the gateway itself has
+// to say no more than the VRF.
+INLINE bool source_may_leave(const struct config *c, const union key *k, be32 src)
 {
-	if (public_of_secondary(c, src))
-		return true;
-	if (c->n_routed && lpm_find(&c->routed, src) != NONE)
-		return true;
-	return c->no_snat[nat_id >> 6] >> (nat_id & 63) & 1;
+	const struct public_address *pub = public_of_secondary(c, src);
+
+	return LIKELY(pub != NULL) ? pub->rec.vrf == k->domain_proto >> 9 : source_exempt(c, k, src);
 }
 
 struct config *config_new(void);

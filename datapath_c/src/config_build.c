@@ -185,8 +185,6 @@ static int build_nat(struct config *c, char *error, uint32_t error_len)
 				return FAIL(-EINVAL, "nat[%.48s]: public address number %u is unknown", r->name, r->pool[k]);
 		if (r->action == PCGDP_DNAT && !r->n_targets)
 			return FAIL(-EINVAL, "nat[%.48s]: a DNAT rule needs a target", r->name);
-		if (r->action == PCGDP_NO_SNAT)
-			c->no_snat[r->id >> 6] |= 1ull << (r->id & 63);
 		if (add_nat(c, &c->vrfs[r->vrf], i))
 			return FAIL(-ENOMEM, "no memory for %u NAT rules", c->n_nat);
 	}

@@ -75,12 +75,11 @@ void cuts_tell(struct worker *w)
 
 	for (uint32_t i = 0; i < n; i++) {
 		const struct entry *fwd = &t->e[2 * sessions[i]], *rev = fwd + 1;
-		const struct cold *c = &t->cold[sessions[i]];
 
-		if (LOAD(&c->state) != S_LIVE || fwd->mark < MARK_CUT)
+		if (LOAD(&t->cold[sessions[i]].state) != S_LIVE || fwd->mark < MARK_CUT)
 			continue;
-		tcp_ask(w, fwd, rev, c->nat_id);
-		tcp_ask(w, rev, fwd, c->nat_id);
+		tcp_ask(w, fwd, rev, sessions[i]);
+		tcp_ask(w, rev, fwd, sessions[i]);
 	}
 	send_made(w);
 }

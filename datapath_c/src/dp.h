@@ -67,6 +67,8 @@ struct pcgdp {
 
 	pthread_mutex_t touching;
 	struct touch_list touches; // whose sessions must be decided again: a commit adds, housekeeping takes
+	pthread_mutex_t walking;
+	uint64_t judged; // serial number of the policy by which every session has been decided, or marked
 	struct {
 		pthread_mutex_t lock;
 		uint64_t seq; // odd while sessions and policy are looked at, as a worker's

@@ -11,7 +11,8 @@
 // `routed` segment: it is asked here, of the policy itself. Packets that pass the stages by (plain.c)
 // need not ask again. What their session makes of a source never changes, and of each session the
 // first packet from its workload came through here. After a change that concerns it, it is decided again
-// by the policy in force, which yields no session that sends anything else out.
+// by the policy in force, which yields no session that sends anything else out; until that has been done,
+// those packets are asked the same, one by one.
 
 #include "answer.h"
 #include "dp.h"
@@ -78,12 +79,6 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	return PCGDP_LOOPED;
 }
 
-// The rule that speaks for this packet; 0: none. Its session may still be of one that is gone.
-static uint32_t nat_id_of(const struct worker *w, const struct pkt *p)
-{
-	return p->nat_id || p->number == NONE ? p->nat_id : w->dp->arena.sessions.cold[p->number / 2].nat_id;
-}
-
 static inline enum pcgdp_verdict leave_by(struct worker *w, struct pkt *p, const struct adj *a)
 {
 	uint8_t *ip = p->data + p->l3;
@@ -92,7 +87,7 @@ static inline enum pcgdp_verdict leave_by(struct worker *w, struct pkt *p, const
 		return drop(p, R_NEIGHBOUR_UNRESOLVED);
 	if (UNLIKELY(!w->dp->nics[a->role].ops))
 		return drop(p, R_EGRESS_NO_PORT);
-	if (a->kind == ADJ_PLAIN && UNLIKELY(!source_may_leave(w->cfg, ((struct ip_hdr *)ip)->src, nat_id_of(w, p))))
+	if (a->kind == ADJ_PLAIN && UNLIKELY(!source_may_leave(w->cfg, &p->key, ((struct ip_hdr *)ip)->src)))
 		return drop(p, R_EGRESS_SOURCE);
 	if (UNLIKELY(p->ip_len > a->mtu) && !(p->flags & PF_ARP))
 		return fragment_out(w, p, a);

@@ -57,8 +57,12 @@ static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot
 {
 	if (w->dry)
 		return NULL;
-	if (w->made.n < BURST && slot && limit_passed(w, p))
-		return made_at(w, slot);
+	if (w->made.n < BURST && slot && limit_passed(w, p)) {
+		struct pkt *m = made_at(w, slot);
+
+		m->key.domain_proto = p->vrf << 9;
+		return m;
+	}
 	BUMP(&w->c.unmade, 1);
 	return NULL;
 }
@@ -197,23 +201,25 @@ void reject(struct worker *w, const struct pkt *p)
 		icmp_error(w, p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
 }
 
-// May `src` go there, in the name of that NAT rule? Else egress would refuse it: the rule, or the public address,
-// is gone.
-static bool may_speak(const struct worker *w, uint32_t slot, be32 src, uint32_t nat_id)
+// May `src` go there, of the flow whose forward key is `k`? Else egress would refuse it: the rule, or the public
+// address, is gone.
+static bool may_speak(const struct worker *w, uint32_t slot, be32 src, const union key *k)
 {
 	bool by_uplink = slot >= nexthop_slot(&w->dp->arena, 0) && slot < w->dp->arena.adjs.n_slots;
 
-	return !by_uplink || source_may_leave(w->cfg, src, nat_id);
+	return !by_uplink || source_may_leave(w->cfg, k, src);
 }
 
 static void cut_end(struct worker *w, const struct pkt *p, uint32_t slot, be32 src, be32 dst, struct tcp_hdr rst)
 {
-	uint32_t nat_id = w->dp->arena.sessions.cold[p->number / 2].nat_id;
-	struct pkt *m = may_speak(w, slot, src, nat_id) ? made_new(w, p, slot) : NULL;
+	const struct session_table *t = &w->dp->arena.sessions;
+	const union key *k = &t->e[p->number & ~1u].key;
+	struct pkt *m = may_speak(w, slot, src, k) ? made_new(w, p, slot) : NULL;
 
 	if (!m)
 		return;
-	m->nat_id = nat_id;
+	m->nat_id = t->cold[p->number / 2].nat_id;
+	m->key = *k;
 	put_tcp(m, src, dst, rst);
 }
 
@@ -234,17 +240,20 @@ void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struc
 }
 
 // At its own pace (CUTS_MAX), not at the rate of errors: what these would spend, their RST would lack.
-void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t nat_id)
+void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t session)
 {
+	const struct session_table *t = &w->dp->arena.sessions;
+	const union key *k = &t->e[2 * session].key;
 	be32 src = e->key.dst, dst = e->key.src;
 	uint64_t random = worker_random(w);
 	struct tcp_hdr th = {.sport = e->key.dport, .dport = e->key.sport, .seq = (be32)random, .ack = (be32)(random >> 32), .off = 5 << 4,
 		.flags = TCP_ACK};
 	struct pkt *m;
 
-	if (w->made.n == BURST || !back->slot || !may_speak(w, back->slot, src, nat_id))
+	if (w->made.n == BURST || !back->slot || !may_speak(w, back->slot, src, k))
 		return;
 	m = made_at(w, back->slot);
-	m->nat_id = nat_id;
+	m->nat_id = t->cold[session].nat_id;
+	m->key = *k;
 	put_tcp(m, src, dst, th);
 }

@@ -20,9 +20,14 @@ enum { DIRECT_MAX = 1 << 17 };
 // for the next. Before the first session there is nothing to walk for.
 void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n)
 {
-	if (!LOAD(dp->arena.sessions.high))
+	uint64_t policy = LOAD(&dp->cfg)->serial;
+
+	if (!LOAD(dp->arena.sessions.high)) {
+		STORE(&dp->judged, policy);
 		return;
+	}
 	pthread_mutex_lock(&dp->touching);
+	dp->touches.policy = policy;
 	if (!n || touch_list_add(&dp->touches, t, n))
 		dp->touches.all = true; // also when memory is short: to decide too much again is harmless
 	pthread_mutex_unlock(&dp->touching);
@@ -144,21 +149,31 @@ static void walk(struct pcgdp *dp, const struct touch_index *x, uint64_t now_ns)
 	decide_sessions(dp, batch, n, now_ns);
 }
 
-// The whole table, once for all touches that wait. No lock is held, so neither a commit nor ageing
-// waits for it.
-bool decide_touched(struct pcgdp *dp, uint64_t now_ns)
+static void walk_for(struct pcgdp *dp, const struct touch_list *l, uint64_t now_ns)
 {
-	struct touch_list l;
 	struct touch_index x;
 
-	if (!touches_take(dp, &l))
-		return false;
-	if (l.all || touch_index_build(&x, &l)) {
+	if (l->all || touch_index_build(&x, l)) {
 		walk(dp, NULL, now_ns);
 	} else {
 		walk(dp, &x, now_ns);
 		touch_index_free(&x);
 	}
+}
+
+// The whole table, once for all touches that wait. Neither a commit nor ageing waits for it.
+bool decide_touched(struct pcgdp *dp, uint64_t now_ns)
+{
+	struct touch_list l;
+	bool any;
+
+	pthread_mutex_lock(&dp->walking);
+	any = touches_take(dp, &l);
+	if (any)
+		walk_for(dp, &l, now_ns);
+	if (l.policy) // 0: nothing was published since
+		STORE(&dp->judged, l.policy);
+	pthread_mutex_unlock(&dp->walking);
 	free(l.at);
-	return true;
+	return any;
 }

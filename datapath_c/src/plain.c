@@ -9,6 +9,10 @@
 // decided here, and what is forwarded is what the stages would have forwarded, byte for byte and
 // counter for counter (tests/c/test_plain.py). Traced packets take the stages.
 //
+// A session says what was decided once. Between a commit and the walk that decides again (marks.c) that
+// may be out of date: then what leaves by the uplink is asked what the last stage would ask, so that
+// no source leaves that may not any more. Otherwise nothing is paid for it.
+//
 // Loops over the burst, as the stages: headers, bucket, entry, slot, adjacency; each asked for in
 // one loop, used in the next. The stages come after the whole burst, so that of one flow nothing
 // goes past them once one of its packets waits for them: order is kept.
@@ -29,7 +33,8 @@ struct here {
 	struct worker *w;
 	const struct arena *a;
 	const struct shape *shape;
-	bool tunnel, there[2]; // there: is the port of each role open
+	bool tunnel, there[2]; // there: is the port of each role open, and nothing else to be asked
+	bool unjudged; // a policy is in force by which not every session has been decided
 };
 
 // ---- one packet, step by step ----
@@ -146,12 +151,21 @@ static inline void leave(struct worker *w, const struct plain *q, uint32_t ip_le
 	tx_put(w, a->role, q->ip - a->len, a->len + ip_len);
 }
 
+// As adjacency_serves(), and as egress.c asks of the source.
+static __attribute__((cold, noinline)) bool serves_unjudged(const struct here *h, const struct plain *q, uint32_t ip_len)
+{
+	const struct entry *e = q->entry;
+
+	return h->unjudged && h->w->dp->nics[q->adj->role].ops && q->adj->resolved && ip_len <= q->adj->mtu &&
+		(q->adj->kind != ADJ_PLAIN || source_may_leave(h->w->cfg, &q->key, e->op & OP_SRC ? e->new_addr : q->key.src));
+}
+
 static inline bool forward(const struct here *h, const struct plain *q)
 {
 	struct ip_hdr *ip = (void *)q->ip;
 	uint32_t ip_len = ntohs(ip->len);
 
-	if (UNLIKELY(!adjacency_serves(h, q, ip_len)))
+	if (UNLIKELY(!adjacency_serves(h, q, ip_len)) && !serves_unjudged(h, q, ip_len))
 		return false;
 	q->entry->tcp_flags = flags_after(q->entry->tcp_flags, ip->proto == IPP_TCP ? q->ip[IP_HLEN + 13] : 0);
 	session_count(q->entry, ip_len, h->w->now_s);
@@ -242,7 +256,9 @@ static void count_stages(struct worker *w, uint32_t role, uint32_t n)
 // Every packet takes five steps, each STEP packets behind the one before.
 void plain_burst(struct worker *w, uint32_t role, const struct frame *frames, uint32_t n, uint32_t more, struct plain_left *left)
 {
-	const struct here h = {w, &w->dp->arena, &w->seen.shape[role], role == PCGDP_DOWNLINK, {w->dp->nics[0].ops, w->dp->nics[1].ops}};
+	const struct nic *nics = w->dp->nics;
+	bool unjudged = w->cfg->serial > LOAD(&w->dp->judged);
+	const struct here h = {w, &w->dp->arena, &w->seen.shape[role], role == PCGDP_DOWNLINK, {nics[0].ops, nics[1].ops && !unjudged}, unjudged};
 	struct plain *plain = left->plain;
 	uint32_t asked = n + more;
 	uint64_t odd = 0, unparsed = 0, east = 0; // a bit for each packet

@@ -16,6 +16,7 @@ struct touch_list {
 	struct pcgdp_touch *at;
 	uint32_t n, room;
 	bool all; // whatever the list says
+	uint64_t policy; // serial number of what is in force since
 };
 
 struct touch_tuple {

@@ -1,14 +1,31 @@
 """egress.c: no overlay source leaves by the uplink but by a NO_SNAT rule or from a routed segment.
 
 Packets of known sessions pass the stages by and are not asked (plain.c); that each session's source
-was asked before, and is judged again after every change that concerns it, is what is shown here.
+was asked before, is judged again after every change that concerns it, and asked packet by packet
+until then, is what is shown here.
 """
 
 import pytest
 
+from pcg.reconcile import records as r
 from tests.c.packets import answer, gre, ping, tcp, udp
-from tests.c.places import NET, PLAIN, PUBLICS, ROUTED, SERVER, A, B, C, R
-from tests.c.world import NO_SNAT, ip, nat, over, source
+from tests.c.places import (
+    NET,
+    PLAIN,
+    POOL_A,
+    POOL_B,
+    PUBLICS,
+    RED,
+    RED_POOL,
+    ROUTED,
+    SERVER,
+    WEB,
+    A,
+    B,
+    C,
+    R,
+)
+from tests.c.world import NO_SNAT, SNAT, ip, nat, over, source
 
 NOWHERE = ip("10.99.1.3")
 DATA = bytes(40)  # shorter ones are not plain
@@ -119,3 +136,127 @@ def test_answers_to_who_was_let_into_it(world):
     for _ in range(3):
         assert not world.inject("downlink", frame)
     assert world.drops() == {"NO_NAT": 3}
+
+
+def published(w) -> None:
+    """In force, and no session has been judged by it."""
+    w.dp.commit(w.policy.tables(), 1)
+
+
+def without_address(w) -> None:
+    del w.policy.nat["snat"]
+    w.policy.publics = tuple(p for p in w.policy.publics if p not in (POOL_A, POOL_B))
+
+
+def without_exemption(w) -> None:
+    del w.policy.nat["no_snat"]
+
+
+def without_routed(w) -> None:
+    flags = [s._replace(flags=0) if s.vni == ROUTED else s for s in w.policy.segments]
+    w.policy.segments = flags
+
+
+TAKEN = {"translated": without_address, "exempt": without_exemption, "routed": without_routed}
+
+
+class TestBetweenCommitAndJudgement:
+    """Housekeeping may be 250 ms late: the plain way asks by itself until then."""
+
+    @pytest.mark.parametrize("name", TAKEN)
+    def test_what_was_taken_away_leaves_no_more(self, world, name):
+        vm, packet = FLOWS[name]
+        for _ in range(3):
+            assert world.down(vm, packet)
+        assert plain_packets(world) == 2
+        TAKEN[name](world)
+        published(world)
+        for _ in range(3):
+            assert not world.down(vm, packet)
+        assert (plain_packets(world), world.drops()) == (2, {"EGRESS_SOURCE": 3})
+
+    @pytest.mark.parametrize("name", TAKEN)
+    def test_the_others_go_the_plain_way_on(self, world, name):
+        others = [flow for other, flow in FLOWS.items() if other != name]
+        for vm, packet in others:
+            world.down(vm, packet)
+        TAKEN[name](world)
+        published(world)
+        before = plain_packets(world)
+        for vm, packet in others:
+            assert world.down(vm, packet)
+        assert plain_packets(world) == before + 2
+
+    def test_answers_to_the_workload_are_not_asked(self, world):
+        (seen,) = world.down(A, udp(data=DATA))
+        world.up(answer(seen, data=DATA))
+        published(world)
+        before = plain_packets(world)
+        assert world.up(answer(seen, data=DATA))
+        assert plain_packets(world) == before + 1
+
+    def test_a_commit_that_concerns_nobody_is_judged_too(self, world):
+        """Its touches name no session; until housekeeping has seen that, packets are asked."""
+        world.down(A, udp(data=DATA))
+        world.dp.commit(world.policy.tables(), 1, [r.Touch(2**32 - 1, bytes(4), bytes(4), 0, 0)])
+        assert world.down(A, udp(data=DATA))
+        without_address(world)
+        published(world)
+        world.sweep()
+        published(world)
+        assert not world.down(A, udp(data=DATA))
+        assert world.drops() == {"NO_NAT": 1}
+
+
+class TestTheSamePrefixInTwoVrfs:
+    """192.168.99.9 is A's in the blue VRF, and another workload's in the red one."""
+
+    PACKET = udp(data=DATA)
+
+    def exempt(self, world, id_: int) -> None:
+        """The red one is, by a rule of that number; the blue one is translated."""
+        red = nat(id_, NO_SNAT, source("192.168.99.0", 24), vrf=1)
+        world.policy.nat = {"red": red, "snat": world.policy.nat["snat"]}
+        world.commit()
+
+    def sources(self, world, vm) -> set[str]:
+        return {seen.ip.src for _ in range(2) for seen in world.down(vm, self.PACKET)}
+
+    def test_what_exempts_one_does_not_exempt_the_other(self, world):
+        self.exempt(world, 30)
+        assert self.sources(world, RED) == {RED.address}
+        assert self.sources(world, A) <= {POOL_A.secondary, POOL_B.secondary}
+
+    @pytest.mark.parametrize("plain", [False, True])
+    def test_a_rule_of_the_same_number_in_the_other(self, world, plain):
+        """The red VRF's session carries the number of a rule that is the blue one's by now."""
+        self.exempt(world, 30)
+        assert self.sources(world, RED) == {RED.address}
+        world.policy.nat = {"blue": nat(30, NO_SNAT, source("192.168.99.0", 24))}
+        published(world)
+        packet = self.PACKET if plain else udp(data=b"short")
+        assert not world.down(RED, packet)
+        assert world.drops() == {"EGRESS_SOURCE": 1}
+        assert world.down(A, self.PACKET)
+
+    def test_routed_in_the_other(self, world):
+        self.exempt(world, 30)
+        assert self.sources(world, RED) == {RED.address}
+        flags = [s._replace(flags=1) if s.vni == WEB else s for s in world.policy.segments]
+        world.policy.segments = flags
+        world.policy.nat = {"red": nat(10, SNAT, source("0.0.0.0", 0), RED_POOL, vrf=1)}
+        published(world)
+        assert not world.down(RED, self.PACKET)
+        assert world.drops() == {"EGRESS_SOURCE": 1}
+        assert self.sources(world, A) == {A.address}
+
+    def test_of_another_protocol_only(self, world):
+        """The rule that let it out now says another protocol: the number alone does not speak."""
+        self.exempt(world, 30)
+        assert self.sources(world, RED) == {RED.address}
+        red = world.policy.nat["red"]
+        match = red.match._replace(protocol=6)
+        world.policy.nat["red"] = red._replace(match=match)
+        published(world)
+        assert not world.down(RED, self.PACKET)
+        assert world.drops() == {"EGRESS_SOURCE": 1}

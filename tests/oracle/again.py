@@ -62,7 +62,7 @@ class Again:
         """A packet of one that is over. One that says nothing of it leaves it to another."""
         if p.error or (p.ip.proto == TCP and p.ip.payload[13] & RST):
             return p
-        told = self.cut(p, session.ways[at], session.ways[at ^ 1], session.nat_id)
+        told = self.cut(p, session.ways[at], session.ways[at ^ 1], session.ways[0].key)
         self.table.end(session)
         return p._replace(told=told)
 
@@ -70,7 +70,7 @@ class Again:
         """The new policy says something else."""
         way, back = session.ways[at], session.ways[at ^ 1]
         resets = self.policy.resets.get(session.nat_id, 0) & CHANGE
-        told = resets and self.cut(p, way, back, session.nat_id)
+        told = resets and self.cut(p, way, back, session.ways[0].key)
         self.table.end(session)
         self.cuts += 1
         return p._replace(told=bool(told))

@@ -25,8 +25,6 @@ from tests.oracle.ipv4 import (
 )
 from tests.oracle.table import Session, Way
 
-NO_SNAT = 3
-
 
 class Answers:
     """Of the twin: it has `policy`, `made`, `unmade`, `todo` and leave()."""
@@ -62,10 +60,10 @@ class Answers:
         seg = self.policy.segments.get(port.vni) if port else None
         return ("port", port), num(seg.gateway_be) if seg else 0
 
-    def make(self, way: tuple, ip: Ip | None, p: Arrived, nat_id: int = 0) -> None:
-        """nat_id: in whose rule's name."""
+    def make(self, way: tuple, ip: Ip | None, p: Arrived, flow: Key | None = None) -> None:
+        """flow: in whose name; None: the gateway's own."""
         if ip:
-            free = not self.may_speak(("hop",), ip.src, 0) and self.may_speak(way, ip.src, nat_id)
+            free = flow is not None and self.policy.exempts(flow, ip.src)
             p = p._replace(looped=False, widest=0, made=not free)
             self.made += 1
             self.todo.append(lambda: self.leave(way, ip, p))
@@ -97,19 +95,19 @@ class Answers:
         else:
             self.say(p, 3, 13)
 
-    def may_speak(self, way: tuple, src: int, nat_id: int) -> bool:
-        """No source leaves by the uplink that is not ours, or let out by a rule that still is."""
-        free = any(rule.id == nat_id and rule.action == NO_SNAT for rule in self.policy.nat)
-        return way[0] != "hop" or self.policy.owner(src) is not None or free
+    def may_speak(self, way: tuple, src: int, flow: Key) -> bool:
+        """No source leaves by the uplink that is not its VRF's, or let out by a rule in force."""
+        ours = self.policy.owner(src) == flow.vrf
+        return way[0] != "hop" or ours or self.policy.exempts(flow, src)
 
     def ask(self, way: Way, back: Way, session: Session) -> None:
         """Of its sender, in the other's name, out of its window (RFC 9293 section 3.10.7.4)."""
-        key = way.key
-        if back.way and self.may_speak(back.way, key.dst, session.nat_id):
+        key, flow = way.key, session.ways[0].key
+        if back.way and self.may_speak(back.way, key.dst, flow):
             ip = tcp(key.dst, key.src, key.dport, key.sport, ACK, seq=1, ack=1, frag=DF)
-            self.make(back.way, ip, Arrived(ip, key), session.nat_id)
+            self.make(back.way, ip, Arrived(ip, key), flow)
 
-    def cut(self, p: Arrived, way: Way, back: Way, nat_id: int) -> bool:
+    def cut(self, p: Arrived, way: Way, back: Way, flow: Key) -> bool:
         """Its session ends: both ends hear of it, if this packet says enough."""
         if p.error or p.ip.proto != TCP:
             return False
@@ -118,9 +116,9 @@ class Answers:
             return False
         on = changed(p.ip, way.side, way.address, way.port) if way.side else p.ip
         ends = tcp(p.ip.dst, p.ip.src, *p.ip.ports[::-1], RST, seq=ack, frag=DF)
-        if self.may_speak(back.way, ends.src, nat_id):
-            self.make(back.way, ends, p, nat_id)
+        if self.may_speak(back.way, ends.src, flow):
+            self.make(back.way, ends, p, flow)
         ends = tcp(on.src, on.dst, *on.ports, RST | ACK, seq, ack, frag=DF)
-        if self.may_speak(way.way, ends.src, nat_id):
-            self.make(way.way, ends, p, nat_id)
+        if self.may_speak(way.way, ends.src, flow):
+            self.make(way.way, ends, p, flow)
         return True

@@ -120,12 +120,20 @@ class Policy(Records):
         elif rule.match.src_len != 32 or len(pool) != 1:
             d.reason = "NAT_PROTOCOL"
 
-    def leave(self, d: Decision, key: Key) -> None:
-        d.back = "port", d.src_port
+    def rule_out(self, key: Key) -> r.Nat | None:
         rules = [row for row in self.nat if row.vrf == key.vrf and row.action in (1, 2, 3)]
         found = self.matches([row.match for row in rules], key, key.src, key.dst, key.dport)
-        if found is not None:
-            d.nat, d.nat_id = rules[found], rules[found].id
+        return None if found is None else rules[found]
+
+    def exempts(self, key: Key, src: int) -> bool:
+        """Does a NO_SNAT rule let this flow's own source out?"""
+        rule = None if key.uplink or key.src != src else self.rule_out(key)
+        return rule is not None and rule.action == NO_SNAT
+
+    def leave(self, d: Decision, key: Key) -> None:
+        d.back, d.nat = ("port", d.src_port), self.rule_out(key)
+        if d.nat:
+            d.nat_id = d.nat.id
         if d.nat and d.nat.action != NO_SNAT:
             self.translate_source(d, key)
         elif not d.nat and not self.segments[d.src_port.vni].flags & 1:

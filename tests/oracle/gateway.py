@@ -260,7 +260,7 @@ class Twin(Entrance, Again, Answers):
                 raise DroppedError("PORT_UNKNOWN")
         if not resolved:
             raise DroppedError("NEIGHBOUR_UNRESOLVED")
-        if way[0] == "hop" and p.made and self.policy.owner(ip.src) is None:
+        if way[0] == "hop" and p.made and self.policy.owner(ip.src) != p.key.vrf:
             raise DroppedError("EGRESS_SOURCE")  # of a session that a NO_SNAT rule had let out
         pieces = self.pieces(ip, self.mtu(way), p)
         self.made += len(pieces) - 1
