@@ -11,11 +11,13 @@ STAMP_VENV   := .venv/setup-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut
 PIP_COMPILE  := .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header \
 	$(if $(UPGRADE),--upgrade)
+SUITES  := test-e2e test-asan test-netns test-c test-unit
+CORES   := $(shell nproc)
 C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/xdp/*.c datapath_c/include/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo figures test test-unit test-c test-asan test-netns test-e2e lint format \
-	fuzz soak bench bench-dhcp bench-peers lab-up lab-down lock clean
+.PHONY: help setup build build-asan demo figures test test-unit test-c test-asan test-netns test-e2e \
+	lint format fuzz soak bench bench-dhcp bench-peers lab-up lab-down lock clean
 
 help: ## this page
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,14 +51,20 @@ $(STAMP_VENV): $(LOCK) pyproject.toml | $(STAMP_DEBIAN)
 build: setup ## compile the datapath (only what changed)
 	@$(PY) -m pcg.datapath.build
 
+build-asan: setup ## the same with AddressSanitizer and UBSan
+	@$(PY) -m pcg.datapath.build --asan
+
 demo: build ## the lab on real packets, as root; KEEP=1 leaves it up
 	$(PY) -m pcg.lab demo $(if $(KEEP),--keep)
 
 figures: build ## latency, throughput and CPU time beside Open vSwitch in the lab, as root
 	$(PY) -m pcg.lab figures $(ARGS)
 
-test: build test-asan ## every test, as root
-	$(PYTEST) tests/unit tests/c tests/netns tests/e2e $(ARGS)
+# As many at once as there are cores, the longest first: no test judges how fast something is, and
+# each has names of its own. What one prints comes when it ends; the others go on if it fails.
+test: build build-asan ## every test, as root; CORES=1: one folder after the other
+	@echo "$(CORES) at a time, shown when they end: $(SUITES)"
+	@$(MAKE) --no-print-directory --jobs=$(CORES) --output-sync=target --keep-going $(SUITES)
 
 test-unit: build ## the tests without root
 	$(PYTEST) tests/unit $(ARGS)
@@ -64,8 +72,7 @@ test-unit: build ## the tests without root
 test-c: build ## the C packet path, through its border
 	$(PYTEST) tests/c $(ARGS)
 
-test-asan: setup ## the same and 200,000 random frames with AddressSanitizer and UBSan
-	@$(PY) -m pcg.datapath.build --asan
+test-asan: build-asan ## the same and 200,000 random frames with AddressSanitizer and UBSan
 	CASES=200 $(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/c tests/fuzz
 
 test-netns: build ## tests on the kernel's network namespaces, as root
@@ -83,9 +90,8 @@ format: setup ## put the Python code into its form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-fuzz: build ## libFuzzer for FUZZ_SECONDS (3600), then FRAMES random frames (200,000) of SEED; sanitized
+fuzz: build build-asan ## libFuzzer for FUZZ_SECONDS (3600), then FRAMES (200,000) random ones of SEED; sanitized
 	$(PY) -m tests.fuzz.libfuzzer --seconds $(or $(FUZZ_SECONDS),3600)
-	@$(PY) -m pcg.datapath.build --asan
 	$(PY) -m pcg.datapath.build --asan --run -m pytest -q -p no:cacheprovider tests/fuzz $(ARGS)
 
 soak: build ## the path against its twin, CASES (100,000) new ones; the scenario ROUNDS times (10)

@@ -55,11 +55,12 @@ class Tunnelled:
         return bytes(ether / outer / udp / (header + self.options + bytes(inner)))
 
 
-def send(layout: Layout, frame: bytes, space: str = "probe", device: str = "eth0") -> None:
-    """Onto the wire as it is."""
+def send(layout: Layout, *frames: bytes, space: str = "probe", device: str = "eth0") -> None:
+    """Onto the wire as they are, as fast as they go."""
     with ns.inside(layout.ns(space)), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((device, 0))
-        raw.send(frame)
+        for frame in frames:
+            raw.send(frame)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def in_the_datapath(lab: Lab) -> None:
     _, secondary = lab.layout.public("eip-app")
     syn = IP(src=INTERNET, dst=secondary) / TCP(sport=1025, dport=TELNET, flags="S")
     frame = Ether(src=UPLINK_ROUTER[1], dst=PCG_MACS["up0"]) / syn
-    send(lab.layout, bytes(frame), "igw", "vpc0")
+    send(lab.layout, bytes(frame), space="igw", device="vpc0")
 
 
 def by_the_hosts_firewall(lab: Lab) -> None:
@@ -47,7 +47,7 @@ def by_the_hosts_firewall(lab: Lab) -> None:
 def in_the_interface(lab: Lab) -> None:
     mac = ns.run("cat", "/sys/class/net/mgmt0/address", ns=lab.layout.ns("pcg")).strip()
     frame = Ether(dst=mac, type=UNWANTED) / bytes(50)
-    send(lab.layout, bytes(frame), "svc", _device_towards(lab))
+    send(lab.layout, bytes(frame), space="svc", device=_device_towards(lab))
 
 
 def _device_towards(lab: Lab) -> str:

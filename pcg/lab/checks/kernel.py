@@ -46,7 +46,7 @@ def secondary_arp(lab: Lab) -> str:
     router, mac = UPLINK_ROUTER
     request = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=mac, psrc=router, pdst=private)
     with Capture(lab.layout.ns("igw"), "vpc0") as wire:
-        send(lab.layout, bytes(request), "igw", "vpc0")
+        send(lab.layout, bytes(request), space="igw", device="vpc0")
         with contextlib.suppress(TimeoutError):
             until("an answer", lambda: _arp_answers(wire, private), 2.0)
     equal("the answers", _arp_answers(wire, private), [PCG_MACS["up0"]])
@@ -91,7 +91,7 @@ def provoke_uplink(lab: Lab) -> int:
         for l4 in (TCP(sport=1025, dport=9, flags="S"), UDP(sport=1025, dport=9) / b"?")
     ]
     for frame in frames:
-        send(lab.layout, bytes(frame), "igw", "vpc0")
+        send(lab.layout, bytes(frame), space="igw", device="vpc0")
     return len(frames)
 
 
