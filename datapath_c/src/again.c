@@ -12,6 +12,7 @@
 #include "dp.h"
 #include "find.h"
 #include "install.h"
+#include "pool.h"
 
 static be32 workload_of(const struct entry *fwd)
 {
@@ -71,7 +72,7 @@ enum again again_judge(const struct config *c, const struct arena *a, uint32_t s
 {
 	const struct entry *fwd = &a->sessions.e[2 * s], *rev = fwd + 1;
 
-	decide(c, a, &fwd->key, d);
+	decide(c, a, &fwd->key, fwd->new_addr, d);
 	if (!same_translation(c, a, s, d))
 		return AGAIN_ENDS;
 	if (!d->slot || !d->back_slot)

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "decide.h"
+#include "pool.h"
 #include "dp.h"
 
 static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)

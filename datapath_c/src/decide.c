@@ -5,6 +5,7 @@
 
 #include "dhcp.h"
 #include "dp.h"
+#include "pool.h"
 
 static be16 match_port(uint8_t proto, be16 port)
 {
@@ -97,11 +98,43 @@ static bool is_routed(const struct config *c, uint32_t vni)
 	return seg && seg->rec.flags & PCGDP_ROUTED;
 }
 
-// By the uplink: d->slot says where to, 0: not known yet.
-static void leave(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+static struct five five_of(const union key *k)
 {
 	uint8_t proto = (uint8_t)k->domain_proto;
-	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
+
+	return (struct five){k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
+}
+
+// The public address that it leaves by: of a pool the one that its mapping has, if there is one.
+static be32 leaves_as(const struct config *c, const struct arena *a, const union key *k, const struct decision *d)
+{
+	const struct mapping_table *t = &a->mappings;
+	union key in = mapping_in_key(k->src, k->sport, k->domain_proto, d->nat_id);
+	uint32_t m = d->draw_port && d->rule->n_pool > 1 ? mapping_find_in(t, &in, hash_key(t->secret, &in)) : NONE;
+
+	return m != NONE && mapping_fits(c, d->rule, &t->m[m]) ? t->m[m].out_addr : d->new_addr;
+}
+
+bool may_leave_as(const struct config *c, const union key *k, const struct public_address *pub, struct decision *d)
+{
+	struct decision asked = {.reason = R_OK, .kind = d->kind, .log = d->rule->log ? PCGDP_LOG_RULE : 0};
+	struct five f = five_of(k);
+
+	if (d->rule->fw_match != PCGDP_FW_EXTERNAL)
+		return true;
+	f.src = pub->rec.secondary_be;
+	firewall(c, vrf_of(c, k->domain_proto >> 9), PCGDP_OUT, d->rule, &f, &asked);
+	if (asked.reason != R_OK)
+		return false;
+	d->fw_id = asked.fw_id;
+	d->log = asked.log;
+	return true;
+}
+
+// By the uplink: d->slot says where to, 0: not known yet. `held`: as decide() has it.
+static void leave(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, be32 held, struct decision *d)
+{
+	struct five f = five_of(k);
 	const struct pcgdp_nat *r = nat_out(c, v, &f);
 
 	d->back_slot = port_slot(d->src_port);
@@ -117,7 +150,7 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	if (d->reason != R_OK)
 		return;
 	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)
-		f.src = d->new_addr;
+		f.src = held && d->draw_port ? held : leaves_as(c, a, k, d);
 	firewall(c, v, PCGDP_OUT, r, &f, d);
 	if (d->reason == R_OK && !d->slot)
 		d->reason = R_NEIGHBOUR_UNRESOLVED;
@@ -145,7 +178,7 @@ static void enter(const struct config *c, const struct arena *a, const struct vr
 		d->slot = port_slot(d->dst_port);
 }
 
-static void from_overlay(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+static void from_overlay(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, be32 held, struct decision *d)
 {
 	const struct pcgdp_routes *r;
 
@@ -156,7 +189,7 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 	}
 	if (public_of_elastic(c, k->dst)) {
 		d->slot = SLOT_HAIRPIN;
-		leave(c, a, v, k, d);
+		leave(c, a, v, k, held, d);
 		return;
 	}
 	r = route_find(c, v, k->dst);
@@ -164,7 +197,7 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 		d->reason = R_NO_ROUTE;
 	} else if (r->kind == PCGDP_VIA_UPLINK) {
 		d->slot = slot_by(a, r);
-		leave(c, a, v, k, d);
+		leave(c, a, v, k, held, d);
 	} else {
 		d->stateless = true;
 		if (dhcp_from_server(k))
@@ -200,49 +233,6 @@ static bool nat_in(const struct config *c, const struct vrf *v, const struct fiv
 	return true;
 }
 
-uint16_t port_first_of(const struct config *c, const struct pcgdp_nat *r)
-{
-	return r->port_first ? r->port_first : (uint16_t)c->local.port_first;
-}
-
-uint16_t port_last_of(const struct config *c, const struct pcgdp_nat *r)
-{
-	return r->port_first ? r->port_last : (uint16_t)c->local.port_last;
-}
-
-static bool pool_has(const struct pcgdp_nat *r, uint32_t public_index)
-{
-	for (uint32_t i = 0; i < r->n_pool; i++)
-		if (r->pool[i] == public_index)
-			return true;
-	return false;
-}
-
-bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struct mapping *m)
-{
-	const struct public_address *pub = public_of_index(c, m->public_index);
-	uint16_t port = ntohs(m->out_port);
-
-	return r->id == m->nat_id && r->action == PCGDP_SNAT && pub && pub->rec.secondary_be == m->out_addr &&
-		pool_has(r, m->public_index) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
-}
-
-bool overflow_fits(const struct config *c, const struct pcgdp_nat *r, uint32_t nat_id, be32 addr, be16 port_be)
-{
-	const struct public_address *pub = public_of_secondary(c, addr);
-	uint16_t port = ntohs(port_be);
-
-	return r->overflow && r->id == nat_id && pub && pool_has(r, pub->rec.index) && port >= port_first_of(c, r) && port <= port_last_of(c, r);
-}
-
-// Whose rule is gone, or whose VRF has lost the address, is open to nobody.
-static const struct pcgdp_nat *mapping_allowed(const struct config *c, const struct vrf *v, const struct mapping *m)
-{
-	const struct pcgdp_nat *r = snat_of_source(c, m->nat_id, m->src);
-
-	return r && r->vrf == v->rec.index && m->domain_proto >> 8 == domain_of(r->vrf, false) && mapping_fits(c, r, m) ? r : NULL;
-}
-
 // To a mapping's outside endpoint; whether its owner has contacted the sender is asked last, if at
 // all (RFC 4787 REQ-8: the rule says how strangers are dealt with).
 static const struct pcgdp_nat *to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
@@ -251,7 +241,7 @@ static const struct pcgdp_nat *to_mapping(const struct config *c, const struct a
 	const struct mapping *m;
 
 	d->mapping = mapping_find_out(&a->mappings, k->dst, k->dport, (uint8_t)k->domain_proto);
-	r = d->mapping == NONE ? NULL : mapping_allowed(c, v, &a->mappings.m[d->mapping]);
+	r = d->mapping == NONE ? NULL : pool_mapping(c, v, &a->mappings.m[d->mapping]);
 	if (!r) {
 		d->reason = R_NO_DNAT;
 		return NULL;
@@ -270,7 +260,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 {
 	const struct public_address *pub = public_of_secondary(c, k->dst);
 	uint8_t proto = (uint8_t)k->domain_proto;
-	struct five f = {k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
+	struct five f = five_of(k);
 	const struct pcgdp_nat *by;
 	uint32_t vrf;
 
@@ -310,7 +300,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 		d->reason = R_NAT_FILTERED;
 }
 
-void decide(const struct config *c, const struct arena *a, const union key *k, struct decision *d)
+void decide(const struct config *c, const struct arena *a, const union key *k, be32 held, struct decision *d)
 {
 	uint32_t domain = k->domain_proto >> 8;
 	const struct vrf *v = vrf_of(c, domain / 2);
@@ -324,6 +314,6 @@ void decide(const struct config *c, const struct arena *a, const union key *k, s
 	else if (domain & 1)
 		from_uplink(c, a, v, k, d);
 	else
-		from_overlay(c, a, v, k, d);
+		from_overlay(c, a, v, k, held, d);
 	d->ours = !d->stateless && public_either(c, domain & 1 ? k->src : k->dst);
 }

@@ -31,14 +31,10 @@ struct decision {
 	uint32_t src_port, dst_port; // workload ports; NONE: none
 };
 
-void decide(const struct config *c, const struct arena *a, const union key *k, struct decision *d);
+// held: the source address that a session of the overlay's has outside; 0: none yet.
+void decide(const struct config *c, const struct arena *a, const union key *k, be32 held, struct decision *d);
+// Would the firewall let it leave by another address of its rule's pool? If so, *d names that rule.
+bool may_leave_as(const struct config *c, const union key *k, const struct public_address *pub, struct decision *d);
 // The slot towards an address on the uplink: a next hop, or SLOT_HAIRPIN for an Elastic IP of
 // ours. 0: no such route, or its next hop is unknown.
 uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst);
-// Would this rule still give a mapping its outside endpoint? Not when its pool, a public address's
-// secondary address or its range of ports has changed since.
-bool mapping_fits(const struct config *c, const struct pcgdp_nat *r, const struct mapping *m);
-// Likewise a session that shares a port, and so has no mapping.
-bool overflow_fits(const struct config *c, const struct pcgdp_nat *r, uint32_t nat_id, be32 addr, be16 port);
-uint16_t port_first_of(const struct config *c, const struct pcgdp_nat *r); // host order
-uint16_t port_last_of(const struct config *c, const struct pcgdp_nat *r);

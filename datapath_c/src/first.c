@@ -70,7 +70,7 @@ static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct m
 	mk->draws = 0;
 	mk->k = p->flags & PF_ICMP_ERROR ? error_own_key(p) : p->key;
 	mk->hash = p->hash;
-	decide(w->cfg, a, &mk->k, d);
+	decide(w->cfg, a, &mk->k, 0, d);
 	BUMP(&w->c.decisions, 1);
 	ledger_decided(w->ledger, mk->k.domain_proto >> 8, d->fw_id, d->by_default);
 	p->nat_id = d->nat_id;

@@ -141,7 +141,7 @@ static bool would_enter(const struct worker *w, const struct pkt *p)
 		memcpy(&k.sport, l4, 4); // both ports
 	else if (p->proto == IPP_ICMP)
 		k.sport = k.dport = rd16(l4 + 4);
-	decide(w->cfg, &w->dp->arena, &k, &d);
+	decide(w->cfg, &w->dp->arena, &k, 0, &d);
 	return d.reason == R_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "dp.h"
 #include "fair.h"
+#include "pool.h"
 
 static union key mapping_key(const union key *k, uint32_t nat_id)
 {
@@ -29,9 +30,21 @@ be16 outside_ahead(struct worker *w, struct making *mk)
 	return port;
 }
 
-// A port of one of the rule's public addresses; the one paired with the source is asked first
-// (RFC 4787 REQ-2), the others only when it has none left.
-static bool draw(struct worker *w, const struct making *mk, struct mapping *m)
+// The i-th of the rule's public addresses, the one paired with the source first (RFC 4787 REQ-2); NULL: the
+// firewall lets nothing leave by it.
+static const struct public_address *of_pool(struct worker *w, struct making *mk, uint32_t i)
+{
+	const struct pcgdp_nat *r = mk->d.rule;
+	const struct public_address *pub = public_of_index(w->cfg, r->pool[(mk->d.pool_at + i) % r->n_pool]);
+
+	if (!may_leave_as(w->cfg, &mk->k, pub, &mk->d))
+		return NULL;
+	mk->p->fw_id = mk->d.fw_id;
+	return pub;
+}
+
+// A port of one of the rule's public addresses; the others are asked only when the first has none left.
+static bool draw(struct worker *w, struct making *mk, struct mapping *m)
 {
 	const struct decision *d = &mk->d;
 	const struct pcgdp_nat *r = d->rule;
@@ -40,7 +53,7 @@ static bool draw(struct worker *w, const struct making *mk, struct mapping *m)
 	uint64_t random = mk->random;
 
 	for (uint32_t i = 1;; i++) {
-		uint16_t port = natport_take(&w->dp->natports, pub->rec.index, (uint8_t)mk->k.domain_proto, first, last, pub->reserved, random);
+		uint16_t port = pub ? natport_take(&w->dp->natports, pub->rec.index, (uint8_t)mk->k.domain_proto, first, last, pub->reserved, random) : 0;
 
 		if (port) {
 			m->public_index = (uint16_t)pub->rec.index;
@@ -50,7 +63,7 @@ static bool draw(struct worker *w, const struct making *mk, struct mapping *m)
 		}
 		if (i >= r->n_pool)
 			return false;
-		pub = public_of_index(w->cfg, r->pool[(d->pool_at + i) % r->n_pool]);
+		pub = of_pool(w, mk, i);
 		random = worker_random(w);
 	}
 }
@@ -62,7 +75,7 @@ static void mapping_fill(struct mapping *m, const union key *k, const struct dec
 }
 
 // Make one in a record of the stock. 0; -EEXIST: another worker was first; -EADDRINUSE, -1: *reason.
-static int mapping_make(struct worker *w, const struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
+static int mapping_make(struct worker *w, struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
 	uint8_t proto = (uint8_t)mk->k.domain_proto;
@@ -95,7 +108,7 @@ static int mapping_make(struct worker *w, const struct making *mk, struct stock 
 }
 
 // Find or make the mapping of this inside endpoint and hold it for one session.
-static int mapping_get(struct worker *w, const struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
+static int mapping_get(struct worker *w, struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
 	union key in = mapping_key(&mk->k, mk->d.nat_id);
@@ -155,15 +168,14 @@ static bool overflow_at(struct worker *w, const struct making *mk, const struct 
 	return false;
 }
 
-static int overflow(struct worker *w, const struct making *mk, struct outside *out)
+static int overflow(struct worker *w, struct making *mk, struct outside *out)
 {
-	const struct pcgdp_nat *r = mk->d.rule;
+	for (uint32_t i = 0; i < mk->d.rule->n_pool; i++) { // RFC 4787 REQ-2, as above
+		const struct public_address *pub = of_pool(w, mk, i);
 
-	if (overflow_at(w, mk, mk->d.pub, TRIES_PAIRED, out)) // RFC 4787 REQ-2, as above
-		return 0;
-	for (uint32_t i = 1; i < r->n_pool; i++)
-		if (overflow_at(w, mk, public_of_index(w->cfg, r->pool[(mk->d.pool_at + i) % r->n_pool]), TRIES_OTHER, out))
+		if (pub && overflow_at(w, mk, pub, i ? TRIES_OTHER : TRIES_PAIRED, out))
 			return 0;
+	}
 	return -1;
 }
 
@@ -177,7 +189,7 @@ static bool mapping_taken_there(const struct worker *w, const struct making *mk)
 	return m != NONE && mapping_fits(w->cfg, mk->d.rule, &t->m[m]) && !answer_is_ours(w, mk, t->m[m].out_addr, t->m[m].out_port);
 }
 
-static int draw_for(struct worker *w, const struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
+static int draw_for(struct worker *w, struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
 {
 	const struct session_table *t = &w->dp->arena.sessions;
 	bool may = mk->d.rule->overflow;
@@ -200,7 +212,7 @@ static int draw_for(struct worker *w, const struct making *mk, struct stock *st,
 
 // ---- for install.c ----
 
-int outside_take(struct worker *w, const struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
+int outside_take(struct worker *w, struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
 	const struct decision *d = &mk->d;
@@ -242,14 +254,15 @@ static uint16_t look_at(const struct worker *w, const struct making *mk, const s
 	}
 }
 
-static bool look(const struct worker *w, const struct making *mk, struct outside *out)
+static bool look(struct worker *w, struct making *mk, struct outside *out)
 {
-	const struct decision *d = &mk->d;
 	uint16_t port = 0;
 
-	for (uint32_t i = 0; !port && i < d->rule->n_pool; i++) {
-		const struct public_address *pub = public_of_index(w->cfg, d->rule->pool[(d->pool_at + i) % d->rule->n_pool]);
+	for (uint32_t i = 0; !port && i < mk->d.rule->n_pool; i++) {
+		const struct public_address *pub = i ? of_pool(w, mk, i) : mk->d.pub;
 
+		if (!pub)
+			continue;
 		port = look_at(w, mk, pub);
 		out->addr = pub->rec.secondary_be;
 	}
@@ -257,7 +270,7 @@ static bool look(const struct worker *w, const struct making *mk, struct outside
 	return port;
 }
 
-enum reason outside_dry(struct worker *w, const struct making *mk, struct outside *out)
+enum reason outside_dry(struct worker *w, struct making *mk, struct outside *out)
 {
 	const struct mapping_table *t = &w->dp->arena.mappings;
 	const struct decision *d = &mk->d;

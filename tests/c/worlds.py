@@ -155,7 +155,7 @@ def everybody(p: Picks, vrf: int) -> r.Nat:
 
 def filtering(p: Picks, id_: int) -> r.Firewall:
     action, way, vrf = p.of([0, 0, 1, 2]), p.of([3, 1, 2]), p.of([0, 0, 1])
-    mapped = [("203.0.113.0", 24), ("10.99.1.10", 31), ("10.0.1.0", 24)]
+    mapped = [("203.0.113.0", 24), ("10.99.1.10", 31), ("10.99.1.11", 32), ("10.0.1.0", 24)]
     matched = match(
         p.of([*OUTSIDE, *INSIDE, *mapped]),
         p.of([*OUTSIDE, *mapped]),

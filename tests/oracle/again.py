@@ -27,7 +27,7 @@ class Again:
         return d.kind is None or (d.address == fwd.address and (d.kind != 0 or d.port == fwd.port))
 
     def decide_again(self, session: Session, at: int, p: Arrived):
-        d = self.decide(session.ways[0].key)
+        d = self.decide(session.ways[0].key, session)
         if not self.same(session, d):
             return None
         if not d.way or not d.back:  # it keeps its way until the new one is known
@@ -44,7 +44,7 @@ class Again:
 
     def judge(self, session: Session, now_s: int) -> None:
         """Without a packet."""
-        d = self.decide(session.ways[0].key)
+        d = self.decide(session.ways[0].key, session)
         if self.same(session, d):
             session.marked = not self.as_it_is(session, d)
             return

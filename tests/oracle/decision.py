@@ -4,7 +4,8 @@ The slow twin of decide.c, written from DESIGN 3 and 6 and from the RFCs that ar
 the records as lists and looks at each of them every time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pcg.reconcile import records as r
@@ -61,6 +62,7 @@ class Decision:
     open: bool = False  # to strangers, too: endpoint-independent filtering
     to_gateway: bool = False
     pool: tuple[r.Publics, ...] = ()  # SNAT with a port to draw: in the order they are asked
+    rulings: dict[int, int] = field(default_factory=dict)  # by which address: which firewall rule
     mapping: Any = None  # inwards to a mapping's outside endpoint
     address: int = 0  # what is put in
     port: int | None = None
@@ -120,6 +122,16 @@ class Policy(Records):
         elif rule.match.src_len != 32 or len(pool) != 1:
             d.reason = "NAT_PROTOCOL"
 
+    def filter_pool(self, d: Decision, key: Key) -> None:
+        """The others help only where the firewall lets it leave by them, in that rule's name."""
+        for pub in d.pool:
+            asked, address = replace(d, reason=None), num(pub.secondary_be)
+            outside = d.nat.fw_match == EXTERNAL
+            self.filter(asked, key, OUT, address if outside else key.src, key.dst, key.dport)
+            if not asked.reason:
+                d.rulings[address] = asked.fw_id
+        d.pool = tuple(pub for pub in d.pool if num(pub.secondary_be) in d.rulings)
+
     def rule_out(self, key: Key) -> r.Nat | None:
         rules = [row for row in self.nat if row.vrf == key.vrf and row.action in (1, 2, 3)]
         found = self.matches([row.match for row in rules], key, key.src, key.dst, key.dport)
@@ -130,7 +142,8 @@ class Policy(Records):
         rule = None if key.uplink or key.src != src else self.rule_out(key)
         return rule is not None and rule.action == NO_SNAT
 
-    def leave(self, d: Decision, key: Key) -> None:
+    def leave(self, d: Decision, key: Key, leaves_as: Callable[[Decision], int | None]) -> None:
+        """leaves_as(): the address that it has outside, if it has one."""
         d.back, d.nat = ("port", d.src_port), self.rule_out(key)
         if d.nat:
             d.nat_id = d.nat.id
@@ -141,11 +154,14 @@ class Policy(Records):
         if d.reason:
             return
         outside = d.kind is not None and d.nat.fw_match == EXTERNAL
-        self.filter(d, key, OUT, d.address if outside else key.src, key.dst, key.dport)
+        address = leaves_as(d) or d.address if d.pool else d.address
+        self.filter(d, key, OUT, address if outside else key.src, key.dst, key.dport)
+        if not d.reason:
+            self.filter_pool(d, key)
         if not d.reason and not d.way:
             d.reason = "NEIGHBOUR_UNRESOLVED"
 
-    def from_overlay(self, key: Key) -> Decision:
+    def from_overlay(self, key: Key, leaves_as) -> Decision:
         d = Decision(src_port=self.ports.get((key.vrf, key.src)))
         if not d.src_port:
             d.reason = "SOURCE_SPOOFED"
@@ -153,7 +169,7 @@ class Policy(Records):
         route = self.route(key.vrf, key.dst)
         if key.dst in self.elastic or (route and route.kind == UPLINK):
             d.way = self.outwards(key.vrf, key.dst)
-            self.leave(d, key)
+            self.leave(d, key, leaves_as)
         elif not route:
             d.reason = "NO_ROUTE"
         else:

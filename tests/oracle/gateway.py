@@ -144,10 +144,13 @@ class Twin(Entrance, Again, Answers):
         port = self.policy.ports.get((p.key.vrf, p.ip.src))
         return bool(way.side and port) and self.policy.source_fits(port, p.tep, p.vni)
 
-    def decide(self, key: Key) -> Decision:
+    def decide(self, key: Key, session: Session | None = None) -> Decision:
+        """session: it has been decided before."""
         if key.uplink:
             return self.policy.from_uplink(key, self.table.outside(key.dst, key.dport, key.proto))
-        return self.policy.from_overlay(key)
+        if session:
+            return self.policy.from_overlay(key, lambda d: session.ways[0].address)
+        return self.policy.from_overlay(key, lambda d: self.table.leaves_as(self.policy, d, key))
 
     def refuse(self, reason: str, d: Decision, p: Arrived) -> None:
         """RFC 5508 REQ-8: no mapping can be made; inwards only, for a source may be forged."""

@@ -101,6 +101,11 @@ class Mappings:
         ports = range(low, min(high + 1, low + len(used) + FEW))
         return [port for port in ports if port not in used and not policy.promised(pub, port)]
 
+    def leaves_as(self, policy: Policy, d: Decision, key: Key) -> int | None:
+        inside = Inside(key.vrf, key.src, key.sport, key.proto, d.nat.id)
+        mine = (m for m in self.mappings if m.key == inside and not m.retired)
+        return next((m.address for m in mine if policy.fits(d.nat, m)), None)
+
     def outside_for(self, policy: Policy, d: Decision, key: Key, drawn: Drawn) -> Outside | str:
         """Found or made (RFC 4787 REQ-1 to 3), or why there is none."""
         inside = Inside(key.vrf, key.src, key.sport, key.proto, d.nat.id)

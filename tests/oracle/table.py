@@ -129,7 +129,8 @@ class Table(Mappings):
             Way(key, sides[0] * translated, address, port, d.way, d.src_port, last_s=now_s),
             Way(back, sides[1] * translated, *own, d.back, d.dst_port, last_s=now_s),
         ]
-        session = Session(ways, d.kind, d.nat_id, d.fw_id, mapping, now_s)
+        fw_id = d.rulings.get(address, d.fw_id)
+        session = Session(ways, d.kind, d.nat_id, fw_id, mapping, now_s)
         self.live.append(session)
         self.index[key], self.index[back] = (session, 0), (session, 1)
         return session
