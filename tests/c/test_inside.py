@@ -10,7 +10,7 @@ from pcg.datapath import build
 from tests.c.packets import udp
 from tests.c.places import A
 from tests.c.world import over
-from tests.fuzz import libfuzzer
+from tests.fuzz import steps
 from tests.oracle.fragments import cut
 
 HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ def test_housekeeping_slows_down_when_nothing_changes_and_hurries_when_something
 def test_a_full_lane_refuses_counts_and_has_room_again(program, tmp_path):
     """Pieces for a worker that stands still: of the others none is lost, and none is delivered
     twice; those refused, sent again, complete their datagrams."""
-    (tmp_path / "world").write_bytes(libfuzzer.world())
+    (tmp_path / "world").write_bytes(steps.world())
     first, last = b"", b""
     for i in range(N):
         frame = over(A, udp(sport=2000, data=bytes(LONG)), outer={"id": i + 1, "flags": 0})

@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // derive.c - frames that follow from frames: a fuzzer does not guess which port was drawn.
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
-
-enum { ETH = 14, IP = 20, OUTER_UDP = ETH + IP, GENEVE = OUTER_UDP + 8, TCP = 6, UDP = 17, ICMP = 1 };
-
-static uint32_t get16(const uint8_t *at)
-{
-	return (uint32_t)at[0] << 8 | at[1];
-}
 
 static void put16(uint8_t *at, uint32_t value)
 {
@@ -30,7 +21,7 @@ static void swap(uint8_t *a, uint8_t *b, uint32_t n)
 	}
 }
 
-static uint32_t sum_of(const uint8_t *data, uint32_t len, uint32_t sum)
+uint32_t sum_of(const uint8_t *data, uint32_t len, uint32_t sum)
 {
 	for (uint32_t i = 0; i < len; i++)
 		sum += i & 1 ? data[i] : (uint32_t)data[i] << 8;
@@ -39,8 +30,7 @@ static uint32_t sum_of(const uint8_t *data, uint32_t len, uint32_t sum)
 	return sum;
 }
 
-// Where the IP header is that matters: inside the tunnel, or the only one. 0: none is there.
-static uint32_t ip_at(const struct frame *f)
+uint32_t ip_at(const struct frame *f)
 {
 	uint32_t at = ETH;
 
@@ -194,53 +184,4 @@ uint32_t cut_up(const struct frame *f, const struct step *s, struct frame *piece
 		pieces[got - 1 - i] = was;
 	}
 	return got;
-}
-
-static void hold(bool right, const char *what, const struct frame *f)
-{
-	if (right)
-		return;
-	fprintf(stderr, "sent by role %u, %u bytes: %s\n", f->role, f->len, what);
-	for (uint32_t i = 0; i < f->len && i < 160; i++)
-		fprintf(stderr, "%02x%s", f->data[i], i % 16 == 15 ? "\n" : " ");
-	abort();
-}
-
-static void hold_ip(const struct frame *f, uint32_t at)
-{
-	const uint8_t *ip = f->data + at;
-
-	hold(f->len >= at + IP && ip[0] == 0x45, "an IP header without options", f);
-	hold(get16(ip + 2) == f->len - at, "its length is the frame's", f);
-	hold(sum_of(ip, IP, 0) == 0xffff, "its IP checksum is right", f);
-}
-
-// In this world what leaves by the uplink is from a secondary address, from the routed segment, or
-// from `web` to where a NO_SNAT rule exempts it.
-void hold_source(const struct frame *f)
-{
-	const uint8_t *src = f->data + ETH + 12, *dst = src + 4;
-	bool ours = src[0] == 10 && src[1] == 99 && src[2] == 1;
-	bool routed = src[0] == 198 && src[1] == 18 && src[2] == 7;
-	bool exempt = src[0] == 192 && src[1] == 168 && src[2] == 99 && dst[0] == 172 && dst[1] >= 16 && dst[1] < 32;
-
-	if (f->role == PCGDP_UPLINK && get16(f->data + 12) == 0x0800)
-		hold(ours || routed || exempt, "no overlay source", f);
-}
-
-void hold_sane(const struct frame *f)
-{
-	hold(f->len > ETH + IP && f->len <= PCGDP_FRAME_MAX, "its length is possible", f);
-	if (get16(f->data + 12) == 0x0806)
-		return;
-	hold(get16(f->data + 12) == 0x0800, "it is IPv4 or ARP", f);
-	hold_ip(f, ETH);
-	if (f->role == PCGDP_DOWNLINK) {
-		uint32_t inner = GENEVE + 8 + (f->data[GENEVE] & 0x3fu) * 4;
-
-		hold(get16(f->data + OUTER_UDP + 4) == f->len - OUTER_UDP, "UDP's length is the frame's", f);
-		hold(inner + ETH <= f->len, "a frame is inside", f);
-		if (get16(f->data + inner + 12) == 0x0800)
-			hold_ip(f, inner + ETH);
-	}
 }

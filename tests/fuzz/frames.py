@@ -76,9 +76,9 @@ def fragments_of_the_overlay() -> list[bytes]:
     return frames + [whole[:14] + piece for piece in cut(whole[14:], 316)]
 
 
-def path_mtu_told() -> bytes:
+def path_mtu_told(mtu: int = 1000) -> bytes:
     about = over(A, udp(), outer={"src": TEP, "dst": B.tep}, udp={"sport": 50000})[14:62]
-    error = IP(src="10.99.3.1", dst=TEP) / ICMP(type=3, code=4, nexthopmtu=1000)
+    error = IP(src="10.99.3.1", dst=TEP) / ICMP(type=3, code=4, nexthopmtu=mtu)
     about = about[:2] + struct.pack("!H", 8000) + about[4:]
     return wire.plain(error / about, dst=DOWN_MAC)
 

@@ -73,19 +73,47 @@ static void drop_one(struct sequence *q)
 	q->n--;
 }
 
+static uint32_t one_of(const uint8_t *choices, uint32_t n)
+{
+	return choices[below(n)];
+}
+
+// Bytes that a random one would seldom be.
+static uint32_t shaped(struct step *s, uint8_t *room)
+{
+	static const uint8_t flags[] = {0xff, 0x02, 0x12, 0x10, 0x11, 0x14, 0x04, 0x18};
+	static const uint8_t fields[] = {4, 14, 18, 20, 22, 24, 28};
+
+	switch (s->kind) {
+	case KIND_ANSWER:
+		room[1] = (uint8_t)one_of(flags, sizeof(flags));
+		return below(2) ? 2 : s->len;
+	case KIND_MANY:
+		room[1] = (uint8_t)(below(8) ? below(12) : below(256));
+		room[2] = (uint8_t)one_of(fields, sizeof(fields));
+		return 3;
+	case KIND_TIME:
+		return 3;
+	default:
+		return s->len;
+	}
+}
+
 // A step that follows from those before it: nothing but a few bytes.
 static void derived(struct sequence *q, uint8_t *room)
 {
-	static const uint8_t flags[] = {0xff, 0x02, 0x12, 0x10, 0x11, 0x14, 0x04, 0x18};
-	struct step s = {.op = OP_MEND, .kind = 1 + below(KINDS - 1), .len = 3 + 2 * below(4), .data = room};
+	static const uint8_t kinds[] = {KIND_ANSWER, KIND_ANSWER, KIND_ANSWER, KIND_ERROR, KIND_ERROR, KIND_PIECES, KIND_PIECES, KIND_AGAIN,
+		KIND_AGAIN, KIND_POLICY, KIND_POLICY, KIND_PUT, KIND_RELAY, KIND_WATCH, KIND_TIME, KIND_TIME, KIND_MANY, KIND_READ};
+	static const uint8_t lanes[] = {0, 0, 0x20, 0x40};
+	struct step s = {.op = OP_MEND, .kind = one_of(kinds, sizeof(kinds)), .len = 3 + 2 * below(4), .data = room};
 
+	if (below(64) == 0)
+		s.kind = KIND_RESTART;
 	for (uint32_t i = 0; i < s.len; i++)
 		room[i] = (uint8_t)below(256);
 	room[0] = (uint8_t)(below(2) ? 0 : room[0]);
-	if (s.kind == KIND_ANSWER) {
-		room[1] = flags[below(sizeof(flags))];
-		s.len = below(2) ? 2 : s.len;
-	}
+	s.len = shaped(&s, room);
+	s.kind |= one_of(lanes, sizeof(lanes));
 	if (below(3) == 0)
 		s.kind |= HOLD;
 	if (below(4) == 0)
@@ -125,7 +153,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 		one->op = below(2) ? one->op ^ 1u << below(8) : below(256);
 		break;
 	case 3:
-		one->kind ^= HOLD;
+		one->kind ^= below(3) ? HOLD : 0x20u << below(2);
 		break;
 	case 4:
 	case 5:

@@ -2,6 +2,7 @@
 // world.c - the tables of the fuzzer's world, and what may happen to them between packets.
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,15 @@ static struct table {
 } world[TABLE_MAX];
 static unsigned n_tables;
 static bool policy_is_another;
+
+uint64_t now_ns;
+
+// The single tables as they are now.
+static struct now {
+	uint32_t n, size, key;
+	uint8_t *records;
+	bool gone[ROW_MAX];
+} now[PCGDP_T_LOCAL] = {[PCGDP_T_TEPS] = {.key = 4}, [PCGDP_T_PORTS] = {.key = 8}, [PCGDP_T_NEXTHOPS] = {.key = 4}, [PCGDP_T_CLIENTS] = {.key = 12}};
 
 void must(int rc, const char *what, const char *error)
 {
@@ -35,16 +45,52 @@ void world_read(const char *path)
 		struct table *t = &world[n_tables++];
 
 		*t = (struct table){head[0], head[1], head[2], malloc((size_t)head[1] * head[2] + 1)};
-		assert(t->size <= ROW_MAX && fread(t->records, t->size, t->n, f) == t->n);
+		assert(t->size <= ROW_MAX && t->n <= ROW_MAX && fread(t->records, t->size, t->n, f) == t->n);
+		if (t->number < PCGDP_T_LOCAL)
+			now[t->number].records = malloc((size_t)t->n * t->size + 1);
 	}
 	fclose(f);
 }
 
+// Places of ports that are gone are not given to others at once.
 static void put_all(struct pcgdp *dp, const struct table *t)
 {
+	struct now *a = &now[t->number];
 	char error[256] = "";
+	int rc = pcgdp_put(dp, t->number, t->records, t->n, error, sizeof(error));
 
-	must(pcgdp_put(dp, t->number, t->records, t->n, error, sizeof(error)), "put", error);
+	for (uint32_t rounds = 0; rc == -ENOSPC && rounds < 4; rounds++) {
+		must(pcgdp_sweep(dp, now_ns), "sweep", "");
+		rc = pcgdp_put(dp, t->number, t->records, t->n, error, sizeof(error));
+	}
+	must(rc, "put", error);
+	a->n = t->n;
+	a->size = t->size;
+	memcpy(a->records, t->records, (size_t)t->n * t->size);
+	memset(a->gone, 0, sizeof(a->gone));
+}
+
+// What was put, or (gone) deleted, stands in the place of the row with its key.
+static void now_is(uint32_t table, const uint8_t *row, bool gone)
+{
+	struct now *a = &now[table];
+
+	for (uint32_t i = 0; i < a->n; i++) {
+		if (memcmp(a->records + (size_t)i * a->size, row, a->key))
+			continue;
+		memcpy(a->records + (size_t)i * a->size, row, a->size);
+		a->gone[i] = gone;
+	}
+}
+
+const void *world_row(uint32_t table, uint32_t i)
+{
+	static const uint8_t nobody[ROW_MAX];
+	const struct now *a = &now[table];
+
+	if (i >= a->n)
+		return NULL;
+	return a->gone[i] ? nobody : a->records + (size_t)i * a->size;
 }
 
 void world_put(struct pcgdp *dp)
@@ -94,6 +140,12 @@ void world_restored(struct pcgdp *dp)
 		world_commit(dp);
 }
 
+static void del(struct pcgdp *dp, uint32_t table, const uint8_t *row)
+{
+	must(pcgdp_del(dp, table, row, 1), "del", "");
+	now_is(table, row, true);
+}
+
 void world_port(struct pcgdp *dp)
 {
 	static int gone;
@@ -104,7 +156,7 @@ void world_port(struct pcgdp *dp)
 		if (gone)
 			put_all(dp, &world[i]);
 		else
-			must(pcgdp_del(dp, PCGDP_T_PORTS, world[i].records, 1), "del", "");
+			del(dp, PCGDP_T_PORTS, world[i].records);
 		gone = !gone;
 	}
 }
@@ -135,17 +187,17 @@ static void patch_row(uint8_t *row, uint32_t size, uint32_t keep, const struct s
 // A row of a single table keeps its key, so that world_put() undoes whatever happens to it.
 static void change_single(struct pcgdp *dp, const struct table *t, const struct step *s)
 {
-	static const uint32_t keys[PCGDP_T_LOCAL] = {[PCGDP_T_TEPS] = 4, [PCGDP_T_PORTS] = 8, [PCGDP_T_NEXTHOPS] = 4, [PCGDP_T_CLIENTS] = 12};
 	uint8_t row[ROW_MAX];
 	char error[256];
 
 	memcpy(row, t->records + (size_t)(byte_at(s, 1) % t->n) * t->size, t->size);
 	if (s->len < 4) {
-		must(pcgdp_del(dp, t->number, row, 1), "del", "");
+		del(dp, t->number, row);
 		return;
 	}
-	patch_row(row, t->size, keys[t->number], s);
-	pcgdp_put(dp, t->number, row, 1, error, sizeof(error));
+	patch_row(row, t->size, now[t->number].key, s);
+	if (!pcgdp_put(dp, t->number, row, 1, error, sizeof(error)))
+		now_is(t->number, row, false);
 }
 
 static void change_policy(struct pcgdp *dp, const struct table *t, const struct step *s)
@@ -166,9 +218,9 @@ static void change_policy(struct pcgdp *dp, const struct table *t, const struct 
 	free(other.records);
 }
 
-void world_changed(struct pcgdp *dp, const struct step *s)
+void world_changed(struct pcgdp *dp, uint32_t kind, const struct step *s)
 {
-	bool single = s->kind == KIND_PUT;
+	bool single = kind == KIND_PUT;
 	const struct table *t = chosen(s, single);
 
 	if (single)
