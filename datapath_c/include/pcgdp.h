@@ -257,8 +257,8 @@ struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rul
 	uint32_t reserved;
 	uint64_t in_packets, in_bytes, out_packets, out_bytes, sessions;
 	uint64_t hits;          // firewall rule: decisions it made, of those below 65,536; domain: those of its VRF's default
-	uint64_t ports_used;    // public address: ports drawn, of the protocol that has most of them
-	uint64_t ports;         // public address: ports there are to draw
+	uint64_t ports_used;    // public address: ports drawn, of the protocol that has most; SNAT rule: of its `ports`, by any rule
+	uint64_t ports;         // SNAT rule: ports it may draw, of all its addresses
 	uint64_t overflow;      // NAT rule: sessions, ended ones too, that had to share a port
 };
 

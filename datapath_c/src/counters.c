@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#include "pool.h"
 #include "dp.h"
+#include "pool.h"
 
 static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
 {
@@ -60,14 +60,40 @@ static void add_decided(const struct pcgdp *dp, struct rule_totals *sum)
 			sum[id].hits += PEEK(&w[i]->ledger->decided[id]);
 }
 
+// What an SNAT rule may draw, and what of it is taken, by whichever rule. Its records have this in common.
+static void add_ports(struct pcgdp *dp, struct pcgdp_counter *of)
+{
+	const struct config *c;
+
+	pthread_mutex_lock(&dp->control); // the policy stays
+	c = dp->cfg;
+	for (uint32_t i = 0; i < c->n_nat; i++) {
+		const struct pcgdp_nat *r = &c->nat[i];
+		uint16_t first = port_first_of(c, r), last = port_last_of(c, r);
+
+		for (uint32_t k = 0; r->action == PCGDP_SNAT && !of[r->id].id && k < r->n_pool; k++) {
+			of[r->id].ports += natport_there(public_of_index(c, r->pool[k])->reserved, first, last);
+			of[r->id].ports_used += natport_used(&dp->natports, r->pool[k], first, last);
+		}
+		of[r->id].id = r->id;
+	}
+	pthread_mutex_unlock(&dp->control);
+}
+
 // Sessions that ended are in the totals; those that live carry their own counts.
 static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, uint32_t n)
 {
 	struct rule_totals *sum = malloc(FW_COUNTED * sizeof(*sum));
+	struct pcgdp_counter *ports = nat ? calloc(FW_COUNTED, sizeof(*ports)) : NULL;
 	uint32_t got = 0;
 
-	if (!sum)
+	if (!sum || (nat && !ports)) {
+		free(sum);
+		free(ports);
 		return -ENOMEM;
+	}
+	if (nat)
+		add_ports(dp, ports);
 	pthread_mutex_lock(&dp->sweeping); // so that no session is counted twice or not at all
 	memcpy(sum, nat ? dp->nat_totals : dp->fw_totals, FW_COUNTED * sizeof(*sum));
 	add_living(dp, nat, sum);
@@ -75,10 +101,11 @@ static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, 
 	if (!nat)
 		add_decided(dp, sum);
 	for (uint32_t i = 1; i < FW_COUNTED && got < n; i++)
-		if (sum[i].sessions || sum[i].hits)
+		if (sum[i].sessions || sum[i].hits || (nat && ports[i].ports))
 			out[got++] = (struct pcgdp_counter){.id = i, .in_packets = sum[i].in_packets, .in_bytes = sum[i].in_bytes,
 				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions, .hits = sum[i].hits,
-				.overflow = nat ? PEEK(&dp->overflows[i]) : 0};
+				.overflow = nat ? PEEK(&dp->overflows[i]) : 0, .ports = nat ? ports[i].ports : 0, .ports_used = nat ? ports[i].ports_used : 0};
+	free(ports);
 	free(sum);
 	return (int)got;
 }
@@ -111,58 +138,18 @@ static int default_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_
 
 // ---- public addresses ----
 
-struct span {
-	uint32_t first, last; // last 0: nothing draws from it
-};
-
-static void widen(struct span *s, uint32_t first, uint32_t last)
-{
-	s->first = s->last ? MIN(s->first, first) : first;
-	s->last = last > s->last ? last : s->last;
-}
-
-// From the first to the last port that any rule draws, by place of the public address.
-static void spans_of(const struct config *c, struct span *spans)
-{
-	for (uint32_t i = 0; i < c->n_nat; i++) {
-		const struct pcgdp_nat *r = &c->nat[i];
-
-		for (uint32_t k = 0; r->action == PCGDP_SNAT && k < r->n_pool; k++)
-			widen(&spans[wordmap_find(&c->by_public, r->pool[k])], port_first_of(c, r), port_last_of(c, r));
-	}
-}
-
-// But those that DNAT rules have promised.
-static uint64_t ports_of(const struct public_address *pub, const struct span *s)
-{
-	uint64_t count = 0;
-
-	for (uint32_t port = s->first; s->last && port <= s->last; port++)
-		count += !(pub->reserved && pub->reserved[port >> 6] >> (port & 63) & 1);
-	return count;
-}
-
 // Under the control lock, so that the policy stays.
 static int public_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_t n)
 {
-	struct span *spans;
 	uint32_t got = 0;
 
 	pthread_mutex_lock(&dp->control);
-	spans = calloc(dp->cfg->n_publics + 1, sizeof(*spans));
-	if (!spans) {
-		pthread_mutex_unlock(&dp->control);
-		return -ENOMEM;
-	}
-	spans_of(dp->cfg, spans);
 	for (; got < dp->cfg->n_publics && got < n; got++) {
-		const struct public_address *pub = &dp->cfg->publics[got];
+		uint32_t index = dp->cfg->publics[got].rec.index;
 
-		out[got] = (struct pcgdp_counter){.id = pub->rec.index, .ports = ports_of(pub, &spans[got]),
-			.ports_used = natport_used(&dp->natports, pub->rec.index)};
+		out[got] = (struct pcgdp_counter){.id = index, .ports_used = natport_used(&dp->natports, index, 0, 65535)};
 	}
 	pthread_mutex_unlock(&dp->control);
-	free(spans);
 	return (int)got;
 }
 

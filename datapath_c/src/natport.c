@@ -145,17 +145,32 @@ void natport_give(struct natports *n, uint32_t public_index, uint8_t proto, uint
 		__atomic_fetch_and(&bits[port >> 6], ~(1ull << (port & 63)), __ATOMIC_ACQ_REL);
 }
 
-uint32_t natport_used(const struct natports *n, uint32_t public_index)
+// How many of first..last are set.
+static uint32_t set_in(const uint64_t *bits, uint32_t first, uint32_t last)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = first >> 6; bits && i <= last >> 6; i++) {
+		uint64_t from = i == first >> 6 ? ~0ull << (first & 63) : ~0ull, to = i == last >> 6 ? ~0ull >> (63 - (last & 63)) : ~0ull;
+
+		n += (uint32_t)__builtin_popcountll(PEEK(&bits[i]) & from & to);
+	}
+	return n;
+}
+
+uint32_t natport_used(const struct natports *n, uint32_t public_index, uint16_t first, uint16_t last)
 {
 	uint32_t most = 0;
 
 	for (uint32_t p = 0; p < NATPORT_PROTOS && public_index < PUBLICS_MAX; p++) {
-		const uint64_t *bits = LOAD(&n->bits[(size_t)public_index * NATPORT_PROTOS + p]);
-		uint32_t used = 0;
+		uint32_t used = set_in(LOAD(&n->bits[(size_t)public_index * NATPORT_PROTOS + p]), first, last);
 
-		for (uint32_t i = 0; bits && i < WORDS; i++)
-			used += (uint32_t)__builtin_popcountll(PEEK(&bits[i]));
 		most = used > most ? used : most;
 	}
 	return most;
+}
+
+uint32_t natport_there(const uint64_t *reserved, uint16_t first, uint16_t last)
+{
+	return (uint32_t)last - first + 1u - set_in(reserved, first, last);
 }

@@ -28,5 +28,7 @@ uint16_t natport_take(struct natports *n, uint32_t public_index, uint8_t proto, 
 uint16_t natport_look(const struct natports *n, uint32_t public_index, uint8_t proto, uint16_t first, uint16_t last, const uint64_t *reserved);
 bool natport_claim(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port);
 void natport_give(struct natports *n, uint32_t public_index, uint8_t proto, uint16_t port);
-uint32_t natport_used(const struct natports *n, uint32_t public_index); // of the protocol that has most
+// How many of first..last are taken, of the protocol that has most; how many there are but for those promised.
+uint32_t natport_used(const struct natports *n, uint32_t public_index, uint16_t first, uint16_t last);
+uint32_t natport_there(const uint64_t *reserved, uint16_t first, uint16_t last);
 int natport_proto(uint8_t proto); // NATPORT_*, or -1: no ports to draw

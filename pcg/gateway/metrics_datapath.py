@@ -109,6 +109,7 @@ def _objects(client: Client, facts: Facts) -> Iterator[Metric]:
     )
     text = "Sessions of a NAT rule that had to share a port, ended ones too."
     yield _column("pcg_nat_rule_overflow_sessions", text, rows, "overflow")
+    yield from _ports(rows)
     rules = {number: (name,) for name, number in facts.numbers.firewall.items()}
     rows = bounded(rules, client.counters("firewall"))
     yield from carried("firewall_rule", "sessions that a firewall rule allowed", ("rule",), rows)
@@ -130,6 +131,18 @@ def _column(name: str, text: str, rows: dict[tuple[str, ...], dict[str, int]], k
     return counter(name, text, ("rule",), [(k, found.get(key, 0)) for k, found in rows.items()])
 
 
+def _ports(rows: dict[tuple[str, ...], dict[str, int]]) -> Iterator[Metric]:
+    """Of rules that draw any: what runs out is a rule's ports, not an address's."""
+    drawing = {names: found for names, found in rows.items() if found.get("ports")}
+    texts = {
+        "ports": "Ports that an SNAT rule may draw for a protocol, of all its public addresses.",
+        "ports_used": "Of these those in use, by any rule, of the protocol that has most of them.",
+    }
+    for key, text in texts.items():
+        there = [(names, found[key]) for names, found in drawing.items()]
+        yield gauge(f"pcg_nat_rule_{key}", text, ("rule",), there)
+
+
 def _pools(client: Client, facts: Facts) -> Iterator[Metric]:
     named = {public.index: (public.name,) for public in facts.policy.get("publics", ())}
     rows = bounded(named, client.counters("publics"))
@@ -137,6 +150,3 @@ def _pools(client: Client, facts: Facts) -> Iterator[Metric]:
     used = [(names, found.get("ports_used", 0)) for names, found in rows.items()]
     text = "Ports drawn of a public address, of the protocol that has most of them."
     yield gauge("pcg_nat_pool_ports_used", text, labels, used)
-    there = [(names, found.get("ports", 0)) for names, found in rows.items()]
-    text = "Ports of a public address that a protocol may draw; 0: no rule draws from it."
-    yield gauge("pcg_nat_pool_ports", text, labels, there)

@@ -198,19 +198,35 @@ def test_what_ended_stays_counted(allowing):
     assert (before[9]["in_packets"], before[9]["out_packets"]) == (1, 1)
 
 
-def test_ports_in_use_of_a_public_address(world):
-    rows = {row["id"]: row for row in world.dp.counters("publics")}
-    assert (rows[FEW.index]["ports"], rows[FEW.index]["ports_used"]) == (4, 0)
-    assert rows[SERVER.index]["ports"] == 0  # no rule draws from it
-    assert rows[0]["ports"] == 65535 - 1024 + 1
+def ports_of(w, rule: str) -> tuple[int, int]:
+    id_ = w.policy.nat[rule].id
+    (row,) = [row for row in w.dp.counters("nat") if row["id"] == id_]
+    return row["ports"], row["ports_used"]
+
+
+def test_ports_in_use_of_a_rule_and_of_its_address(world):
+    assert ports_of(world, "tiny") == (4, 0)
+    assert ports_of(world, "snat") == (2 * (65535 - 1024 + 1), 0)
     for sport in range(3):
         world.down(TINY, udp(TINY.address, sport=1 + sport))
+    assert ports_of(world, "tiny") == (4, 3)
     rows = {row["id"]: row for row in world.dp.counters("publics")}
-    assert rows[FEW.index]["ports_used"] == 3
+    assert (rows[FEW.index]["ports_used"], rows[SERVER.index]["ports_used"]) == (3, 0)
+
+
+def test_a_rule_with_no_port_left_is_seen_beside_one_with_many(world):
+    """Rules of one address that draw from ranges of their own."""
+    few = world.policy.nat["tiny"]
+    world.policy.nat["low"] = few._replace(id=90, port_first=1100, port_last=1227)
+    world.policy.nat["high"] = few._replace(id=91, port_first=60000, port_last=65535)
+    world.commit()
+    for sport in range(4):
+        world.down(TINY, udp(TINY.address, sport=1 + sport))
+    assert ports_of(world, "tiny") == (4, 4)
+    assert [ports_of(world, rule) for rule in ("low", "high")] == [(128, 0), (5536, 0)]
 
 
 def test_ports_that_dnat_has_promised_are_not_there_to_draw(world):
     world.policy.nat["door"] = nat(12, 0, to_public(FEW, 17, 2001, 2001), target=B)
     world.commit()
-    rows = {row["id"]: row for row in world.dp.counters("publics")}
-    assert rows[FEW.index]["ports"] == 3
+    assert ports_of(world, "tiny")[0] == 3

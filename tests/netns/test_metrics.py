@@ -80,7 +80,8 @@ def test_everything_is_there_and_none_of_it_twice(running, wires):
     assert seen["pcg_firewall_rule_hits_total", "no-telnet"] == 0
     assert seen["pcg_segment_packets_total", "in", "web", "t1"] == 0
     assert seen["pcg_segment_packets_total", "in", "t1 (transit)", "t1"] == 0
-    assert seen["pcg_nat_pool_ports", "eip-out"] > 60_000
+    assert seen["pcg_nat_rule_ports", "out"] > 60_000
+    assert seen["pcg_nat_pool_ports_used", "eip-out"] == 0
     assert abs(seen["pcg_control_last_step_timestamp_seconds",] - time.time()) < 60
 
 

@@ -143,6 +143,8 @@ def test_values_by_the_operators_names(text):
     assert seen['pcg_firewall_rule_hits_total{rule="(others)"}'] == 4
     assert seen['pcg_firewall_default_hits_total{direction="in",vrf="t1"}'] == 4
     assert seen['pcg_nat_pool_ports_used{public_address="eip-out"}'] == 100
+    assert seen['pcg_nat_rule_ports_used{rule="out"}'] == 100
+    assert seen['pcg_nat_rule_ports{rule="out"}'] == 64_512
     assert seen['pcg_port_receive_packets_total{interface="up0",role="uplink"}'] == 6
     assert seen["pcg_sessions"] == 3
     assert seen["pcg_control_lag_seconds"] == 1.5
