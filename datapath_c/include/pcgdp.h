@@ -57,7 +57,9 @@ struct pcgdp_teps {         // key: address_be
 	uint8_t mac[6];         // of the next hop towards it, from the kernel
 	uint8_t resolved;       // 1: mac is valid
 	uint8_t option;         // 1: packets towards it carry our option 0x0104/0x80
-	uint32_t mtu;           // of the underlay towards it: its interface's or a learned path MTU
+	uint16_t mtu;           // of the underlay towards it: its interface's or a learned path MTU
+	uint8_t silent;         // 1: nobody answers for its next hop; not resolved nor silent: being asked for
+	uint8_t reserved;
 };
 
 struct pcgdp_ports {        // key: vrf, address_be; one record per address of a workload's port
@@ -72,8 +74,7 @@ struct pcgdp_ports {        // key: vrf, address_be; one record per address of a
 struct pcgdp_nexthops {     // key: address_be; on the uplink
 	uint32_t address_be;
 	uint8_t mac[6];
-	uint8_t resolved;
-	uint8_t reserved;
+	uint8_t resolved, silent; // as of a TEP
 };
 
 struct pcgdp_clients {      // key: vni, mac; ports of segments with DHCP, whether they have an address or not

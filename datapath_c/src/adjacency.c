@@ -76,6 +76,7 @@ void adj_make_tunnel(struct adj *a, const struct adj_tunnel *t)
 	a->mtu = (uint16_t)MIN(t->inner_mtu, t->underlay_mtu > overhead ? t->underlay_mtu - overhead : 0);
 	a->kind = ADJ_TUNNEL;
 	a->resolved = t->resolved;
+	a->silent = t->silent;
 	a->role = PCGDP_DOWNLINK;
 	a->udp_checksum = t->udp_checksum;
 	a->next = t->tep;
@@ -85,14 +86,13 @@ void adj_make_tunnel(struct adj *a, const struct adj_tunnel *t)
 	a->address = t->address;
 }
 
-void adj_make_plain(struct adj *a, const uint8_t *our_mac, const uint8_t *next_mac, be32 next, uint32_t mtu, bool resolved)
+void adj_make_plain(struct adj *a, const uint8_t *our_mac, const uint8_t *next_mac, be32 next, uint32_t mtu)
 {
 	memset(a, 0, sizeof(*a));
 	put_eth(a->tmpl + ADJ_TMPL - ETH_HLEN_, next_mac, our_mac, ETYPE_IPV4);
 	a->len = ETH_HLEN_;
 	a->mtu = (uint16_t)MIN(mtu, 65535);
 	a->kind = ADJ_PLAIN;
-	a->resolved = resolved;
 	a->role = PCGDP_UPLINK;
 	a->next = next;
 }

@@ -23,7 +23,8 @@ struct adj {
 	uint32_t counter;       // of the segment, in the workers' counters
 	uint32_t next_free;
 	be32 address;   // of the workload's port behind it
-	uint8_t pad[8];
+	uint8_t silent; // not resolved, and nobody answers
+	uint8_t pad[7];
 } __attribute__((aligned(128)));
 
 _Static_assert(sizeof(struct adj) == 128, "two lines");
@@ -71,8 +72,9 @@ struct adj_tunnel {
 	be32 our_tep, tep, address;
 	uint32_t vni, vrf, label, counter;
 	uint32_t inner_mtu, underlay_mtu;
-	bool option, udp_checksum, resolved;
+	bool option, udp_checksum, resolved, silent;
 };
 
 void adj_make_tunnel(struct adj *a, const struct adj_tunnel *t);
-void adj_make_plain(struct adj *a, const uint8_t *our_mac, const uint8_t *next_mac, be32 next, uint32_t mtu, bool resolved);
+// its `resolved` and `silent` are the caller's to say
+void adj_make_plain(struct adj *a, const uint8_t *our_mac, const uint8_t *next_mac, be32 next, uint32_t mtu);

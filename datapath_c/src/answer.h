@@ -4,6 +4,8 @@
 
 #include "worker.h"
 
+struct decision;
+
 // The packet itself is turned round (ARP, echo): nothing is made, it leaves as it came.
 enum pcgdp_verdict arp_overlay(const struct worker *w, struct pkt *p, struct reader *r);
 enum pcgdp_verdict arp_uplink(const struct worker *w, struct pkt *p, struct reader *r);
@@ -11,11 +13,14 @@ enum pcgdp_verdict gateway_addressed(const struct worker *w, struct pkt *p, uint
 
 // A packet is made about this one, which its caller then drops. The packet must still be as it
 // came. Nothing happens where RFC 1812 section 4.3.2.7 forbids an error, or over the rate limit.
-void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu);
+void icmp_error(struct worker *w, struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu);
+// Type 3 with that code to a workload whose packet has no way. Strangers on the uplink are told nothing.
+void no_way(struct worker *w, struct pkt *p, uint8_t code);
 // The rest of a datagram did not come; this is its first piece.
 void reassembly_error(struct worker *w, struct pkt *p);
-void tcp_reset(struct worker *w, const struct pkt *p);
-void reject(struct worker *w, const struct pkt *p); // RST to TCP, ICMP 3/13 to the rest
+void tcp_reset(struct worker *w, struct pkt *p);
+// A first packet is refused: its sender hears what it may.
+void tell_refused(struct worker *w, struct pkt *p, const struct decision *d);
 // The session of this packet ends under both ends: each is told in the other's name, with the numbers
 // that it waits for. `e`: the packet's direction, `back`: the other.
 void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struct entry *back);

@@ -75,6 +75,7 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	l->entry = NULL;
 	l->number = NONE;
 	l->slot = 0;
+	l->told = 0;
 	l->outer_src = 0;
 	return PCGDP_LOOPED;
 }

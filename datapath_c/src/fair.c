@@ -76,13 +76,13 @@ void fair_refused(struct worker *w, const struct making *mk, enum reason reason)
 	const struct decision *d = &mk->d;
 	struct port *p = &w->dp->arena.ports[fair_port(d)];
 
-	if (w->dry)
-		return;
-	STORE(&p->refused_s, w->now_s);
-	STORE(&p->refused_nat, (uint16_t)d->nat_id);
-	STORE(&p->refused_public, d->pub ? d->pub->rec.index : NONE);
-	STORE(&p->refused_reason, (uint8_t)reason);
-	ADD(&p->refused, 1);
+	if (!w->dry) {
+		STORE(&p->refused_s, w->now_s);
+		STORE(&p->refused_nat, (uint16_t)d->nat_id);
+		STORE(&p->refused_public, d->pub ? d->pub->rec.index : NONE);
+		STORE(&p->refused_reason, (uint8_t)reason);
+		ADD(&p->refused, 1);
+	}
 	if (!(mk->p->flags & PF_UPLINK))
 		icmp_error(w, mk->p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
 }

@@ -20,8 +20,7 @@ enum { RECORDS_AHEAD = 4 };
 
 static enum pcgdp_verdict refuse(struct worker *w, struct pkt *p, const struct decision *d)
 {
-	if (d->reject)
-		reject(w, p);
+	tell_refused(w, p, d);
 	p->fw_id = d->fw_id;
 	p->nat_id = d->nat_id;
 	return drop(p, (enum reason)d->reason);

@@ -53,14 +53,20 @@ static struct pkt *made_at(struct worker *w, uint32_t slot)
 	return m;
 }
 
-static struct pkt *made_new(struct worker *w, const struct pkt *p, uint32_t slot)
+// told: for trace, as in struct pkt. In explain it is what would be said, as far as the rate allows.
+static struct pkt *made_new(struct worker *w, struct pkt *p, uint32_t slot, uint8_t told)
 {
-	if (w->dry)
+	const struct pcgdp_local *l = &w->cfg->local;
+
+	if (w->dry) {
+		p->told = slot && l->made_each && l->made_all ? told : 0;
 		return NULL;
+	}
 	if (w->made.n < BURST && slot && limit_passed(w, p)) {
 		struct pkt *m = made_at(w, slot);
 
 		m->key.domain_proto = p->vrf << 9;
+		p->told = told;
 		return m;
 	}
 	BUMP(&w->c.unmade, 1);
@@ -108,7 +114,7 @@ static uint32_t towards_sender(const struct worker *w, const struct pkt *p, be32
 // RFC 1812 section 4.3.2.7: never about an ICMP error, a broadcast or multicast, a fragment that
 // is not the first, a source that is not one host. Fragments were put together, and the rest was
 // dropped as malformed or martian, before anything could ask for an error.
-void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu)
+void icmp_error(struct worker *w, struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu)
 {
 	uint32_t quote = MIN((uint32_t)p->ip_len, QUOTE_MAX), len = IP_HLEN + 8 + quote, slot;
 	struct icmp_hdr ic = {.type = type, .code = code, .seq = htons(mtu)};
@@ -119,7 +125,7 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	if (p->flags & PF_ICMP_ERROR)
 		return;
 	slot = towards_sender(w, p, &speaker);
-	m = made_new(w, p, slot);
+	m = made_new(w, p, slot, (uint8_t)(type << 4 | code));
 	if (!m)
 		return;
 	m->flags |= PF_ICMP_ERROR;
@@ -128,6 +134,31 @@ void icmp_error(struct worker *w, const struct pkt *p, uint8_t type, uint8_t cod
 	memcpy(l4, &ic, sizeof(ic));
 	memcpy(l4 + sizeof(ic), pkt_ip(p), quote);
 	wr16(l4 + 2, (uint16_t)~csum_fold(csum_add_bytes(0, l4, 8 + quote)));
+}
+
+// Of a segment's subnet all ones is everybody, and all zeros what once was (RFC 1812 section 4.2.3.1).
+static bool to_everybody(const struct worker *w, const struct pkt *p)
+{
+	const struct vrf *v = vrf_of(w->cfg, p->vrf);
+	be32 dst = pkt_ip(p)->dst;
+	const struct pcgdp_routes *r = v ? route_find(w->cfg, v, dst) : NULL;
+	const struct segment *seg = r && r->kind == PCGDP_VIA_SEGMENT ? segment_of_vni(w->cfg, r->vni) : NULL;
+	uint32_t hosts, host;
+
+	if (!seg || seg->rec.prefix_len > 30 || !in_prefix(dst, seg->rec.subnet_be, seg->rec.prefix_len))
+		return false;
+	hosts = ~0u >> seg->rec.prefix_len;
+	host = ntohl(dst) & hosts;
+	return host == 0 || host == hosts;
+}
+
+// Whoever sends a RST, or was sent one about this packet (PF_TOLD), waits for nothing more.
+void no_way(struct worker *w, struct pkt *p, uint8_t code)
+{
+	bool waits = !(p->tcp_flags & TCP_RST) && !(p->flags & PF_TOLD);
+
+	if (waits && !(p->flags & PF_UPLINK) && !to_everybody(w, p))
+		icmp_error(w, p, ICMP_UNREACH, code, 0);
 }
 
 // May whoever sent this come in? Known to a session, or let in by a rule.
@@ -168,7 +199,7 @@ static void put_tcp(struct pkt *m, be32 src, be32 dst, struct tcp_hdr th)
 }
 
 // RFC 9293 section 3.10.7.1: a segment to a closed connection; in the name of whom it was sent to.
-void tcp_reset(struct worker *w, const struct pkt *p)
+void tcp_reset(struct worker *w, struct pkt *p)
 {
 	const struct ip_hdr *ip = pkt_ip(p);
 	const struct tcp_hdr *th = (const void *)((const uint8_t *)ip + IP_HLEN);
@@ -179,7 +210,7 @@ void tcp_reset(struct worker *w, const struct pkt *p)
 
 	if (th->flags & TCP_RST || p->flags & PF_TOLD)
 		return;
-	m = made_new(w, p, towards_sender(w, p, &speaker));
+	m = made_new(w, p, towards_sender(w, p, &speaker), TOLD_RST);
 	if (!m)
 		return;
 	if (th->flags & TCP_ACK) {
@@ -193,12 +224,40 @@ void tcp_reset(struct worker *w, const struct pkt *p)
 
 // A firewall's refusal, as a closed port would say it: RFC 1812 section 5.3.9 allows 3/13, which TCP takes
 // for a soft error (RFC 5461) and tries on.
-void reject(struct worker *w, const struct pkt *p)
+static void reject(struct worker *w, struct pkt *p)
 {
 	if (p->proto == IPP_TCP)
 		tcp_reset(w, p);
 	else
 		icmp_error(w, p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
+}
+
+// What a workload hears (RFC 1812 section 5.2.7.1: no way to that network, or to that host; RFC 5508 REQ-8: no
+// translation for it); -1: nothing. A blackhole is silent, as the word has it everywhere; a next hop that is not
+// known yet may be in a moment.
+static int unreachable(enum reason reason)
+{
+	switch (reason) {
+	case R_NO_ROUTE:
+		return UNREACH_NET;
+	case R_PORT_UNKNOWN:
+		return UNREACH_HOST;
+	case R_NO_NAT:
+	case R_NAT_PROTOCOL:
+		return UNREACH_PROHIBITED;
+	default:
+		return -1;
+	}
+}
+
+void tell_refused(struct worker *w, struct pkt *p, const struct decision *d)
+{
+	int code = unreachable((enum reason)d->reason);
+
+	if (d->reject)
+		reject(w, p);
+	else if (code >= 0 && d->src_port != NONE) // else nobody knows who asks
+		no_way(w, p, (uint8_t)code);
 }
 
 // May `src` go there, of the flow whose forward key is `k`? Else egress would refuse it: the rule, or the public
@@ -210,11 +269,11 @@ static bool may_speak(const struct worker *w, uint32_t slot, be32 src, const uni
 	return !by_uplink || source_may_leave(w->cfg, k, src);
 }
 
-static void cut_end(struct worker *w, const struct pkt *p, uint32_t slot, be32 src, be32 dst, struct tcp_hdr rst)
+static void cut_end(struct worker *w, struct pkt *p, uint32_t slot, be32 src, be32 dst, struct tcp_hdr rst)
 {
 	const struct session_table *t = &w->dp->arena.sessions;
 	const union key *k = &t->e[p->number & ~1u].key;
-	struct pkt *m = may_speak(w, slot, src, k) ? made_new(w, p, slot) : NULL;
+	struct pkt *m = may_speak(w, slot, src, k) ? made_new(w, p, slot, 0) : NULL;
 
 	if (!m)
 		return;

@@ -132,6 +132,16 @@ static bool conflict_dry(const struct worker *w, const struct making *mk)
 	return there != NONE && there / 2 != w->dry_ended && !key_equal(&t->e[there ^ 1].key, &mk->k);
 }
 
+// Something that all share is short, or too much of it is this workload's. A conflict of two tuples is
+// neither, nor is LAND.
+static struct entry *want(struct worker *w, const struct making *mk, enum reason reason)
+{
+	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT && reason != R_LAND)
+		fair_refused(w, mk, reason);
+	drop(mk->p, reason);
+	return NULL;
+}
+
 static struct entry *install_dry(struct worker *w, struct making *mk)
 {
 	const struct decision *d = &mk->d;
@@ -142,20 +152,14 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 
 	if (reason == (enum reason)R_OK && d->draw_port)
 		reason = outside_dry(w, mk, &out);
-	if (reason != (enum reason)R_OK) {
-		drop(p, reason);
-		return NULL;
-	}
-	if (lands(mk, out.addr)) {
-		drop(p, R_LAND);
-		return NULL;
-	}
+	if (reason != (enum reason)R_OK)
+		return want(w, mk, reason);
+	if (lands(mk, out.addr))
+		return want(w, mk, R_LAND);
 	reply_fill(t, mk, out.addr, out.port);
 	session_fill(w, w->dry_entry, mk, out.addr, out.port);
-	if (conflict_dry(w, mk)) {
-		drop(p, R_SESSION_CONFLICT);
-		return NULL;
-	}
+	if (conflict_dry(w, mk))
+		return want(w, mk, R_SESSION_CONFLICT);
 	p->flags |= PF_NEW;
 	p->number = NONE;
 	return &w->dry_entry[!key_equal(&p->key, &mk->k)];
@@ -227,16 +231,6 @@ void install_ahead(struct worker *w, struct making *mk)
 
 	reply_fill(t, mk, mk->d.new_addr, port);
 	PREFETCH_W(bucket_of(&t->index, mk->reply_hash));
-}
-
-// Something that all share is short, or too much of it is this workload's. A conflict of two tuples is
-// neither, nor is LAND.
-static struct entry *want(struct worker *w, const struct making *mk, enum reason reason)
-{
-	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT && reason != R_LAND)
-		fair_refused(w, mk, reason);
-	drop(mk->p, reason);
-	return NULL;
 }
 
 // Session s, which nobody has seen, is not to be; or housekeeping is to take it apart.

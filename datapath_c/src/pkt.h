@@ -48,6 +48,8 @@ enum {
 	PF_TOLD = 32768,       // its sender was sent a RST about it
 };
 
+enum { TOLD_RST = 1 };
+
 struct entry;
 struct segment;
 
@@ -63,6 +65,7 @@ struct pkt {
 	uint8_t reason;
 	uint8_t proto, tcp_flags, trace;
 	uint8_t ecn;       // of the outer header
+	uint8_t told;      // for trace, what its sender hears about it: ICMP type << 4 | code, or TOLD_RST; 0: nothing
 	be32 outer_src;    // TEP it came from; 0: by the uplink
 	uint32_t vni, vrf;
 	union key key;

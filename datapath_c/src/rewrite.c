@@ -4,10 +4,11 @@
 //   in:   session_lookup -> [rewrite] -> egress
 //
 // Everything was worked out when the session was made; here are one address, one port, the TTL
-// and two checksums by their differences. What may still refuse the packet (TTL, size) is asked
+// and two checksums by their differences. What may still refuse the packet (TTL, way, size) is asked
 // before the first byte changes, because an ICMP error quotes it as it came.
 
 #include "answer.h"
+#include "decide.h"
 #include "dp.h"
 #include "rewrite.h"
 
@@ -30,9 +31,23 @@ static enum pcgdp_verdict too_big(struct worker *w, struct pkt *p, uint16_t mtu)
 	return drop(p, R_TOO_BIG);
 }
 
+// What egress would find, asked while the packet is still as it came; R_OK: a way. The sender is told once it is
+// known that nobody answers: while a neighbour is being asked for (a start, a takeover) the next packet may pass.
+static enum reason lost_way(struct worker *w, struct pkt *p, const struct adj *a)
+{
+	const struct arena *ar = &w->dp->arena;
+	bool gone = !a && p->slot < ar->adjs.n_slots, port = p->slot < nexthop_slot(ar, 0);
+
+	if (a ? a->resolved : !gone) // not gone: turned round inside
+		return (enum reason)R_OK;
+	if (a ? a->silent : port)
+		no_way(w, p, UNREACH_HOST);
+	return gone && port ? R_PORT_UNKNOWN : R_NEIGHBOUR_UNRESOLVED; // gone: removed, and no sweep has been since
+}
+
 // Before   p->entry or PF_STATELESS; a is where it leaves, NULL when egress has to say
 // After    the IPv4 packet at p->l3 is final
-// Drops    TTL_EXPIRED, TOO_BIG, IP_CHECKSUM (of an ICMP error)
+// Drops    TTL_EXPIRED, PORT_UNKNOWN, NEIGHBOUR_UNRESOLVED, TOO_BIG, IP_CHECKSUM (of an ICMP error)
 static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, const struct adj *a)
 {
 	struct ip_hdr *ip = pkt_ip(p);
@@ -41,6 +56,12 @@ static inline enum pcgdp_verdict rewrite_one(struct worker *w, struct pkt *p, co
 	if (UNLIKELY(ip->ttl <= 1)) {
 		icmp_error(w, p, ICMP_TIME, 0, 0);
 		return drop(p, R_TTL_EXPIRED);
+	}
+	if (UNLIKELY(!a || !a->resolved)) {
+		enum reason lost = lost_way(w, p, a);
+
+		if (lost != (enum reason)R_OK)
+			return drop(p, lost);
 	}
 	if (a && UNLIKELY(p->ip_len > a->mtu) && !may_fragment(w, p, a->mtu))
 		return too_big(w, p, a->mtu);

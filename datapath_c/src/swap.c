@@ -49,7 +49,8 @@ void port_template(struct pcgdp *dp, const struct pcgdp_ports *r, const uint8_t 
 		.inner_src = speaker ? speaker : seg ? seg->rec.gateway_mac : zero, .inner_dst = r->mac, .our_tep = local->tep_be, .tep = r->tep_be, .address = r->address_be,
 		.vni = r->vni, .vrf = r->vrf, .label = local->label, .counter = seg ? seg->counter : 0,
 		.inner_mtu = seg ? seg->rec.mtu : 1500, .underlay_mtu = path_mtu(dp, t, tep && tep->mtu ? tep->mtu : local->downlink_mtu),
-		.option = tep && tep->option, .udp_checksum = local->udp_checksum, .resolved = tep && tep->resolved && seg};
+		.option = tep && tep->option, .udp_checksum = local->udp_checksum, .resolved = tep && tep->resolved && seg,
+		.silent = tep && tep->silent && !tep->resolved};
 
 	adj_make_tunnel(adj, &at);
 }
@@ -75,7 +76,9 @@ void nexthop_adjacency(struct pcgdp *dp, uint32_t i, struct swaps *s)
 	uint32_t n = adj_alloc(&a->adjs);
 	uint32_t mtu = dp->cfg->has_local ? dp->cfg->local.uplink_mtu : 1500;
 
-	adj_make_plain(&a->adjs.adj[n], dp->nics[PCGDP_UPLINK].mac, r->mac, r->address_be, mtu, r->resolved);
+	adj_make_plain(&a->adjs.adj[n], dp->nics[PCGDP_UPLINK].mac, r->mac, r->address_be, mtu);
+	a->adjs.adj[n].resolved = r->resolved;
+	a->adjs.adj[n].silent = r->silent && !r->resolved;
 	slot_swap(dp, s, nexthop_slot(a, i), (struct slot){.adj = n, .tep = 0});
 }
 

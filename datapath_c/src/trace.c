@@ -88,6 +88,16 @@ static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event
 	}
 }
 
+// Instead of what the stage found: it ends there.
+static void note_told(const struct pkt *p, struct pcgdp_trace_event *ev)
+{
+	memset(ev->note, 0, sizeof(ev->note));
+	if (p->told == TOLD_RST)
+		snprintf(ev->note, sizeof(ev->note), "its sender is told by RST");
+	else
+		snprintf(ev->note, sizeof(ev->note), "its sender is told by ICMP %u/%u", p->told >> 4, p->told & 15);
+}
+
 static void fill(const struct worker *w, const struct pkt *p, enum stage stage, struct pcgdp_trace_event *ev)
 {
 	const struct adj_table *t = &w->dp->arena.adjs;
@@ -129,6 +139,8 @@ static void fill(const struct worker *w, const struct pkt *p, enum stage stage, 
 			snprintf(ev->note, sizeof(ev->note), "Geneve, VNI %u", a->vni);
 	}
 	note(p, stage, ev);
+	if (p->told && p->verdict == PCGDP_DROPPED)
+		note_told(p, ev);
 }
 
 static void keep(struct tracer *t, const struct pcgdp_trace_event *ev)

@@ -89,7 +89,8 @@ def _next_hop(look: Look, event: Event, route: dict[str, Any] | None) -> str:
     for table, what in (("nexthops", "router"), ("teps", "TEP")):
         for record in look.table(table):
             if record["address"] == address:
-                known = record["mac"] if record["resolved"] else "not known"
+                asked = "not known, nobody answers" if record["silent"] else "not known"
+                known = record["mac"] if record["resolved"] else asked
                 return f"{what} {address}, MAC {known}"
     return "" if address == NOWHERE else f"{address}, not among the next hops"
 

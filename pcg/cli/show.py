@@ -42,14 +42,14 @@ REPORTS = {
     ),
     "teps": Report(
         show_rows.teps,
-        "Tunnel endpoints that may speak to us; without a MAC: not resolved.",
-        columns("address", "MAC of next hop=mac", "resolved", "Our option=option")
+        "Tunnel endpoints that may speak to us; no MAC: not resolved, silent: nobody answers.",
+        columns("address", "MAC of next hop=mac", "resolved", "silent", "Our option=option")
         + columns("MTU=mtu", "Path MTU told=path_mtu", "Seconds ago=told_s_ago", "ports"),
     ),
     "nexthops": Report(
         show_rows.nexthops,
-        "Next hops on the uplink; without a MAC: not resolved.",
-        columns("address", "MAC=mac", "resolved"),
+        "Next hops on the uplink; no MAC: not resolved, silent: nobody answers.",
+        columns("address", "MAC=mac", "resolved", "silent"),
     ),
     "routes": Report(
         show_rows.routes,

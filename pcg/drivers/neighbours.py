@@ -47,6 +47,7 @@ class Neighbours:
             raise BackendError("netlink", f"no events from the kernel: {e.strerror}") from None
         self._macs: dict[Key, bytes] = {}  # last known; stays while the kernel looks again
         self._states: dict[Key, int] = {}
+        self._silent: set[Key] = set()  # nobody answered, and none has since
         self._used: dict[Key, None] = {}
 
     @staticmethod
@@ -72,6 +73,11 @@ class Neighbours:
     def mac(self, key: Key) -> bytes:
         """Six bytes, zeros when it is not known."""
         return self._macs.get(key, bytes(6))
+
+    def silent(self, key: Key) -> bool:
+        """All were asked for it as often as the kernel asks, and nobody answers. Not so while the
+        kernel asks for the first time: then it is only not known yet."""
+        return key in self._silent
 
     def suggest(self, key: Key, mac: bytes) -> None:
         """What the datapath goes by since before we started: right until the kernel knows better.
@@ -108,17 +114,23 @@ class Neighbours:
         if entry is None:
             return False
         key = (entry.index, entry.address_be)
-        before = self._macs.get(key)
+        before = self._macs.get(key), key in self._silent
         self._states[key] = entry.state
         if entry.state & USABLE and len(entry.mac) == 6:
             self._macs[key] = entry.mac
+            self._silent.discard(key)
         elif entry.state & FAILED:
-            self._macs.pop(key, None)
+            # A known MAC may only have changed: asking all will tell whether anybody answers.
+            if self._macs.pop(key, None) is None:
+                self._silent.add(key)
         if not entry.state:
             del self._states[key]  # collected as unused: the MAC is good until we hear otherwise
-        if key not in self._used or self._macs.get(key) == before:
+        after = self._macs.get(key), key in self._silent
+        if key not in self._used or after == before:
             return False
-        log.info("next hop %s is at %s", text(key[1]), mac_text(self.mac(key)))
+        where = f"is at {mac_text(after[0])}" if after[0] else "is looked for"
+        said = "does not answer" if after[1] else where
+        log.info("next hop %s %s", text(key[1]), said)
         return True
 
     def refresh(self) -> None:
@@ -134,6 +146,14 @@ class Neighbours:
             except OSError as e:
                 log.warning("next hop %s: %s", text(key[1]), e.strerror)
                 return
+
+
+def known(neighbours: Neighbours, ways: Mapping[bytes, tuple[Key, int]]) -> Mapping[bytes, Hop]:
+    """ways: of each address its next hop and MTU. Without those that are being asked for."""
+    hops = {
+        be: Hop(neighbours.mac(key), mtu, neighbours.silent(key)) for be, (key, mtu) in ways.items()
+    }
+    return {be: hop for be, hop in hops.items() if any(hop.mac) or hop.silent}
 
 
 class Ways:
@@ -154,11 +174,8 @@ class Ways:
         """The next hop towards each TEP."""
         return {tep: (way.index, way.gateway_be) for tep, way in self._found.items()}
 
-    def resolved(self, neighbours: Neighbours, link_mtu: int) -> Mapping[bytes, Hop]:
-        """By TEP; those whose next hop is not known are left out."""
-        made = {}
-        for tep, way in self._found.items():
-            mac = neighbours.mac((way.index, way.gateway_be))
-            if any(mac):
-                made[tep] = Hop(mac, min(way.mtu or link_mtu, link_mtu))
-        return made
+    def known(self, neighbours: Neighbours, link_mtu: int) -> Mapping[bytes, Hop]:
+        """By TEP; those whose next hop is being asked for are left out."""
+        keys = self.keys
+        mtus = {tep: min(way.mtu or link_mtu, link_mtu) for tep, way in self._found.items()}
+        return known(neighbours, {tep: (keys[tep], mtu) for tep, mtu in mtus.items()})

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from pcg.drivers.neighbours import Neighbours, Ways
+from pcg.drivers.neighbours import Neighbours, Ways, known
 from pcg.drivers.netlink import Link
 from pcg.model.desired import Desired
 from pcg.reconcile.addresses import address
-from pcg.reconcile.compile import Hop, Hops, uplink_next_hops
+from pcg.reconcile.compile import Hops, uplink_next_hops
 
 
 class NextHops:
@@ -43,10 +43,10 @@ class NextHops:
 
     def gather(self) -> bool:
         """Take over what the neighbours say now. True when that changed anything."""
-        macs = {be: self.neighbours.mac(key) for be, key in self._uplink_keys.items()}
+        uplink = {be: (key, 0) for be, key in self._uplink_keys.items()}
         hops = Hops(
-            teps=self._ways.resolved(self.neighbours, self._downlink_mtu),
-            nexthops={be: Hop(mac, 0) for be, mac in macs.items() if any(mac)},
+            teps=self._ways.known(self.neighbours, self._downlink_mtu),
+            nexthops=known(self.neighbours, uplink),
         )
         if hops == self.hops:
             return False

@@ -26,12 +26,13 @@ VIA_UPLINK, VIA_SEGMENT, VIA_BLACKHOLE = 0, 1, 2
 class Hop(NamedTuple):
     """How the kernel reaches an underlay address."""
 
-    mac: bytes  # 6 bytes, of the next hop
+    mac: bytes  # 6 bytes, of the next hop; zeros while it is not known
     mtu: int  # bytes of IP, of the interface or a learned path MTU
+    silent: bool = False  # the kernel asked for it, and nobody answered
 
 
 class Hops(NamedTuple):
-    """By address (4 bytes); what is missing is not resolved yet."""
+    """By address (4 bytes); what is missing is being asked for."""
 
     teps: Mapping[bytes, Hop] = {}
     nexthops: Mapping[bytes, Hop] = {}
@@ -155,7 +156,7 @@ def teps(desired: Desired, hops: Hops) -> dict[bytes, r.Teps]:
         be = address(tep.address)
         hop = hops.teps.get(be, Hop(bytes(6), mtu))
         option = int(OUR_OPTION in tep.options)
-        made[be] = r.Teps(be, hop.mac, int(any(hop.mac)), option, hop.mtu)
+        made[be] = r.Teps(be, hop.mac, int(any(hop.mac)), option, hop.mtu, int(hop.silent))
     return made
 
 
@@ -167,5 +168,5 @@ def nexthops(desired: Desired, hops: Hops) -> dict[bytes, r.Nexthops]:
     made = {}
     for be in uplink_next_hops(desired.routes):
         hop = hops.nexthops.get(be, Hop(bytes(6), 0))
-        made[be] = r.Nexthops(be, hop.mac, int(any(hop.mac)))
+        made[be] = r.Nexthops(be, hop.mac, int(any(hop.mac)), int(hop.silent))
     return made

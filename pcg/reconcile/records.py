@@ -28,6 +28,7 @@ class Teps(NamedTuple):
     resolved: int
     option: int
     mtu: int
+    silent: int = 0
 
 
 class Ports(NamedTuple):
@@ -42,6 +43,7 @@ class Nexthops(NamedTuple):
     address_be: bytes
     mac: bytes
     resolved: int
+    silent: int = 0
 
 
 class Clients(NamedTuple):

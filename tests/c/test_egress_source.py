@@ -2,13 +2,14 @@
 
 Packets of known sessions pass the stages by and are not asked (plain.c); that each session's source
 was asked before, is judged again after every change that concerns it, and asked packet by packet
-until then, is what is shown here.
+until then, is what is shown here. Once decided again, its workload is told (3/13; prohibited() says
+that nothing else was sent).
 """
 
 import pytest
 
 from pcg.reconcile import records as r
-from tests.c.packets import answer, gre, ping, tcp, udp
+from tests.c.packets import answer, gre, ping, prohibited, tcp, udp
 from tests.c.places import (
     NET,
     PLAIN,
@@ -106,7 +107,7 @@ def test_one_that_keeps_its_way_leaves_in_the_new_rules_name(world):
     assert world.down(A, packet)
     world.policy.nat = {}
     world.commit()
-    assert not world.down(A, packet)
+    assert prohibited(world.down(A, packet))  # that, and nothing by the uplink
     assert world.drops() == {"NO_NAT": 1}
 
 
@@ -119,7 +120,7 @@ def test_a_segment_that_is_routed_no_more(world):
         s._replace(flags=0) if s.vni == ROUTED else s for s in world.policy.segments
     ]
     world.commit()
-    assert not world.down(PLAIN, packet)
+    assert prohibited(world.down(PLAIN, packet))
     assert world.drops() == {"NO_NAT": 1}
 
 
@@ -134,7 +135,7 @@ def test_answers_to_who_was_let_into_it(world):
     ]
     world.commit()
     for _ in range(3):
-        assert not world.inject("downlink", frame)
+        assert prohibited(world.inject("downlink", frame))
     assert world.drops() == {"NO_NAT": 3}
 
 
@@ -172,7 +173,7 @@ class TestBetweenCommitAndJudgement:
         TAKEN[name](world)
         published(world)
         for _ in range(3):
-            assert not world.down(vm, packet)
+            assert not world.down(vm, packet)  # nor is it told yet: no packet is left as it came
         assert (plain_packets(world), world.drops()) == (2, {"EGRESS_SOURCE": 3})
 
     @pytest.mark.parametrize("name", TAKEN)
@@ -204,7 +205,7 @@ class TestBetweenCommitAndJudgement:
         published(world)
         world.sweep()
         published(world)
-        assert not world.down(A, udp(data=DATA))
+        assert prohibited(world.down(A, udp(data=DATA)))
         assert world.drops() == {"NO_NAT": 1}
 
 

@@ -6,9 +6,10 @@ from pcg.datapath.pack import TraceFilter
 from pcg.reconcile import records as r
 from tests.c import wire
 from tests.c.packets import answer, ping, tcp, udp
-from tests.c.places import GATEWAY, NET, SERVER, WEB, A, B, ip
+from tests.c.places import GATEWAY, LONE, LOST, NET, RED, SERVER, TEP3, WEB, A, B, ip
 from tests.c.world import NEXTHOPS, over
 
+DOWN, UP = "downlink", "uplink"
 PATH_DOWN = ["parse_outer", "geneve_decap", "parse_inner", "session_lookup", "rewrite", "egress"]
 PATH_UP = ["parse_uplink", "parse_inner", "session_lookup", "rewrite", "egress"]
 
@@ -30,6 +31,10 @@ ASKED = {
     "ping of the gateway": ("downlink", over(A, ping(dst=GATEWAY[WEB][0]))),
     "spoofed": ("downlink", over(A, udp(src="192.168.99.250"))),
     "TTL": ("downlink", over(A, udp(ttl=1))),
+    "no route": ("downlink", over(RED, udp(RED.address, "192.0.2.1"))),
+    "nobody there": ("downlink", over(A, udp(dst="192.168.100.99"))),
+    "no NAT rule": ("downlink", over(LONE, udp(LONE.address))),
+    "blackhole": ("downlink", over(A, udp(dst="192.168.100.200"))),
     "no session": ("downlink", over(A, tcp("A"))),
     "too big": ("downlink", over(A, udp(flags="DF", data=bytes(1480)))),
     "hairpin": ("downlink", over(A, udp(dst=SERVER.elastic, dport=7000))),
@@ -51,8 +56,55 @@ def test_explain_changes_nothing_and_tells_the_truth(world, asked):
     assert stages(told) == stages(seen) != []
     for what in ("verdict", "reason", "nat_id", "fw_id", "src", "dst", "next"):
         assert [event[what] for event in told] == [event[what] for event in seen], what
+    if told[-1]["verdict"] == "dropped":
+        assert told[-1]["note"] == seen[-1]["note"]  # with it what the sender is told
     if told[-1]["verdict"] == "sent":
         assert len(out) == len(sent[-1].frame)
+
+
+# fmt: off
+TOLD = [
+    (DOWN, over(RED, udp(RED.address, "192.0.2.1")), "NO_ROUTE", "ICMP 3/0"),
+    (DOWN, over(A, udp(dst="192.168.100.99")), "PORT_UNKNOWN", "ICMP 3/1"),
+    (DOWN, over(A, udp(dst=LOST.address)), "NEIGHBOUR_UNRESOLVED", "ICMP 3/1"),
+    (DOWN, over(LONE, udp(LONE.address)), "NO_NAT", "ICMP 3/13"),
+    (DOWN, over(A, udp(flags="DF", data=bytes(1480))), "TOO_BIG", "ICMP 3/4"),
+    (DOWN, over(A, udp(ttl=1)), "TTL_EXPIRED", "ICMP 11/0"),
+    (DOWN, over(A, udp(dst="198.51.100.67")), "FIREWALL_DENIED", "ICMP 3/13"),
+    (DOWN, over(A, tcp("S", dst="198.51.100.67")), "FIREWALL_DENIED", "RST"),
+    (DOWN, over(A, tcp("A")), "TCP_NO_SESSION", "RST"),
+    (DOWN, over(A, udp(dst="192.168.100.200")), "BLACKHOLE", ""),
+    (DOWN, over(A, udp(dst="192.168.100.255")), "PORT_UNKNOWN", ""),
+    (UP, wire.plain(udp(NET, "198.18.7.99")), "PORT_UNKNOWN", ""),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("role, frame, why, said", TOLD, ids=[f"{row[2]} {row[3]}" for row in TOLD])
+def test_explain_says_what_the_sender_is_told(world, role, frame, why, said):
+    world.dp.put("teps", [r.Teps(ip(TEP3), bytes(6), 0, 1, 9001, silent=1)])
+    events, _ = world.dp.explain(role, frame)
+    assert events[-1]["reason"] == why
+    assert events[-1]["note"] == (f"its sender is told by {said}" if said else "")
+    assert world.dp.totals()["made"] == 0
+
+
+def test_explain_says_what_a_spent_quota_tells(world):
+    world.policy.quota = {"sessions_each": 1}
+    world.commit()
+    world.down(A, udp(sport=1))
+    events, _ = world.dp.explain("downlink", over(A, udp(sport=2)))
+    assert events[-1]["reason"] == "QUOTA_SESSIONS"
+    assert events[-1]["note"] == "its sender is told by ICMP 3/13"
+    assert world.dp.totals()["made"] == 0
+    assert not any(row.refused for row in world.dp.read("usage"))
+
+
+def test_explain_of_errors_that_are_switched_off(world):
+    world.policy.quota = {"made_all": 0}
+    world.commit()
+    events, _ = world.dp.explain("downlink", over(A, udp(dst="192.168.100.99")))
+    assert events[-1]["note"] == ""
 
 
 def test_explain_of_a_marked_session(world):

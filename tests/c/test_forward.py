@@ -61,7 +61,8 @@ class TestBetweenSegments:
     def test_not_into_another_vrf(self, world):
         """RED has A's very address; from A's VRF it cannot be meant."""
         world.dp.put("ports", [RED._replace(address="192.168.99.200").record])
-        assert not world.down(A, udp(dst="192.168.99.200"))
+        (told,) = world.down(A, udp(dst="192.168.99.200"))
+        assert (told.tep, told.ip.dst, told.ip[ICMP].type) == (A.tep, A.address, 3)
         assert world.drops() == {"PORT_UNKNOWN": 1}
 
     def test_the_firewall_is_not_asked(self, world):
@@ -153,7 +154,8 @@ class TestRoutes:
     def test_no_default_route(self, world):
         del world.policy.routes["default"]
         world.commit()
-        assert not world.down(A, udp())
+        (told,) = world.down(A, udp())
+        assert (told.role, told.ip.dst, told.ip[ICMP].type) == ("downlink", A.address, 3)
         assert world.drops() == {"NO_ROUTE": 1}
 
 

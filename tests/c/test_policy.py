@@ -6,7 +6,7 @@ from scapy.layers.inet import UDP
 from pcg.model.errors import BackendError
 from pcg.reconcile import records as r
 from tests.c import wire
-from tests.c.packets import answer, flow, ping, tcp, udp
+from tests.c.packets import answer, flow, ping, prohibited, tcp, udp
 from tests.c.places import (
     APP,
     FEW,
@@ -113,7 +113,7 @@ class TestMarks:
         out = connect(world)
         del world.policy.nat["snat"]
         world.commit()
-        assert not world.down(A, tcp("A"))
+        assert prohibited(world.down(A, tcp("A")))
         assert world.drops() == {"NO_NAT": 1}
         assert not world.up(answer(out, "A"))
         world.sweep()
@@ -126,7 +126,7 @@ class TestMarks:
         world.commit()
         assert not world.up(udp(NET, out.ip.src, sport=999, dport=out.ip.sport))
         assert not world.up(udp(NET, out.ip.src, sport=998, dport=out.ip.sport))
-        assert not world.down(A, answer(seen))
+        assert prohibited(world.down(A, answer(seen)))
 
     def test_public_address_given_to_another_vrf(self, world):
         """RED has A's very address: what was A's must not reach it."""

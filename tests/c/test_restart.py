@@ -108,7 +108,7 @@ def test_what_is_no_longer_allowed_ends(talking, path):
         del w.policy.nat["snat"]
         w.commit()
         assert not w.up(answer(out, "A"))
-        assert not w.down(A, tcp("A"))
+        assert prohibited(w.down(A, tcp("A")))
         assert w.drops() == {"NO_DNAT": 1, "NO_NAT": 1}
 
 

@@ -225,11 +225,12 @@ def neighbours(data: bytes) -> tuple[list[r.Ports], list[r.Teps], list[r.Nexthop
                 ports.append(r.Ports(vrf, address, home(vrf, n), tep.to_bytes(4), mac(10, vrf, n)))
     teps = []
     for n, tep in enumerate(TEPS):
-        resolved, option, mtu = p.of([1] * 8 + [0]), p.of([1, 0]), p.of([9001, 0, 1500])
-        teps.append(r.Teps(tep.to_bytes(4), mac(6, 0, n), resolved, option, mtu))
+        resolved, silent = p.of([(1, 0)] * 8 + [(0, 0), (0, 1)])
+        option, mtu = p.of([1, 0]), p.of([9001, 0, 1500])
+        teps.append(r.Teps(tep.to_bytes(4), mac(6, 0, n), resolved, option, mtu, silent))
     hops = [
         r.Nexthops(HOP.to_bytes(4), mac(14, 0, 1), 1),
-        r.Nexthops(UNRESOLVED.to_bytes(4), bytes(6), 0),
+        r.Nexthops(UNRESOLVED.to_bytes(4), bytes(6), 0, p.of([0, 1])),
     ]
     return ports, teps, hops
 

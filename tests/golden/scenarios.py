@@ -19,10 +19,13 @@ from tests.c.packets import gre, ping, tcp, udp
 from tests.c.places import (
     DOWN_MAC,
     FEW,
+    LONE,
+    LOST,
     NET,
     OTHER_NET,
     PLAIN,
     POOL_A,
+    RED,
     SERVER,
     TEP,
     TEP2,
@@ -145,7 +148,7 @@ def errors_outwards() -> list[Frame]:
 
 
 def errors_made() -> list[Frame]:
-    """TTL, too big, rejected, without a port; a reset; and what is never answered."""
+    """TTL, too big, rejected, without a port; a reset; no way; and what is never answered."""
     wide = tcp("S", NET, SERVER.secondary, dport=80) / bytes(8960)
     wide.flags = "DF"
     return [
@@ -165,6 +168,14 @@ def errors_made() -> list[Frame]:
         up(tcp("A", NET, SERVER.secondary, dport=80)),
         down(A, udp(dst="224.0.0.1", ttl=1)),
         down(A, gre()),
+        down(RED, udp(RED.address, "192.0.2.1")),
+        down(A, udp(dst="192.168.100.200")),
+        down(A, udp(dst="192.168.100.99")),
+        down(A, udp(dst="192.168.100.255")),
+        down(A, udp(dst=LOST.address)),
+        down(A, udp(dst="100.127.1.1")),
+        down(LONE, udp(LONE.address)),
+        up(udp(NET, "198.18.7.99")),
     ]
 
 

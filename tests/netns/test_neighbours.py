@@ -64,7 +64,7 @@ def test_near_teps_are_their_own_next_hop_far_ones_have_the_router(ways, index):
 def test_next_hops_are_asked_for_and_known(ways, neighbours, index):
     wait_until(lambda: known(neighbours, (index, NEAR)) == NEAR_MAC, "the near TEP's MAC")
     wait_until(lambda: known(neighbours, (index, ROUTER)), "the router's MAC")
-    hops = ways.resolved(neighbours, 9001)
+    hops = ways.known(neighbours, 9001)
     assert hops[NEAR] == Hop(mac(NEAR_MAC), 9001)
     assert hops[FAR].mac == neighbours.mac((index, ROUTER))
 
@@ -98,27 +98,51 @@ def test_stale_entry_is_verified_without_traffic(ways, neighbours, inside, index
     assert neighbours.mac((index, NEAR)) == mac(NEAR_MAC)
 
 
-def test_wrong_entry_is_found_out_and_mended(ways, neighbours, inside, index):
+def test_wrong_entry_is_found_out_and_mended(ways, neighbours, inside, index, asks_often):
     """The TEP's MAC changed and nobody told: probing the old one fails, asking again does not."""
     inside.gw.run("ip neigh replace 10.0.2.21 lladdr 02:00:00:00:00:99 dev down0 nud stale")
-    for setting in ("retrans_time_ms", "base_reachable_time_ms"):
-        with inside.gw.inside():
-            Path(f"/proc/sys/net/ipv4/neigh/down0/{setting}").write_text("50")
     wait_until(lambda: known(neighbours, (index, NEAR)) == NEAR_MAC, "the right MAC", 30)
 
 
-def test_neighbour_that_nobody_answers_for_stays_unknown(neighbours, inside, index):
-    key = (index, address("10.0.2.77"))
-    with inside.gw.inside():
-        Path("/proc/sys/net/ipv4/neigh/down0/retrans_time_ms").write_text("50")
+NOBODY = address("10.0.2.77")
+
+
+@pytest.fixture
+def asks_often(inside, index):
+    for setting in ("retrans_time_ms", "base_reachable_time_ms"):
+        with inside.gw.inside():
+            Path(f"/proc/sys/net/ipv4/neigh/down0/{setting}").write_text("50")
+
+
+def test_neighbour_that_nobody_answers_for_is_silent(neighbours, inside, index, asks_often):
+    key = (index, NOBODY)
     neighbours.use([key])
+    assert (known(neighbours, key), neighbours.silent(key)) == ("", False)  # asked for, no more
 
     def given_up():
         assert known(neighbours, key) == ""
-        return "FAILED" in inside.gw.run("ip neigh show 10.0.2.77")
+        return neighbours.silent(key)
 
     wait_until(given_up, "the kernel asked, and gave up")
-    assert known(neighbours, key) == ""
+    assert "10.0.2.77" in inside.gw.run("ip neigh show")
+    inside.peer.run("ip addr add 10.0.2.77/24 dev d1")
+    wait_until(lambda: known(neighbours, key), "it is there after all")
+    assert not neighbours.silent(key)
+
+
+def test_a_mac_that_fails_is_looked_for_before_it_is_silent(
+    ways, neighbours, inside, index, asks_often
+):
+    """It may have changed: only when nobody answers to a question that goes to all is it silent."""
+    key = (index, NEAR)
+    wait_until(lambda: known(neighbours, key) == NEAR_MAC, "the near TEP's MAC")
+    inside.peer.run("ip link set near down")
+    wait_until(lambda: known(neighbours, key) == "", "the MAC is no good any more", 30)
+    assert not neighbours.silent(key)
+    wait_until(lambda: known(neighbours, key) == "" and neighbours.silent(key), "nobody answers")
+    inside.peer.run("ip link set near up")
+    wait_until(lambda: known(neighbours, key) == NEAR_MAC, "it is back", 30)
+    assert not neighbours.silent(key)
 
 
 def test_suggestion_holds_until_the_kernel_knows_better(ways, neighbours, index):
@@ -155,7 +179,7 @@ def test_mtu_of_a_route_is_the_teps(neighbours, inside, index):
     ways.look_up([NEAR, FAR], OURS, index)
     neighbours.use(ways.keys.values())
     wait_until(lambda: known(neighbours, (index, ROUTER)), "the router's MAC")
-    assert ways.resolved(neighbours, 9001)[FAR].mtu == 1400
+    assert ways.known(neighbours, 9001)[FAR].mtu == 1400
 
 
 def test_a_thousand_teps_are_looked_up(index):

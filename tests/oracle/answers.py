@@ -25,6 +25,10 @@ from tests.oracle.ipv4 import (
 )
 from tests.oracle.table import Session, Way
 
+NET, HOST, PROHIBITED = 0, 1, 13
+# RFC 1812 section 5.2.7.1; RFC 5508 REQ-8. A blackhole is silent.
+NO_WAY = {"NO_ROUTE": NET, "PORT_UNKNOWN": HOST, "NO_NAT": PROHIBITED, "NAT_PROTOCOL": PROHIBITED}
+
 
 class Answers:
     """Of the twin: it has `policy`, `made`, `unmade`, `todo` and leave()."""
@@ -51,6 +55,13 @@ class Answers:
             self.make(way, made_error(p.ip, speaker, kind, code, mtu), p)
         else:
             self.unmade += 1
+
+    def no_way(self, p: Arrived, code: int) -> None:
+        """To workloads only; never about a reset, nor what was sent to everybody."""
+        reset = p.ip.proto == TCP and p.ip.payload[13] & RST
+        over = reset or p.told or self.policy.everybody(p.key.vrf, p.ip.dst)
+        if not p.key.uplink and not over:
+            self.say(p, 3, code)
 
     def sender(self, p: Arrived) -> tuple[tuple | None, int]:
         """How it is reached, and whom it hears errors from."""

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from pcg.reconcile import records as r
 from tests.oracle import ipv4 as ip4
 from tests.oracle.again import Again
-from tests.oracle.answers import Answers
+from tests.oracle.answers import HOST, NO_WAY, Answers
 from tests.oracle.decision import Decision, Key, Policy, num
 from tests.oracle.dhcp import PuntedError
 from tests.oracle.entrance import Arrived, DroppedError, Entrance, HeldError
@@ -180,6 +181,8 @@ class Twin(Entrance, Again, Answers):
         if d.reason:
             if d.reject:
                 self.reject(p)
+            elif d.src_port and d.reason in NO_WAY:
+                self.no_way(p, NO_WAY[d.reason])
             raise DroppedError(d.reason)
         if d.to_gateway:
             self.to_gateway(p, d)
@@ -229,6 +232,10 @@ class Twin(Entrance, Again, Answers):
         if p.ip.ttl <= 1:
             self.say(p, 11, 0)
             raise DroppedError("TTL_EXPIRED")
+        if lost := self.lost(way.way):
+            if lost == "PORT_UNKNOWN" or self.silent(way.way):
+                self.no_way(p, HOST)
+            raise DroppedError(lost)
         if mtu is not None and p.ip.length > mtu and not self.may_cut(p, p.ip, mtu):
             self.say(p, 3, 4, mtu)  # RFC 1191: with the MTU that would do
             raise DroppedError("TOO_BIG")
@@ -249,20 +256,30 @@ class Twin(Entrance, Again, Answers):
             ip = changed(ip, way.side, way.address, way.port)
         self.leave(way.way, older(ip), p)
 
+    def lost(self, way: tuple) -> str | None:
+        if way[0] == "hairpin":
+            return None
+        if self.gone(way):
+            return "PORT_UNKNOWN"
+        neighbour = self.neighbour(way)
+        return None if neighbour and neighbour.resolved else "NEIGHBOUR_UNRESOLVED"
+
+    def neighbour(self, way: tuple) -> r.Nexthops | r.Teps | None:
+        if way[0] == "hop":
+            return self.policy.nexthops.get(way[1])
+        return self.policy.teps.get(num(way[1].tep_be))
+
+    def silent(self, way: tuple) -> bool:
+        """Asked for, and nobody answered; before that is known, the next packet may pass."""
+        neighbour = self.neighbour(way)
+        return bool(neighbour and neighbour.silent)
+
     def leave(self, way: tuple, ip: Ip, p: Arrived) -> None:
         if way[0] == "hairpin":
             self.turn_round(ip, p)
             return
-        if way[0] == "hop":
-            hop = self.policy.nexthops.get(way[1])
-            resolved = hop and hop.resolved
-        else:
-            tep = self.policy.teps.get(num(way[1].tep_be))
-            resolved = tep and tep.resolved
-            if self.gone(way):
-                raise DroppedError("PORT_UNKNOWN")
-        if not resolved:
-            raise DroppedError("NEIGHBOUR_UNRESOLVED")
+        if lost := self.lost(way):
+            raise DroppedError(lost)
         if way[0] == "hop" and p.made and self.policy.owner(ip.src) != p.key.vrf:
             raise DroppedError("EGRESS_SOURCE")  # of a session that a NO_SNAT rule had let out
         pieces = self.pieces(ip, self.mtu(way), p)

@@ -72,6 +72,14 @@ class Records:
     def route(self, vrf: int, dst: int) -> r.Routes | None:
         return longest(self.routes[vrf], IPv4Address(dst))
 
+    def everybody(self, vrf: int, dst: int) -> bool:
+        """Of a segment's subnet all ones; all zeros is as old (RFC 1812 section 4.2.3.1)."""
+        route = self.route(vrf, dst)
+        seg = self.segments.get(route.vni) if route and route.kind == SEGMENT else None
+        net = IPv4Network((seg.subnet_be, seg.prefix_len)) if seg else None
+        ends = (net.network_address, net.broadcast_address) if net and net.prefixlen < 31 else ()
+        return IPv4Address(dst) in ends
+
     def outwards(self, vrf: int, dst: int) -> tuple | None:
         if dst in self.elastic:
             return ("hairpin",)

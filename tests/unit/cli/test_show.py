@@ -11,8 +11,9 @@ from pcg.model.errors import BackendError
 ROWS = {
     "ports": {"vrf", "address", "segment", "vni", "mac", "tep"},
     "segments": {"vni", "name", "vrf", "kind", "subnet", "gateway", "gateway_mac", "mtu"},
-    "teps": {"address", "mac", "resolved", "option", "mtu", "ports", "path_mtu", "told_s_ago"},
-    "nexthops": {"address", "mac", "resolved"},
+    "teps": {"address", "mac", "resolved", "silent", "option", "mtu", "ports"}
+    | {"path_mtu", "told_s_ago"},
+    "nexthops": {"address", "mac", "resolved", "silent"},
     "routes": {"vrf", "prefix", "kind", "next_hop", "segment"},
     "nat": {"id", "name", "vrf", "action", "source", "destination", "protocol", "translated"},
     "firewall": {"id", "name", "vrf", "action", "direction", "source", "services", "hits"},

@@ -22,6 +22,7 @@ def test_addresses_macs_enums_and_parts():
         "resolved": True,
         "option": False,
         "mtu": 9001,
+        "silent": False,
     }
 
 

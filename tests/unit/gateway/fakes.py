@@ -116,16 +116,19 @@ class FakeNetlink:
 
 
 class FakeNeighbours:
-    """Knows every MAC in `macs`, by (interface, address)."""
+    """Knows every MAC in `macs`, by (interface, address); nobody answers for those in `mute`."""
 
     def __init__(self) -> None:
-        self.macs, self.used = {}, []
+        self.macs, self.mute, self.used = {}, set(), []
 
     def use(self, hops):
         self.used = list(hops)
 
     def mac(self, key):
         return self.macs.get(key, bytes(6))
+
+    def silent(self, key):
+        return key in self.mute
 
     def suggest(self, key, mac):
         self.macs.setdefault(key, mac)

@@ -142,6 +142,17 @@ def test_neighbour_that_moves_reaches_the_datapath_in_the_same_round(world):
     assert world.client.single["teps"][NEAR].resolved == 0
 
 
+def test_one_that_nobody_answers_for_is_told_from_one_that_is_asked_for(world):
+    world.adopt()
+    world.run()
+    world.neighbours.mute.add((3, ROUTER))
+    world.gateway.seen(Seen(neighbours=True), world.now)
+    world.gateway.round(world.now)
+    assert world.client.single["teps"][FAR][1:3] == (bytes(6), 0)
+    assert world.client.single["teps"][FAR].silent == 1
+    assert world.client.single["teps"][NEAR].silent == 0
+
+
 def test_failed_write_is_tried_again_later_each_time_and_then_reported_gone(world):
     world.adopt()
     world.script.broken["put ports"] = 3

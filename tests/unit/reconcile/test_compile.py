@@ -200,7 +200,15 @@ def test_teps_and_next_hops_resolved_or_not():
     near, router = address("10.0.2.21"), address("10.0.1.1")
     hops = c.Hops(teps={near: c.Hop(MAC, 1500)}, nexthops={router: c.Hop(MAC, 0)})
     rows = c.teps(DESIRED, hops)
-    assert rows[near][1:] == (MAC, 1, 1, 1500)
-    assert rows[address("10.0.3.22")][1:] == (bytes(6), 0, 0, 9001)
+    assert rows[near][1:] == (MAC, 1, 1, 1500, 0)
+    assert rows[address("10.0.3.22")][1:] == (bytes(6), 0, 0, 9001, 0)
     assert c.nexthops(DESIRED, hops)[router].resolved == 1
-    assert c.nexthops(DESIRED, c.Hops())[router].resolved == 0
+    assert c.nexthops(DESIRED, c.Hops())[router][1:] == (bytes(6), 0, 0)
+
+
+def test_silent_ones_are_not_resolved():
+    near, router = address("10.0.2.21"), address("10.0.1.1")
+    gone = c.Hop(bytes(6), 1500, silent=True)
+    hops = c.Hops(teps={near: gone}, nexthops={router: gone})
+    assert c.teps(DESIRED, hops)[near][1:] == (bytes(6), 0, 1, 1500, 1)
+    assert c.nexthops(DESIRED, hops)[router][1:] == (bytes(6), 0, 1)
