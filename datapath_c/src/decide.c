@@ -12,19 +12,22 @@ static be16 match_port(uint8_t proto, be16 port)
 	return proto == IPP_TCP || proto == IPP_UDP ? port : 0; // an ICMP identifier is no port
 }
 
-static uint32_t slot_by(const struct arena *a, const struct pcgdp_routes *r)
+// Only what the VRF would send by the uplink is turned round there.
+static uint32_t slot_by(const struct config *c, const struct arena *a, const struct pcgdp_routes *r, be32 dst)
 {
 	uint32_t hop;
 
 	if (!r || r->kind != PCGDP_VIA_UPLINK)
 		return 0;
+	if (public_of_elastic(c, dst))
+		return SLOT_HAIRPIN;
 	hop = nexthop_find(a, r->next_hop_be);
 	return hop == NONE ? 0 : nexthop_slot(a, hop);
 }
 
 uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst)
 {
-	return public_of_elastic(c, dst) ? SLOT_HAIRPIN : slot_by(a, route_find(c, v, dst));
+	return slot_by(c, a, route_find(c, v, dst), dst);
 }
 
 static bool leaves_by_uplink(const struct config *c, const struct vrf *v, be32 dst)
@@ -187,16 +190,11 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 		d->reason = R_SOURCE_SPOOFED;
 		return;
 	}
-	if (public_of_elastic(c, k->dst)) {
-		d->slot = SLOT_HAIRPIN;
-		leave(c, a, v, k, held, d);
-		return;
-	}
 	r = route_find(c, v, k->dst);
 	if (!r) {
 		d->reason = R_NO_ROUTE;
 	} else if (r->kind == PCGDP_VIA_UPLINK) {
-		d->slot = slot_by(a, r);
+		d->slot = slot_by(c, a, r, k->dst);
 		leave(c, a, v, k, held, d);
 	} else {
 		d->stateless = true;

@@ -35,6 +35,6 @@ struct decision {
 void decide(const struct config *c, const struct arena *a, const union key *k, be32 held, struct decision *d);
 // Would the firewall let it leave by another address of its rule's pool? If so, *d names that rule.
 bool may_leave_as(const struct config *c, const union key *k, const struct public_address *pub, struct decision *d);
-// The slot towards an address on the uplink: a next hop, or SLOT_HAIRPIN for an Elastic IP of
-// ours. 0: no such route, or its next hop is unknown.
+// The slot towards an address that the VRF routes by the uplink: a next hop, or SLOT_HAIRPIN for an
+// Elastic IP of ours. 0: no such route, or its next hop is unknown.
 uint32_t slot_outwards(const struct config *c, const struct arena *a, const struct vrf *v, be32 dst);

@@ -56,11 +56,11 @@ INLINE bool source_fits(const struct port *port, be32 outer_src, uint32_t vni, b
 	return port->rec.tep_be == outer_src && (transit || port->rec.vni == vni);
 }
 
-// Does the VRF route this destination to a segment? An Elastic IP of ours goes out and comes back.
+// Does the VRF route this destination to a segment?
 INLINE bool routed_to_segment(const struct config *c, uint32_t vrf, be32 dst)
 {
 	const struct vrf *v = vrf_of(c, vrf);
-	const struct pcgdp_routes *r = v && !public_of_elastic(c, dst) ? route_find(c, v, dst) : NULL;
+	const struct pcgdp_routes *r = v ? route_find(c, v, dst) : NULL;
 
 	return r && r->kind == PCGDP_VIA_SEGMENT;
 }

@@ -3,8 +3,10 @@
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 
+from pcg.reconcile import records as r
 from tests.c.packets import answer, complaint, flow, inside, ping, ports, tcp, udp
 from tests.c.places import (
+    APP,
     POOL_A,
     POOL_B,
     RED,
@@ -18,6 +20,7 @@ from tests.c.places import (
     Public,
     R,
     Vm,
+    ip,
 )
 from tests.c.world import nat, source, to_public
 
@@ -81,13 +84,47 @@ def test_between_reflexive_and_pool(world):
 
 def test_into_another_vrf(world):
     """RED has A's address; they speak by their Elastic IPs."""
-    there = one(world.down(RED, udp(RED.address, "198.51.100.1")))
-    assert there.role == "uplink"
     world.policy.routes["red-all"] = world.policy.routes["default"]._replace(vrf=1)
     world.commit()
     there, back = call(world, RED, udp(RED.address, SERVER.elastic, dport=7000), B)
     assert flow(there)[0] == "203.0.113.20"
     assert flow(back) == (SERVER.elastic, RED.address, 7000, 1000)
+
+
+ELASTICS = r.Routes(0, ip("203.0.113.0"), 24, 2, bytes(4), 0)  # a blackhole
+OTHERWISE = {
+    "none": (RED, {}, "NO_ROUTE"),
+    "blackhole": (A, {"elastics": ELASTICS}, "BLACKHOLE"),
+    "segment": (A, {"elastics": ELASTICS._replace(kind=1, vni=APP)}, "PORT_UNKNOWN"),
+}
+
+
+@pytest.mark.parametrize("caller, routes, reason", OTHERWISE.values(), ids=OTHERWISE)
+def test_only_where_the_route_is_by_the_uplink(world, caller, routes, reason):
+    """An Elastic IP of ours is a destination as any other: a VRF without a route stays apart."""
+    world.policy.routes |= routes
+    world.commit()
+    sent = world.down(caller, udp(caller.address, SERVER.elastic, dport=7000))
+    assert not [seen for seen in sent if UDP in seen.ip and seen.ip[UDP].dport == 9000]
+    assert world.drops() == {reason: 1}
+    assert world.dp.totals()["sessions"] == 0
+
+
+def test_a_route_that_is_taken_away_ends_it(world):
+    call(world, A, tcp("S", dst=SERVER.elastic, dport=80), B)
+    world.policy.routes["elastics"] = ELASTICS
+    world.commit()
+    assert world.dp.totals()["sessions"] == 0
+    world.down(A, tcp("A", dst=SERVER.elastic, dport=80))
+    assert world.drops() == {"BLACKHOLE": 1}
+
+
+def test_the_callees_vrf_has_no_way_back(world):
+    world.policy.routes["red-all"] = world.policy.routes["default"]._replace(vrf=1)
+    world.policy.routes["back"] = ELASTICS
+    world.commit()
+    assert not world.down(RED, udp(RED.address, SERVER.elastic, dport=7000))
+    assert world.drops() == {"NO_ROUTE": 1}
 
 
 def test_no_door_behind_the_address(world):

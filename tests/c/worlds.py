@@ -97,6 +97,14 @@ def routes(p: Picks) -> list[r.Routes]:
     return rows
 
 
+def elastic_routes(p: Picks) -> list[r.Routes]:
+    """Where Elastic IPs of ours do not go out by the default route."""
+    kind, hop, vni = p.of([(None, 0, 0)] * 10 + [(2, 0, 0), (1, 0, 11), (0, HOP, 0)])
+    prefix = at("203.0.113.8").to_bytes(4), p.of([29, 30])
+    vrf = p.of([0, 1])
+    return [] if kind is None else [r.Routes(vrf, *prefix, kind, hop.to_bytes(4), vni)]
+
+
 INSIDE = [("10.0.0.0", 16), ("10.0.1.0", 24), ("10.0.1.4", 32), ("10.0.1.4", 31), ("0.0.0.0", 0)]
 DOORS = [(17, (7000, 7003)), (6, (80, 80)), *[(0, (0, 65535))] * 2, (17, (2000, 2000))]
 OUTSIDE = [("0.0.0.0", 0), ("198.51.100.0", 24), ("198.51.100.7", 32)]
@@ -198,7 +206,7 @@ def policy(given: Given) -> dict[str, list]:
         TEP.to_bytes(4), p.of([1, 0]), p.of([1500, 1500, 9001]), p.of([9001, 1500]),
         *p.of([(1024, 65535), (40000, 40063)]), 7, *p.of(QUOTAS), p.of([1, 1, 0]),
     )  # fmt: skip
-    return {
+    tables = {
         "local": [local],
         "vrfs": [r.Vrfs(vrf, p.of([0] * 8 + [1, 2]), p.of([0] * 8 + [1, 2]), "") for vrf in (0, 1)],
         "segments": segments(p),
@@ -213,6 +221,8 @@ def policy(given: Given) -> dict[str, list]:
         "groups": [r.Groups(group, 0, f"group-{group}") for group in GROUPS],
         "members": members(Picks(given.members)),
     }
+    tables["routes"] += elastic_routes(p)
+    return tables
 
 
 def neighbours(data: bytes) -> tuple[list[r.Ports], list[r.Teps], list[r.Nexthops]]:

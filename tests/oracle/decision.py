@@ -167,7 +167,7 @@ class Policy(Records):
             d.reason = "SOURCE_SPOOFED"
             return d
         route = self.route(key.vrf, key.dst)
-        if key.dst in self.elastic or (route and route.kind == UPLINK):
+        if route and route.kind == UPLINK:
             d.way = self.outwards(key.vrf, key.dst)
             self.leave(d, key, leaves_as)
         elif not route:

@@ -81,12 +81,14 @@ class Records:
         return IPv4Address(dst) in ends
 
     def outwards(self, vrf: int, dst: int) -> tuple | None:
+        """Only what the VRF would send by the uplink is turned round there."""
+        route = self.route(vrf, dst)
+        if not route or route.kind != UPLINK:
+            return None
         if dst in self.elastic:
             return ("hairpin",)
-        route = self.route(vrf, dst)
-        if not route or route.kind != UPLINK or num(route.next_hop_be) not in self.nexthops:
-            return None
-        return "hop", num(route.next_hop_be)
+        hop = num(route.next_hop_be)
+        return ("hop", hop) if hop in self.nexthops else None
 
     def owner(self, dst: int) -> int | None:
         """Whose VRF is an address on the uplink: a public address, or in a routed segment."""
