@@ -80,7 +80,7 @@ def test_the_end_of_one_makes_its_peer_a_stranger_to_the_other(built, turned):
 def taken(pair: Pair, n: int, port: int = 2000) -> None:
     """PEER comes in by so many of the addresses that SENDER's ports are drawn from, first first."""
     key = Key(0, False, SENDER, PEER, 5, 7003, ip4.UDP)
-    for pub in pair.twin.policy.from_overlay(key).pool[:n]:
+    for pub in pair.twin.decide(key).pool[:n]:
         in_(pair, num(pub.secondary_be), 7003, port)
     assert len(pair.sessions()) == n
 
