@@ -43,6 +43,7 @@ from tests.fuzz.steps import (
     follows,
     step,
 )
+from tests.oracle.fragments import cut
 
 # Tables and rows as world.c counts them; offsets in struct pcgdp_nat.
 NEXTHOPS_PUT, NAT_AT, FIREWALL_AT, ROUTES_AT = 2, 5, 6, 4
@@ -188,6 +189,45 @@ def floods() -> list[bytes]:
     ]
 
 
+def crowds() -> list[bytes]:
+    """More in one burst than there is room for; ports shared, then decided again; odd options."""
+    shared = b"".join(
+        step("downlink", over(TINY, udp(TINY.address, dst, sport=n)))
+        for dst, sports in ((NET, range(9)), (OTHER_NET, range(20, 25)))
+        for n in sports
+    )
+    logged = follows(POLICY, NAT_AT, TINY_ROW, LOG, 1)
+    made = [shared + logged + follows(AGAIN, n) * 2 for n in range(4)]
+    own = b"".join(
+        step("downlink", over(TINY, udp(TINY.address, OTHER_NET, sport=n))) for n in range(8)
+    )
+    made += [shared + own, shared + own + follows(RESTART) + own]
+    turned = step("downlink", over(A, udp(dst=SERVER.elastic, dport=7000)), hold=True)
+    long = step("downlink", over(A, udp(data=bytes(8000))), hold=True)
+    made += [turned + follows(MANY, 0, 60, SPORT), long + follows(MANY, 0, 60, ID)]
+    for pieces in (
+        cut(bytes(udp(dst=B.address, data=bytes(900))), 316),
+        cut(bytes(udp(data=bytes(3000))), 1208),
+    ):
+        df = [bytes([*one[:6], one[6] | 0x40, *one[7:]]) for one in pieces]
+        made.append(
+            b"".join(step("downlink", over(A, one, inner={"type": 0x0800}), MEND) for one in df)
+        )
+    odd = (
+        [("WScale", 2), ("MSS", 8900)],
+        [("NOP", None), ("MSS", 600)],
+        [("Timestamp", (1, 0))],
+        [(77, b"x")],
+    )
+    made += [step("downlink", over(A, tcp("S", options=one))) for one in odd]
+    closing = [follows(ANSWER, 0, flags) for flags in (0x11, 0x14, 0x04, 0x10)]
+    syn = step("downlink", over(A, tcp("S", dport=80))) + ESTABLISHED
+    made += [
+        syn + a + b + follows(TIME, 5, 3, 1) + follows(AGAIN, 0) for a in closing for b in closing
+    ]
+    return made
+
+
 def of_workers() -> list[bytes]:
     """Pieces that reach another worker than theirs; both directions of a session at two of them."""
     pairs = [(a, b) for a in LANES for b in LANES]
@@ -217,4 +257,4 @@ def of_workers() -> list[bytes]:
 
 
 def seeds() -> list[bytes]:
-    return odd_lives() + met() + filters() + floods() + of_workers()
+    return odd_lives() + met() + filters() + floods() + crowds() + of_workers()

@@ -76,6 +76,7 @@ def test_the_fuzzer_tells_what_it_covered_of_all_that_a_packet_passes():
     assert "lookup.c" in placed
     assert placed <= {*libfuzzer.PATH} <= sources.keys()
     assert len(libfuzzer.PATH) == len({*libfuzzer.PATH})
+    assert {*libfuzzer.APART} <= sources.keys() - placed - {*libfuzzer.PATH}
 
 
 def test_make_help_names_every_verb():
