@@ -370,7 +370,7 @@ struct pcgdp_event {        // of a session, seen from its workload: inside, wha
 	uint32_t vrf;
 	uint32_t inside_be, outside_be, peer_be;
 	uint32_t nat_id, fw_id; // 0: none
-	uint32_t age_s;         // of an end
+	uint32_t lasted_s, idle_s; // of an end: from its first packet to its last; silent since
 	uint16_t inside_port, outside_port, peer_port;
 	uint8_t kind, protocol; // kind: enum pcgdp_event_kind
 	uint8_t from_uplink;    // 1: the peer opened it

@@ -30,6 +30,7 @@ enum { ASK_HEADERS = 1, ASK_HEADROOM = 2, ASK_BUCKET = 4, ASK_ENTRY = 8 };
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define LINE 64
 #define NONE 0xffffffffu
 

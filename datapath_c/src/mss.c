@@ -9,6 +9,7 @@
 // the other end takes 536, which fits.
 
 #include "csum.h"
+#include "decide.h"
 #include "dp.h"
 
 enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_MSS_LEN = 4 };
@@ -24,11 +25,14 @@ static uint32_t mtu_of_slot(const struct arena *a, uint32_t slot)
 static uint32_t mtu_back(const struct worker *w, const struct pkt *p)
 {
 	const struct arena *a = &w->dp->arena;
+	be32 src = pkt_ip(p)->src;
 	uint32_t port;
 
 	if (p->number != NONE)
 		return mtu_of_slot(a, a->sessions.e[p->number ^ 1].slot);
-	port = p->flags & PF_UPLINK ? NONE : port_find(a, p->vrf, pkt_ip(p)->src);
+	if (p->flags & PF_UPLINK)
+		return mtu_of_slot(a, slot_outwards(w->cfg, a, vrf_of(w->cfg, p->vrf), src));
+	port = port_find(a, p->vrf, src);
 	return port == NONE ? 65535 : mtu_of_slot(a, port_slot(port));
 }
 

@@ -103,7 +103,7 @@ class NatLog:
             "out_bytes": e.out_bytes,
             "in_packets": e.in_packets,
             "in_bytes": e.in_bytes,
-            "seconds": e.age_s,
+            "seconds": e.lasted_s,
             "reason": REASONS[e.end],
         }
 
@@ -121,7 +121,7 @@ class NatLog:
         octets, packets = (e.out_bytes, e.in_bytes), (e.out_packets, e.in_packets)
         if e.from_uplink:
             octets, packets = octets[::-1], packets[::-1]
-        duration_ms = min(e.age_s * 1000, 0xFFFFFFFF)
+        duration_ms = min(e.lasted_s * 1000, 0xFFFFFFFF)
         end = (FLOW_END[e.end], duration_ms, *octets, *packets)
         return ipfix.record(ipfix.ENDED, (*values, *end), texts)
 

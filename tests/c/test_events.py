@@ -28,6 +28,7 @@ ENDS = ("inside", "inside_port", "outside", "outside_port", "peer", "peer_port")
 
 def test_one_that_begins_and_ends(world, events):
     (out,) = world.down(A, udp())
+    world.now_s += 7
     world.up(answer(out))
     (began,) = events()
     (session,) = world.dp.sessions()
@@ -36,12 +37,13 @@ def test_one_that_begins_and_ends(world, events):
     assert of(began, *ENDS) == (A.address, 1000, *outside, NET, 53)
     assert of(began, "session", "nat_id", "fw_id") == (session["index"], 9, 0)
     assert of(began, "from_uplink", "continued", "out_packets") == (False, False, 0)
-    assert began["at_ns"] == world.now_ns
+    assert began["at_ns"] == world.now_ns - 7e9
     assert began["outside"].startswith("10.99.1.1")
     world.sweep(400)
     (ended,) = events()
     assert of(ended, "kind", *ENDS) == ("ended", *of(began, *ENDS))
-    assert of(ended, "out_packets", "in_packets", "age_s") == (1, 1, 400)
+    assert of(ended, "out_packets", "in_packets") == (1, 1)
+    assert of(ended, "lasted_s", "idle_s") == (7, 400)  # to its last packet (IANA's 161); since
     assert (began["end"], ended["end"]) == ("none", "idle")
     counted = (session["fwd_bytes"], session["rev_bytes"])
     assert of(ended, "out_bytes", "in_bytes") == counted

@@ -6,8 +6,9 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
+from pcg.reconcile import records as r
 from tests.c.packets import tcp
-from tests.c.places import NET, SERVER, THIN, A, B
+from tests.c.places import NET, PLAIN, SERVER, THIN, A, B
 from tests.c.world import over
 
 UPLINK, THIN_IN, SEGMENT = 1500 - 40, 1450 - 40, 8943 - 40
@@ -51,6 +52,14 @@ class TestBothWays:
         given = {"dst": SERVER.elastic, "dport": 80}
         assert mss(world.down(A, syn(9100, **given))) == SEGMENT
         assert mss(world.down(THIN, syn(src=THIN.address, **given), options=b"")) == THIN_IN
+
+    def test_without_a_session_too(self, world):
+        """By a stateless rule, to and from a routed segment."""
+        world.policy.firewall = [r.Firewall(1, 0, 0, 3, 0, r.Match(), "any", stateless=1)]
+        world.commit()
+        assert mss(world.up(syn(src=NET, dst=PLAIN.address))) == UPLINK
+        assert mss(world.down(PLAIN, syn(9000, "SA", src=PLAIN.address))) == UPLINK
+        assert world.dp.totals()["sessions"] == 0
 
     def test_by_a_tep_whose_mtu_shrank(self, world):
         (tep,) = [t for t in world.dp.read("teps") if t.address_be == A.record.tep_be]

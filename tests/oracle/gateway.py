@@ -187,7 +187,7 @@ class Twin(Entrance, Again, Answers):
         if d.to_gateway:
             self.to_gateway(p, d)
         elif d.stateless:
-            back = ("port", d.src_port) if d.src_port else None
+            back = ("port", d.src_port) if d.src_port else d.back
             self.rewrite(p, Way(key, "", 0, None, d.way, d.src_port), back, counted=False)
         else:
             self.new_session(p, d)

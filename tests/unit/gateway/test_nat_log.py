@@ -18,12 +18,12 @@ from pcg.model.settings import NatLog as Settings
 from tests.unit.gateway.test_first_seen import FACTS, OFFSET_S, FakeClient, ip, read
 
 FIELDS = "at_ns kind end protocol from_uplink continued log vrf inside_be inside_port outside_be"
-FIELDS += " outside_port peer_be peer_port nat_id fw_id age_s out_packets out_bytes in_packets"
+FIELDS += " outside_port peer_be peer_port nat_id fw_id lasted_s out_packets out_bytes in_packets"
 Event = namedtuple("Event", FIELDS + " in_bytes")
 ENDS = ip("10.1.0.10"), 1000, ip("10.99.1.11"), 40_000, ip("198.51.100.9"), 443
 STARTED = Event(2_500_000_000, 1, 0, 6, 0, 0, 1, 4, *ENDS, 7, 0, 0, 0, 0, 0, 0)
 ENDED = STARTED._replace(
-    kind=2, end=1, age_s=9, out_packets=3, out_bytes=300, in_packets=2, in_bytes=2000
+    kind=2, end=1, lasted_s=9, out_packets=3, out_bytes=300, in_packets=2, in_bytes=2000
 )
 
 
