@@ -295,7 +295,7 @@ struct pcgdp_recent {
 	uint32_t vrf;           // 0xffffffff: not known
 	uint32_t outer_src_be, src_be, dst_be; // as it came, as far as it could be read
 	uint16_t sport, dport;  // sport: of the latest
-	uint8_t protocol, reserved[3];
+	uint8_t protocol, reserved[3]; // protocol 0: of ARP, or nothing was read
 	uint32_t length;        // of the latest frame
 	uint64_t packets, first_ns, last_ns;
 };

@@ -25,10 +25,16 @@ static const struct ip_hdr *ip_at(struct reader *r)
 	return ip;
 }
 
-static const struct ip_hdr *ip_in_ethernet(struct reader *r)
+// NULL of ARP too, of which is told who asks for whom.
+static const struct ip_hdr *ip_in_ethernet(struct reader *r, struct seen_flow *f)
 {
 	const struct eth_hdr *eh = pull(r, ETH_HLEN_);
+	const struct arp_hdr *ar = eh && eh->type == htons(ETYPE_ARP) ? pull(r, sizeof(*ar)) : NULL;
 
+	if (ar) {
+		f->key.src = ar->spa;
+		f->key.dst = ar->tpa;
+	}
 	return eh && eh->type == htons(ETYPE_IPV4) ? ip_at(r) : NULL;
 }
 
@@ -38,10 +44,10 @@ static bool has_ports(const struct ip_hdr *ip)
 }
 
 // Of a tunnel packet the one inside, whoever sent it: where it ended nobody had read so far, or it was
-// whole and leaving. The outer one where there is none inside.
+// whole and leaving. The outer one where that is no tunnel's.
 static const struct ip_hdr *ip_in_tunnel(struct reader *r, struct seen_flow *f)
 {
-	const struct ip_hdr *outer = ip_in_ethernet(r), *ip;
+	const struct ip_hdr *outer = ip_in_ethernet(r, f);
 	struct reader in = *r;
 	const struct udp_hdr *uh = outer && outer->proto == IPP_UDP && has_ports(outer) ? pull(&in, UDP_HLEN) : NULL;
 	const struct geneve_hdr *gh = uh && uh->dport == htons(GENEVE_PORT) ? pull(&in, GENEVE_HLEN) : NULL;
@@ -50,17 +56,15 @@ static const struct ip_hdr *ip_in_tunnel(struct reader *r, struct seen_flow *f)
 		return outer;
 	f->outer_src = outer->src;
 	f->vni = (uint32_t)gh->vni[0] << 16 | (uint32_t)gh->vni[1] << 8 | gh->vni[2];
-	ip = ip_in_ethernet(&in);
-	if (ip)
-		*r = in;
-	return ip ? ip : outer;
+	*r = in;
+	return ip_in_ethernet(r, f);
 }
 
 static void look_inside(struct seen_flow *f, const struct pkt *p, const struct recent_packet *packet)
 {
 	uint32_t l3 = p && p->l3 < packet->len ? p->l3 : 0;
 	struct reader r = {(uint8_t *)packet->data + l3, packet->data + packet->len};
-	const struct ip_hdr *ip = l3 ? ip_at(&r) : kind_role(packet->kind) == PCGDP_UPLINK ? ip_in_ethernet(&r) : ip_in_tunnel(&r, f);
+	const struct ip_hdr *ip = l3 ? ip_at(&r) : kind_role(packet->kind) == PCGDP_UPLINK ? ip_in_ethernet(&r, f) : ip_in_tunnel(&r, f);
 	const uint8_t *ports = ip && has_ports(ip) ? pull(&r, 4) : NULL;
 
 	if (!ip)

@@ -8,6 +8,7 @@ import threading
 from socket import inet_aton
 
 from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import ARP
 
 from pcg.datapath.ledger import FLOW
 from pcg.datapath.lib import Datapath
@@ -114,6 +115,23 @@ def test_a_fragment_has_no_ports(world):
     world.down(A._replace(tep="10.99.3.99"), packet)
     (row,) = world.dp.recent()
     assert told(row, "src", "dst", "sport", "dport") == (A.address, NET, 0, 0)
+
+
+def test_arp_is_who_asks_for_whom(world):
+    ask = ARP(op=1, hwsrc=A.mac, psrc=A.address, pdst="192.168.99.250")
+    world.inject("downlink", over(A, ask, vni=WEB))
+    (row,) = world.dp.recent()
+    assert told(row, "reason", "src", "dst", "dport", "protocol", "outer_src") == (
+        "ARP_NOT_OURS", A.address, "192.168.99.250", 0, "any", A.tep,
+    )  # fmt: skip
+
+
+def test_what_is_neither_in_a_tunnel_is_its_hosts(world):
+    """Not said to be a flow of the two tunnel endpoints."""
+    before, _, behind = over(A, udp()).rpartition(b"\x08\x00E")
+    world.inject("downlink", before + b"\x86\xddE" + behind)
+    (row,) = world.dp.recent()
+    assert told(row, "src", "dst", "outer_src") == ("0.0.0.0", "0.0.0.0", A.tep)
 
 
 def test_not_for_us_by_the_uplink(world):
