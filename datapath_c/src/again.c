@@ -13,6 +13,7 @@
 #include "find.h"
 #include "install.h"
 #include "pool.h"
+#include "successor.h"
 
 static be32 workload_of(const struct entry *fwd)
 {
@@ -77,6 +78,8 @@ enum again again_judge(const struct config *c, const struct arena *a, uint32_t s
 		return AGAIN_ENDS;
 	if (!d->slot || !d->back_slot)
 		return AGAIN_WAITS;
+	if (lands(&fwd->key, d, fwd->new_addr))
+		return AGAIN_ENDS;
 	return d->slot == fwd->slot && d->back_slot == rev->slot && d->ours == fwd->ours && same_rules(&a->sessions.cold[s], d) ? AGAIN_SAME : AGAIN_OTHER;
 }
 
@@ -105,23 +108,6 @@ static struct entry *other_way(struct worker *w, struct pkt *p, const struct dec
 	p->nat_id = d->nat_id;
 	p->fw_id = d->fw_id;
 	return &w->dry_entry[way];
-}
-
-// Nothing but marks is written in place, so a new session takes over what the old one had.
-static struct entry *make_again(struct worker *w, struct pkt *p, uint32_t s, const struct decision *d)
-{
-	struct session_table *t = &w->dp->arena.sessions;
-	struct making mk = {.p = p, .k = t->e[2 * s].key, .d = *d};
-	struct stock st;
-
-	if (!session_unlink(t, s))
-		return NULL;
-	mk.hash = hash_key(t->secret, &mk.k);
-	stock_take(w, &st, 1, d->draw_port);
-	install_ahead(w, &mk);
-	p->entry = session_install(w, &mk, &st, s);
-	stock_give(w, &st);
-	return p->entry;
 }
 
 // Its ends are told by this packet if it says what they wait for. One that says nothing of it leaves
@@ -165,7 +151,7 @@ struct entry *again_packet(struct worker *w, struct pkt *p, struct entry *e)
 		p->nat_id = d.nat_id;
 		return e;
 	case AGAIN_OTHER:
-		return w->dry ? other_way(w, p, &d) : make_again(w, p, p->number / 2, &d);
+		return w->dry ? other_way(w, p, &d) : successor_make(w, p, &d);
 	case AGAIN_SAME:
 		break;
 	}

@@ -39,9 +39,9 @@ static void less(uint32_t *count)
 		;
 }
 
-void fair_began(struct arena *a, const struct making *mk)
+void fair_began(struct arena *a, const struct decision *d)
 {
-	ADD(&a->ports[fair_port(&mk->d)].sessions, 1);
+	ADD(&a->ports[fair_port(d)].sessions, 1);
 }
 
 // One of the two directions comes from the workload, and says from which.

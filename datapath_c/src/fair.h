@@ -14,7 +14,7 @@
 // R_OK, or the reason why this session, or the new mapping that it needs, is one too many.
 enum reason fair_session(const struct worker *w, const struct making *mk);
 enum reason fair_mapping(const struct worker *w, const struct making *mk);
-void fair_began(struct arena *a, const struct making *mk); // published
+void fair_began(struct arena *a, const struct decision *d); // published
 void fair_ended(struct arena *a, uint32_t session);
 void fair_mapped(struct arena *a, uint32_t mapping);
 void fair_unmapped(struct arena *a, uint32_t mapping);

@@ -110,7 +110,7 @@ static enum pcgdp_verdict make(struct worker *w, struct making *mk, struct stock
 {
 	struct pkt *p = mk->p;
 
-	p->entry = session_install(w, mk, st, NONE);
+	p->entry = session_install(w, mk, st);
 	if (!p->entry)
 		return PCGDP_DROPPED;
 	p->slot = p->entry->slot;

@@ -113,15 +113,6 @@ static void reply_fill(const struct session_table *t, struct making *mk, be32 ad
 	mk->port = port;
 }
 
-// Translated, would it be from an address to itself, on the wire or to a workload? What is turned
-// round inside may be: two workloads behind one address.
-static bool lands(const struct making *mk, be32 addr)
-{
-	bool uplink = mk->k.domain_proto >> 8 & 1;
-
-	return mk->d.kind != KIND_PLAIN && mk->d.slot != SLOT_HAIRPIN && addr == (uplink ? mk->k.src : mk->k.dst);
-}
-
 // Does the reply's tuple belong to another session?
 static bool conflict_dry(const struct worker *w, const struct making *mk)
 {
@@ -154,7 +145,7 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 		reason = outside_dry(w, mk, &out);
 	if (reason != (enum reason)R_OK)
 		return want(w, mk, reason);
-	if (lands(mk, out.addr))
+	if (lands(&mk->k, d, out.addr))
 		return want(w, mk, R_LAND);
 	reply_fill(t, mk, out.addr, out.port);
 	session_fill(w, w->dry_entry, mk, out.addr, out.port);
@@ -165,24 +156,13 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 	return &w->dry_entry[!key_equal(&p->key, &mk->k)];
 }
 
-// What was seen so far; but whether its source may send on this VNI is asked again.
-static void inherit(struct session_table *t, uint32_t s, uint32_t old)
-{
-	for (uint32_t i = 0; i < 2; i++) {
-		t->e[2 * s + i].tcp_flags = t->e[2 * old + i].tcp_flags;
-		t->e[2 * s + i].last_s = t->e[2 * old + i].last_s;
-		t->e[2 * s + i].in_vni = 0;
-	}
-	t->cold[s].made_s = t->cold[old].made_s;
-}
-
-static void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping, uint32_t now_s)
+void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping, uint32_t made_s)
 {
 	c->published = 0;
 	c->nat_id = (uint16_t)d->nat_id;
 	c->fw_id = d->fw_id;
 	c->mapping = mapping;
-	c->made_s = now_s;
+	c->made_s = made_s;
 	c->kind = d->kind & 7;
 	c->log = d->log & PCGDP_LOG_RULE;
 	c->log_default = !!(d->log & PCGDP_LOG_DEFAULT);
@@ -262,7 +242,7 @@ static bool mapping_is_ours_alone(const struct worker *w, uint32_t m)
 // By the port drawn answers reach somebody already: a DNAT rule lets a peer in by it, or a public address
 // had another number when it was drawn. So session s, which nobody has seen, takes the mapping to its
 // grave, where the port stays taken until housekeeping has been there, and another is drawn.
-static struct entry *another_port(struct worker *w, struct making *mk, uint32_t s, uint32_t mapping, uint32_t old)
+static struct entry *another_port(struct worker *w, struct making *mk, uint32_t s, uint32_t mapping)
 {
 	struct stock st;
 	struct entry *e;
@@ -272,18 +252,18 @@ static struct entry *another_port(struct worker *w, struct making *mk, uint32_t 
 	mk->draws++;
 	stock_take(w, &st, 1, 1);
 	install_ahead(w, mk);
-	e = session_install(w, mk, &st, old);
+	e = session_install(w, mk, &st);
 	stock_give(w, &st);
 	return e;
 }
 
-struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old)
+struct entry *session_install(struct worker *w, struct making *mk, struct stock *st)
 {
 	struct session_table *t = &w->dp->arena.sessions;
 	const struct decision *d = &mk->d;
 	const union key *k = &mk->k;
 	struct outside out = {.mapping = NONE, .addr = d->new_addr, .port = own_port(k, d)};
-	enum reason reason = old == NONE ? fair_session(w, mk) : (enum reason)R_OK;
+	enum reason reason = fair_session(w, mk);
 	uint32_t s, there = NONE;
 	int rc;
 
@@ -295,11 +275,11 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 		return want(w, mk, R_SESSIONS_FULL);
 	s = st->session[--st->n_sessions];
 	STORE(&t->cold[s].state, S_MAKING);
-	rc = outside_take(w, mk, st, old, &out, &reason);
+	rc = outside_take(w, mk, st, &out, &reason);
 	cold_fill(&t->cold[s], d, out.mapping, w->now_s);
 	if (UNLIKELY(rc == -EADDRINUSE) && mk->draws < DRAWS)
-		return another_port(w, mk, s, out.mapping, old);
-	if (!rc && UNLIKELY(lands(mk, out.addr))) {
+		return another_port(w, mk, s, out.mapping);
+	if (!rc && UNLIKELY(lands(k, d, out.addr))) {
 		reason = R_LAND;
 		rc = -1;
 	}
@@ -308,21 +288,19 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	if (UNLIKELY(out.addr != mk->addr || out.port != mk->port)) // another one than was foreseen
 		reply_fill(t, mk, out.addr, out.port);
 	session_fill(w, &t->e[2 * s], mk, out.addr, out.port);
-	if (old != NONE)
-		inherit(t, s, old);
 	rc = session_publish(t, s, mk->hash, mk->reply_hash, &there);
 	if (!rc) {
 		BUMP(&w->c.sessions_made, 1);
 		if (UNLIKELY(LOAD(&w->dp->events) != NULL))
-			event_began(w, s, old != NONE);
-		fair_began(&w->dp->arena, mk);
-		if (UNLIKELY(d->draw_port && out.mapping == NONE && old == NONE))
+			event_began(w, s, false);
+		fair_began(&w->dp->arena, d);
+		if (UNLIKELY(d->draw_port && out.mapping == NONE))
 			ADD(&w->dp->overflows[d->nat_id], 1);
 		mk->p->flags |= PF_NEW;
 		return use(mk->p, t, 2 * s + !key_equal(&mk->p->key, k));
 	}
 	if (rc == -EADDRINUSE && d->draw_port && mk->draws < DRAWS && mapping_is_ours_alone(w, out.mapping))
-		return another_port(w, mk, s, out.mapping, old);
+		return another_port(w, mk, s, out.mapping);
 	if (rc != -EEXIST)
 		return refuse(w, mk, st, s, rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_SESSIONS_FULL);
 	STORE(&t->cold[s].state, S_DYING);

@@ -34,9 +34,17 @@ void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t 
 void stock_ask(const struct worker *w, const struct stock *st, uint32_t ahead);
 void stock_give(struct worker *w, const struct stock *st);
 void install_ahead(struct worker *w, struct making *mk);
-// The entry that the packet uses, or NULL with p->reason set. `old`: a session whose translation
-// goes on (its route changed), NONE: none.
-struct entry *session_install(struct worker *w, struct making *mk, struct stock *st, uint32_t old);
+// The entry that the packet uses, or NULL with p->reason set.
+struct entry *session_install(struct worker *w, struct making *mk, struct stock *st);
+void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping, uint32_t made_s);
+// Translated to `addr`, would it be from an address to itself, on the wire or to a workload? What is turned
+// round inside may be: two workloads behind one address.
+INLINE bool lands(const union key *k, const struct decision *d, be32 addr)
+{
+	bool uplink = k->domain_proto >> 8 & 1;
+
+	return d->kind != KIND_PLAIN && d->slot != SLOT_HAIRPIN && addr == (uplink ? k->src : k->dst);
+}
 // What the other side answers to: `addr` and `port` are what the session rewrites to.
 union key reply_key(const union key *k, bool translated, be32 addr, be16 port);
 // May the packet's source send from this TEP, on this VNI?

@@ -189,17 +189,11 @@ static bool mapping_taken_there(const struct worker *w, const struct making *mk)
 	return m != NONE && mapping_fits(w->cfg, mk->d.rule, &t->m[m]) && !answer_is_ours(w, mk, t->m[m].out_addr, t->m[m].out_port);
 }
 
-static int draw_for(struct worker *w, struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
+static int draw_for(struct worker *w, struct making *mk, struct stock *st, struct outside *out, enum reason *reason)
 {
-	const struct session_table *t = &w->dp->arena.sessions;
 	bool may = mk->d.rule->overflow;
 	int rc;
 
-	if (old != NONE && t->cold[old].mapping == NONE) {
-		out->addr = t->e[2 * old].new_addr;
-		out->port = t->e[2 * old].new_port;
-		return 0;
-	}
 	if (UNLIKELY(may && mapping_taken_there(w, mk))) {
 		*reason = R_NAT_PORTS_EXHAUSTED;
 		return overflow(w, mk, out);
@@ -212,12 +206,12 @@ static int draw_for(struct worker *w, struct making *mk, struct stock *st, uint3
 
 // ---- for install.c ----
 
-int outside_take(struct worker *w, struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason)
+int outside_take(struct worker *w, struct making *mk, struct stock *st, struct outside *out, enum reason *reason)
 {
 	struct mapping_table *t = &w->dp->arena.mappings;
 	const struct decision *d = &mk->d;
 	struct mapping *m;
-	int rc = d->draw_port ? draw_for(w, mk, st, old, out, reason) : 0;
+	int rc = d->draw_port ? draw_for(w, mk, st, out, reason) : 0;
 
 	if (rc)
 		return rc;

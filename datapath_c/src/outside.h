@@ -14,7 +14,7 @@ struct outside {
 // be written to. Returns that port; it may turn out to be taken.
 be16 outside_ahead(struct worker *w, struct making *mk);
 // Holds the mapping for one session. 0; or *reason, and out->mapping, if it is not NONE, must be released
-// all the same: -EADDRINUSE, another port may do; else -1. `old`: a session whose translation goes on, NONE: none.
-int outside_take(struct worker *w, struct making *mk, struct stock *st, uint32_t old, struct outside *out, enum reason *reason);
+// all the same: -EADDRINUSE, another port may do; else -1.
+int outside_take(struct worker *w, struct making *mk, struct stock *st, struct outside *out, enum reason *reason);
 // For explain: as what the session would leave, though the port is one of many; or why it would not.
 enum reason outside_dry(struct worker *w, struct making *mk, struct outside *out);

@@ -72,15 +72,32 @@ int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint64_t
 	return 0;
 }
 
-bool session_unlink(struct session_table *t, uint32_t s)
+bool session_leave(struct session_table *t, uint32_t s)
 {
 	uint8_t live = S_LIVE;
 
-	if (!__atomic_compare_exchange_n(&t->cold[s].state, &live, S_DYING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	return __atomic_compare_exchange_n(&t->cold[s].state, &live, S_LEAVING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+// DYING comes last: housekeeping waits for those who are at work then, not for who begins later and
+// would still find it.
+bool session_unlink(struct session_table *t, uint32_t s)
+{
+	if (!session_leave(t, s))
 		return false;
 	for (uint32_t i = 2 * s; i <= 2 * s + 1; i++)
 		sigtab_remove(&t->index, hash_key(t->secret, &t->e[i].key), i);
+	STORE(&t->cold[s].state, S_DYING);
 	return true;
+}
+
+void session_replace(struct session_table *t, uint32_t leaving, uint32_t s)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		sigtab_replace(&t->index, hash_key(t->secret, &t->e[2 * s + i].key), 2 * leaving + i, 2 * s + i);
+	t->cold[s].published = 1;
+	STORE(&t->cold[s].state, S_LIVE);
+	STORE(&t->cold[leaving].state, S_DYING);
 }
 
 enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s)

@@ -15,9 +15,12 @@
 //   MAKING -> LIVE    the same worker, when both keys are in the index
 //   MAKING -> FREE    the same worker, when a key was taken and nobody can have seen the other
 //   MAKING -> DYING   the same worker, when somebody may have, or it holds a mapping
-//   LIVE   -> DYING   whoever ends it (housekeeping, or a worker whose decision changed)
+//   LIVE   -> LEAVING whoever ends it (housekeeping, or a worker whose decision changed), or makes another
+//                     in its place (a worker: the same keys, by another way or in another rule's name)
+//   LEAVING -> DYING  the same, when neither key leads to it any more
 //   DYING  -> FREE    housekeeping, once every worker has been quiescent
-// A process that attaches to an arena drops what is MAKING or DYING.
+// Until then its lines hold: who found it earlier goes on by it, and what it counts there is summed up.
+// A process that attaches to an arena drops what is MAKING, LEAVING or DYING.
 //
 // Written in place in a LIVE entry: mark, TCP flags seen, last seen, counters, in_vni; each by
 // the worker of that direction (mark and in_vni by whoever decides it again, too). Nothing else ever.
@@ -63,7 +66,7 @@ struct entry {
 
 _Static_assert(sizeof(struct entry) == LINE, "one line");
 
-enum session_state { S_FREE, S_MAKING, S_LIVE, S_DYING };
+enum session_state { S_FREE, S_MAKING, S_LIVE, S_DYING, S_LEAVING };
 enum { KIND_PLAIN = 7 }; // not translated; otherwise enum pcgdp_nat_action
 
 struct cold {
@@ -134,7 +137,10 @@ void session_give(struct session_table *t, const uint32_t *numbers, uint32_t n);
 // has the fwd key (a race was lost); -EADDRINUSE: the rev key belongs to another session; -ENOSPC:
 // index full
 int session_publish(struct session_table *t, uint32_t s, uint64_t hash, uint64_t reply_hash, uint32_t *there);
-bool session_unlink(struct session_table *t, uint32_t s); // LIVE -> DYING; false: somebody else did
+bool session_leave(struct session_table *t, uint32_t s); // LIVE -> LEAVING; false: somebody else did
+bool session_unlink(struct session_table *t, uint32_t s); // and out of the index: DYING
+// LEAVING -> DYING: s, MAKING, filled, with the same keys, takes its place. No packet finds neither.
+void session_replace(struct session_table *t, uint32_t leaving, uint32_t s);
 enum pcgdp_tcp_state session_tcp_state(const struct session_table *t, uint32_t s);
 uint32_t session_timeout_s(const struct session_table *t, uint32_t s, const uint32_t *of_rule); // PCGDP_TIMERS of them, 0: not said
 void session_attach(struct session_table *t);

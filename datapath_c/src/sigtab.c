@@ -109,28 +109,45 @@ int sigtab_insert_slowly(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equa
 	return 0;
 }
 
+// Under the chain's lock: where it stands. NULL: nowhere.
+static struct bucket *bucket_with(const struct sigtab *t, uint64_t h, uint32_t idx, unsigned *place)
+{
+	for (struct bucket *b = bucket_of(t, h);; b = &t->b[b->next]) {
+		for (unsigned m = sig_match(b, sig_of(h)); m; m &= m - 1) {
+			*place = (unsigned)__builtin_ctz(m);
+			if (b->idx[*place] == idx)
+				return b;
+		}
+		if (!b->next)
+			return NULL;
+	}
+}
+
 bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx)
 {
-	struct bucket *first = bucket_of(t, h), *b = first;
-	bool found = false;
+	struct bucket *first = bucket_of(t, h), *b;
+	unsigned place;
 
 	spin_lock(&first->lock);
-	for (;; b = &t->b[b->next]) {
-		for (unsigned m = sig_match(b, sig_of(h)); m && !found; m &= m - 1) {
-			unsigned place = (unsigned)__builtin_ctz(m);
-
-			if (b->idx[place] == idx) {
-				STORE(&b->sig[place], 0);
-				found = true;
-			}
-		}
-		if (found || !b->next)
-			break;
-	}
-	if (found && UNLIKELY(first->next))
+	b = bucket_with(t, h, idx, &place);
+	if (b)
+		STORE(&b->sig[place], 0);
+	if (b && UNLIKELY(first->next))
 		chain_trim(t, first);
 	spin_unlock(&first->lock);
-	return found;
+	return b;
+}
+
+void sigtab_replace(struct sigtab *t, uint64_t h, uint32_t idx, uint32_t by)
+{
+	struct bucket *first = bucket_of(t, h), *b;
+	unsigned place;
+
+	spin_lock(&first->lock);
+	b = bucket_with(t, h, idx, &place);
+	if (b)
+		STORE(&b->idx[place], by);
+	spin_unlock(&first->lock);
 }
 
 // Chains are whole at any time, the list of free overflow buckets may not be: it is made anew.

@@ -102,6 +102,8 @@ size_t sigtab_bytes(uint32_t records);
 void sigtab_init(struct sigtab *t, void *memory, uint32_t records, bool fresh);
 int sigtab_insert_slowly(struct sigtab *t, uint64_t h, uint32_t idx, sigtab_equal equal, const void *ctx, uint32_t *there);
 bool sigtab_remove(struct sigtab *t, uint64_t h, uint32_t idx);
+// Record `by`, which has the same key, in the place of `idx`, which is there: whoever looks finds one of them.
+void sigtab_replace(struct sigtab *t, uint64_t h, uint32_t idx, uint32_t by);
 void sigtab_clear(struct sigtab *t); // nobody reads
 void sigtab_attach(struct sigtab *t); // after a crash of the process that held the memory
 

@@ -87,6 +87,7 @@ def test_one_that_goes_another_way_continues(world, events):
     world.dp.put("nexthops", [r.Nexthops(ip("10.99.1.9"), bytes.fromhex("0e0000000009"), 1)])
     world.policy.routes["default"] = r.Routes(0, bytes(4), 0, 0, ip("10.99.1.9"), 0)
     world.commit()
+    world.now_s += 30
     world.dp.inject("downlink", [over(A, tcp("A"))], world.now_ns)
     world.sweep()
     began, ended = events()
@@ -94,6 +95,8 @@ def test_one_that_goes_another_way_continues(world, events):
     assert of(ended, "kind", "session") != of(began, "kind", "session")
     assert ended["end"] == "decided_again"
     assert of(ended, *ENDS) == of(began, *ENDS)
+    world.sweep(400)
+    assert [e["age_s"] for e in events()] == [430]  # of the whole
 
 
 def test_one_that_tcp_said_is_over(world, events):

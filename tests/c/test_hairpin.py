@@ -285,3 +285,16 @@ def test_an_error_between_two_behind_one_address(one_address):
 def test_from_the_uplink_it_is_land(one_address):
     assert not one_address.up(udp(ONE.secondary, ONE.secondary, dport=7000))
     assert one_address.drops() == {"LAND": 1}
+
+
+def test_one_that_would_land_outside_now_ends(one_address):
+    """The address is its own no more where it was dialled: outwards it would go from it to it."""
+    there, _ = call(one_address, A, udp(dst=ONE.elastic, dport=7003), B)
+    assert there.ip.src == ONE.elastic
+    policy = one_address.policy
+    elsewhere = Public(ONE.index, "203.0.113.99", ONE.secondary)
+    policy.publics = (*tuple(p for p in policy.publics if p != ONE), elsewhere)
+    one_address.commit()
+    assert one_address.dp.totals()["sessions_cut"] == 1
+    assert not one_address.down(A, udp(dst=ONE.elastic, dport=7003))
+    assert one_address.drops() == {"LAND": 1}

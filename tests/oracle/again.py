@@ -5,6 +5,7 @@ is over: the slow twin of again.c, marks.c and cuts.c.
 from tests.oracle.decision import Decision
 from tests.oracle.entrance import Arrived
 from tests.oracle.ipv4 import RST, TCP
+from tests.oracle.mappings import lands
 from tests.oracle.table import CHANGE, Session
 
 
@@ -20,13 +21,15 @@ class Again:
         if not allowed or d.stateless or d.to_gateway or d.kind != session.kind:
             return False
         fwd = session.ways[0]
+        if d.way and d.back and lands(fwd.key, d, fwd.address):
+            return False
         if d.pool and not session.mapping:
             return self.policy.shares(d.nat, session.nat_id, fwd.address, fwd.port)
         if d.pool:
             return self.policy.fits(d.nat, session.mapping)
         return d.kind is None or (d.address == fwd.address and (d.kind != 0 or d.port == fwd.port))
 
-    def decide_again(self, session: Session, at: int, p: Arrived):
+    def decide_again(self, session: Session, at: int):
         d = self.decide(session.ways[0].key, session)
         if not self.same(session, d):
             return None
@@ -35,7 +38,7 @@ class Again:
         if self.as_it_is(session, d):
             session.marked = False
             return session, at
-        return self.replace(session, at, d, p)
+        return self.replace(session, d), at
 
     def as_it_is(self, session: Session, d: Decision) -> bool:
         """Does it also go where it went, in the name of the same rules?"""
@@ -75,15 +78,12 @@ class Again:
         self.cuts += 1
         return p._replace(told=bool(told))
 
-    def replace(self, session: Session, at: int, d: Decision, p: Arrived):
+    def replace(self, session: Session, d: Decision) -> Session:
         """The same addresses, another way or another rule's name: a new session takes over."""
         self.table.unlink(session)
-        key = session.ways[0].key
-        args = self.policy, d, key, self.now_s, lambda: self.drawn(key), session
-        made = self.table.install(*args)
-        if isinstance(made, str):
-            self.refuse(made, d, p)
+        made = self.table.install(self.policy, d, session.ways[0].key, self.now_s, None, session)
+        assert isinstance(made, Session), made
         made.made_s = session.made_s
         for new, old in zip(made.ways, session.ways, strict=True):
             new.flags, new.last_s = old.flags, old.last_s
-        return made, at
+        return made

@@ -124,7 +124,7 @@ class Twin(Entrance, Again, Answers):
         if found and found[0].over_s is not None:
             p, found = self.told_by(*found, p), None
         if found and found[0].marked:
-            again = self.decide_again(*found, p)
+            again = self.decide_again(*found)
             p = p if again else self.end(*found, p)
             found = again
         if not found:

@@ -70,6 +70,15 @@ def reply(key: Key, d: Decision, address: int, port: int) -> Key:
     return Key(key.vrf, not key.uplink, src, dst, sport, dport, key.proto)
 
 
+def lands(key: Key, d: Decision, address: int) -> bool:
+    """Translated to this, would it be from an address to itself?"""
+    return (
+        d.kind is not None
+        and d.way != ("hairpin",)
+        and address == (key.src if key.uplink else key.dst)
+    )
+
+
 def allowed(of_rule: int, of_all: int) -> float:
     return of_rule or of_all or float("inf")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pcg.reconcile import records as r
 from tests.oracle.decision import Decision, Key, Policy, num
 from tests.oracle.ipv4 import ACK, FIN, ICMP, RST, SYN, TCP, UDP, Ip
-from tests.oracle.mappings import Drawn, Mapping, Mappings, Outside, allowed, reply
+from tests.oracle.mappings import Drawn, Mapping, Mappings, Outside, allowed, lands, reply
 
 # RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 7857 section 2.1; in the order of a rule's
 TIMEOUTS_S = (240, 7440, 240, 300, 60, 300)
@@ -94,8 +94,8 @@ class Table(Mappings):
         return self.sessions_of(port.vrf, num(port.address_be)) >= most
 
     def outside_of(self, policy, d: Decision, key: Key, drawn: Drawn, old) -> Outside | str:
-        if d.pool and old and not old.mapping:  # it shares a port, and goes on with it
-            return Outside(None, old.ways[0].address, old.ways[0].port)
+        if old:  # it keeps what it has
+            return Outside(old.mapping, old.ways[0].address, old.ways[0].port)
         if d.pool:
             return self.outside_for(policy, d, key, drawn)
         return Outside(d.mapping, d.address, key.sport if d.port is None else d.port)
@@ -113,8 +113,7 @@ class Table(Mappings):
         if mapping:
             mapping.sessions += 1
             mapping.contact(key.src if key.uplink else key.dst)
-        other = key.src if key.uplink else key.dst
-        if d.kind is not None and d.way != ("hairpin",) and address == other:
+        if lands(key, d, address):
             self.held += [mapping] if mapping else []
             return "LAND"
         self.overflows[d.nat_id] += bool(d.pool and not mapping and not old)
