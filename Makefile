@@ -13,6 +13,8 @@ PIP_COMPILE  := .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe -
 	$(if $(UPGRADE),--upgrade)
 SUITES  := test-e2e test-asan test-netns test-c test-unit
 CORES   := $(shell nproc)
+# The tests start programs some hundred times; each would compile itself anew.
+unexport PYTHONDONTWRITEBYTECODE
 C_FILES = $(wildcard datapath_c/src/*.[ch] datapath_c/xdp/*.c datapath_c/include/*.h)
 
 .DEFAULT_GOAL := help

@@ -276,13 +276,13 @@ class TestRates:
 
     def answers(self, world, *vms, n=250) -> list[int]:
         """How many each is told that sends n whose TTL runs out, in turns."""
-        frames = [over(vm, udp(vm.address, ttl=1)) for _ in range(n) for vm in vms]
-        sent = world.inject("downlink", *frames)
+        frames = [over(vm, udp(vm.address, ttl=1)) for vm in vms]
+        sent = world.inject("downlink", *frames * n)
         return [sum(seen.ip.dst == vm.address for seen in sent) for vm in vms]
 
     def from_outside(self, world, *sources, n=1) -> int:
         packets = [udp(src, SERVER.secondary, dport=7000, ttl=1) for src in sources]
-        return len(world.inject("uplink", *[wire.plain(p) for p in packets * n]))
+        return len(world.inject("uplink", *[wire.plain(p) for p in packets] * n))
 
     def test_of_one_source(self, world):
         """Fifty at once, then one in ten milliseconds; what is not said is counted."""

@@ -14,7 +14,7 @@ from pcg.reconcile import records as r
 from tests.c.conftest import assert_accounted
 from tests.c.packets import udp
 from tests.c.places import FEW, NET, OTHER_NET, RED, RED_WEB, SERVER, TINY, TRANSIT, WEB, A, B
-from tests.c.world import World, nat, over, to_public
+from tests.c.world import World, nat, numbered, over, to_public
 
 DENIED, DENIED_IN = "198.51.100.66", "198.51.100.68"
 KINDS = 1536  # lines before the rest shares one a reason
@@ -106,7 +106,7 @@ def test_more_kinds_than_fit_share_a_line(world):
         for i in range(1, KINDS + 51)
     ]  # fmt: skip
     world.commit()
-    frames = [over(A, udp(dport=i)) for i in range(1, KINDS + 51)]
+    frames = numbered((1024, i) for i in range(1, KINDS + 51))
     world.inject("downlink", *frames, *frames)
     lines = world.dp.ledger()
     assert len(lines) == KINDS + 1

@@ -249,11 +249,11 @@ def test_a_hundred_thousand_ports():
         }
         for i in range(100_000)
     ]
-    desired = parse_desired(json.dumps(tree))
+    text = json.dumps(tree)
+    desired = parse_desired(text)
     assert len(desired.ports) == 100_003
     assert desired.ports[-1].addresses == ("172.17.143.233",)
-    tree["ports"][-1]["addresses"] = ["172.17.143.232"]
-    assert problems(json.dumps(tree)) == [
+    assert problems(text.replace('"172.17.143.233"', '"172.17.143.232"')) == [
         "ports[p99999].addresses[0]: 172.17.143.232 is also an address of ports[p99998] "
         "in VRF blue; give each its own"
     ]

@@ -1,5 +1,7 @@
 """Random documents: right ones come through unchanged, wrong ones end in ConfigError."""
 
+import copy
+
 import msgspec
 import yaml
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from pcg.model.load import parse_desired
 from pcg.model.validate import validate
 from tests.unit.model.documents import GOOD
 
+TREE = yaml.safe_load(GOOD)
 LABELS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
 
 
@@ -22,7 +25,7 @@ def dump(tree) -> str:
 @st.composite
 def good_trees(draw):
     """Valid documents of another size: VRFs with segments, ports, an address and rules each."""
-    tree = yaml.safe_load(GOOD)
+    tree = copy.deepcopy(TREE)
     for v in range(draw(st.integers(0, 4))):
         vrf = f"v{v}"
         tree["vrfs"].append({"id": vrf})
@@ -84,7 +87,7 @@ ANYTHING = st.recursive(
 
 @st.composite
 def mutated_trees(draw):
-    tree = yaml.safe_load(GOOD)
+    tree = copy.deepcopy(TREE)
     for _ in range(draw(st.integers(1, 3))):
         mutate(tree, draw)
     return tree
