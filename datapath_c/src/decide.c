@@ -150,6 +150,8 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 		translate_source(c, r, &f, d);
 	else if (!r && !is_routed(c, a->ports[d->src_port].rec.vni))
 		d->reason = R_NO_NAT; // no overlay source leaves untranslated but by a rule or a routed segment
+	if (d->kind == KIND_PLAIN && d->slot == SLOT_HAIRPIN)
+		d->reason = R_NO_NAT; // the callee's host would answer its own address straight, past us and the Elastic IP
 	if (d->reason != R_OK)
 		return;
 	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)

@@ -49,10 +49,9 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	uint16_t delta = 0;
 	struct pkt *l;
 
-	if (p->flags & PF_LOOPED || !to)
+	// A burst turns round no more than itself: of each packet itself, or what is said about it.
+	if (p->flags & PF_LOOPED || !to || w->loop.n == BURST)
 		return drop(p, R_HAIRPIN_LOOP);
-	if (w->loop.n == BURST)
-		return drop(p, R_HAIRPIN_FULL);
 	if (p->flags & PF_ICMP_ERROR) // what it quotes went the other way (RFC 5508 REQ-7)
 		icmp_error_quote(p, to->rec.secondary_be, from ? from->rec.address_be : ip->src);
 	if (from) {

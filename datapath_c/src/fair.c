@@ -83,7 +83,7 @@ void fair_refused(struct worker *w, const struct making *mk, enum reason reason)
 		STORE(&p->refused_reason, (uint8_t)reason);
 		ADD(&p->refused, 1);
 	}
-	if (!(mk->p->flags & PF_UPLINK))
+	if (!stranger(mk->p))
 		icmp_error(w, mk->p, ICMP_UNREACH, UNREACH_PROHIBITED, 0);
 }
 

@@ -94,7 +94,7 @@ static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct m
 	if (!opens(p)) {
 		if (p->proto != IPP_TCP)
 			return drop(p, R_ICMP_NO_SESSION);
-		if (!(p->flags & PF_UPLINK)) // RST inwards, silence outwards
+		if (!stranger(p)) // RST inwards, silence outwards
 			tcp_reset(w, p);
 		return drop(p, R_TCP_NO_SESSION);
 	}

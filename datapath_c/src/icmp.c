@@ -29,11 +29,11 @@ static uint64_t before_us(uint64_t now_us, uint64_t reserve_us, uint32_t per_s)
 static bool limit_passed(struct worker *w, const struct pkt *p)
 {
 	const struct pcgdp_local *l = &w->cfg->local;
-	union key k = {.src = pkt_ip(p)->src, .domain_proto = p->vrf << 9 | !!(p->flags & PF_UPLINK)};
+	union key k = {.src = pkt_ip(p)->src, .domain_proto = p->vrf << 9 | stranger(p)};
 	struct limits *lim = &w->dp->limits;
 	uint64_t hash = hash_key(&w->dp->arena.head->secret, &k), now_us = w->now_ns / 1000;
 	uint64_t floor_us = before_us(now_us, EACH_RESERVE_US, l->made_each);
-	uint64_t *all = &lim->total[!!(p->flags & PF_UPLINK)], all_floor_us = before_us(now_us, ALL_RESERVE_US, l->made_all);
+	uint64_t *all = &lim->total[stranger(p)], all_floor_us = before_us(now_us, ALL_RESERVE_US, l->made_all);
 
 	return l->made_each && limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us) &&
 		l->made_all && limit_pay(all, 0, now_us, SECOND_US / l->made_all, all_floor_us);

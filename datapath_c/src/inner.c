@@ -108,7 +108,7 @@ static inline bool hairpin_by_one_address(const struct pkt *p, const struct ip_h
 // that was turned round inside is for whoever says so.
 static inline bool forged(const struct worker *w, const struct pkt *p, be32 src)
 {
-	return (p->flags & (PF_UPLINK | PF_LOOPED)) == PF_UPLINK && never_by_uplink(w->cfg, p->vrf, src);
+	return stranger(p) && never_by_uplink(w->cfg, p->vrf, src);
 }
 
 // Of a tunnel only pieces whose source may send them are kept: the same is asked of the whole.

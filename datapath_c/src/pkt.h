@@ -118,6 +118,12 @@ INLINE enum pcgdp_verdict drop(struct pkt *p, enum reason reason)
 	return PCGDP_DROPPED;
 }
 
+// By the uplink from outside: what was turned round inside is a workload's.
+INLINE bool stranger(const struct pkt *p)
+{
+	return (p->flags & (PF_UPLINK | PF_LOOPED)) == PF_UPLINK;
+}
+
 INLINE struct ip_hdr *pkt_ip(const struct pkt *p)
 {
 	return (struct ip_hdr *)(p->data + p->l3);

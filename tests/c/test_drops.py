@@ -1,6 +1,5 @@
 """Every reason of reasons.def, provoked: one frame, one drop, counted there and nowhere else."""
 
-import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,11 +9,9 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q
 
 from pcg.datapath.lib import Datapath
-from pcg.reconcile import records as r
 from pcg.reconcile.touches import NOTHING
 from tests.c import dhcp, wire
 from tests.c.conftest import assert_accounted
-from tests.c.packets import answer
 from tests.c.places import (
     APP,
     DOWN_MAC,
@@ -39,7 +36,7 @@ from tests.c.places import (
     B,
     C,
 )
-from tests.c.world import NO_SNAT, World, nat, over, source, to_public
+from tests.c.world import World, nat, over, to_public
 from tests.oracle.fragments import cut
 
 GATEWAY_OF_WEB = GATEWAY[WEB][0]
@@ -456,24 +453,5 @@ def test_no_port_to_leave_by(built):
         assert_accounted(dp)
 
 
-def test_more_turned_round_at_once_than_fit(world):
-    """A burst of 32 that goes on, untranslated now, and with it the RST about its old sessions."""
-    frames = [over(A, tcp("A", dst=SERVER.elastic, sport=1 + i)) for i in range(32)]
-    for i in range(32):
-        (there,) = world.down(A, tcp("S", dst=SERVER.elastic, sport=1 + i))
-        assert world.down(B, answer(there, "SA", b""))
-    world.inject("downlink", *frames)
-    policy, to = world.policy, {"dst_be": socket.inet_aton(SERVER.elastic), "dst_len": 32}
-    policy.nat["snat"] = policy.nat["snat"]._replace(reset=1)
-    world.commit()
-    policy.nat = {"stay": nat(20, NO_SNAT, source(A.address, 32, **to)), **policy.nat}
-    policy.firewall += [r.Firewall(9, 0, 0, 2, 0, r.Match(**to), "free", stateless=1)]
-    world.commit()
-    world.inject("uplink")  # what the ends are asked
-    world.drops()
-    world.inject("downlink", *frames)
-    assert world.drops() == {"HAIRPIN_FULL": 16, "NO_ROUTE": 32}  # there is no way back to A
-
-
-OF_THEIR_OWN = {"SESSIONS_FULL", "NAT_MAPPINGS_FULL", "EGRESS_NO_PORT", "HAIRPIN_FULL"}
+OF_THEIR_OWN = {"SESSIONS_FULL", "NAT_MAPPINGS_FULL", "EGRESS_NO_PORT"}
 PROVOKES = {row.reason for row in ROWS} | OF_THEIR_OWN

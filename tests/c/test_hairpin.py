@@ -1,12 +1,13 @@
 """A workload dials an Elastic IP of ours: turned round inside, as the Internet gateway would."""
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from pcg.reconcile import records as r
 from tests.c.packets import answer, complaint, flow, inside, ping, ports, tcp, udp
 from tests.c.places import (
     APP,
+    PLAIN,
     POOL_A,
     POOL_B,
     RED,
@@ -125,6 +126,55 @@ def test_the_callees_vrf_has_no_way_back(world):
     world.commit()
     assert not world.down(RED, udp(RED.address, SERVER.elastic, dport=7000))
     assert world.drops() == {"NO_ROUTE": 1}
+
+
+def addressed(vm: Vm):
+    """SNAT of what it sends to Elastic IPs of ours."""
+    to = {"dst_be": ip("203.0.113.0"), "dst_len": 24}
+    return nat(30, 1, source(vm.address, 32, **to), POOL_A)
+
+
+@pytest.mark.parametrize("caller", [PLAIN, A], ids=["routed", "NO_SNAT"])
+def test_its_own_address_is_no_source(world, caller):
+    """The callee's host would answer it straight, past the gateway: by whom it did not dial."""
+    own = nat(29, 3, source(A.address, 32))
+    world.policy.nat = {"own": own, **world.policy.nat}
+    world.commit()
+    packet = udp(caller.address, SERVER.elastic, dport=7003)
+    told = one(world.down(caller, packet))
+    assert (told.tep, told.ip[ICMP].type, told.ip[ICMP].code) == (caller.tep, 3, 13)
+    assert world.drops() == {"NO_NAT": 1}
+    world.policy.nat = {"elastics": addressed(caller), **world.policy.nat}
+    world.commit()
+    there, back = call(world, caller, packet, B)
+    assert there.ip.src == POOL_A.elastic
+    assert flow(back) == (SERVER.elastic, caller.address, 7003, 1000)
+
+
+def test_the_callees_half_is_gone(world):
+    """The caller is reset at its next segment, where strangers are met by silence."""
+    call(world, A, tcp("S", dst=SERVER.elastic, dport=80), B)
+    web = world.policy.nat.pop("web")
+    world.commit()
+    world.policy.nat["web"] = web
+    world.commit()
+    assert world.dp.totals()["sessions"] == 1
+    reset = one(world.down(A, tcp("A", dst=SERVER.elastic, dport=80)))
+    assert (reset.tep, flow(reset)) == (A.tep, (SERVER.elastic, A.address, 80, 1000))
+    assert reset.ip[TCP].flags == "R"
+    assert world.drops() == {"TCP_NO_SESSION": 1}
+
+
+def test_the_callee_may_have_no_more(world):
+    """RFC 5508 REQ-8: 3/13 to the caller, about the packet as it sent it."""
+    world.policy.nat["range"] = world.policy.nat["range"]._replace(sessions_each=1)
+    world.commit()
+    call(world, A, udp(dst=SERVER.elastic, dport=7003), B)
+    told = one(world.down(A, udp(dst=SERVER.elastic, dport=7004)))
+    assert (told.tep, told.ip.src, told.ip.dst) == (A.tep, SERVER.elastic, A.address)
+    assert (told.ip[ICMP].type, told.ip[ICMP].code) == (3, 13)
+    assert (inside(told).src, ports(inside(told))) == (A.address, (1000, 7004))
+    assert world.drops() == {"QUOTA_SESSIONS": 1}
 
 
 def test_no_door_behind_the_address(world):

@@ -151,6 +151,8 @@ class Policy(Records):
             self.translate_source(d, key)
         elif not d.nat and not self.segments[d.src_port.vni].flags & 1:
             d.reason = "NO_NAT"  # nothing leaves untranslated but by a rule, or a routed segment
+        if d.kind is None and d.way == ("hairpin",):
+            d.reason = "NO_NAT"  # the callee's host would answer its own address past the gateway
         if d.reason:
             return
         outside = d.kind is not None and d.nat.fw_match == EXTERNAL

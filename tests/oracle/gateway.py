@@ -158,7 +158,7 @@ class Twin(Entrance, Again, Answers):
         if reason not in ("SESSION_CONFLICT", "LAND"):
             port = d.src_port or d.dst_port
             self.refused[port.vrf, num(port.address_be)] += 1
-            if not p.key.uplink:
+            if p.looped or not p.key.uplink:
                 self.say(p, 3, 13)
         raise DroppedError(reason)
 
@@ -198,7 +198,7 @@ class Twin(Entrance, Again, Answers):
         if not self.opens(p.ip):
             if p.ip.proto != TCP:
                 raise DroppedError("ICMP_NO_SESSION")
-            if not p.key.uplink:  # RST inwards, silence outwards
+            if p.looped or not p.key.uplink:  # RST inwards, silence outwards
                 self.reset_for(p)
             raise DroppedError("TCP_NO_SESSION")
         if p.ip.ttl <= 1:
