@@ -13,12 +13,15 @@ static uint32_t quota(uint32_t of_rule, uint32_t of_all)
 	return n ? n : NONE;
 }
 
+// A quarter is for what the workload opens itself: whoever floods its public ports does not cut it off.
 enum reason fair_session(const struct worker *w, const struct making *mk)
 {
 	const struct decision *d = &mk->d;
 	const struct port *p = &w->dp->arena.ports[fair_port(d)];
 	uint32_t most = quota(d->rule ? d->rule->sessions_each : 0, w->cfg->local.sessions_each);
 
+	if (mk->k.domain_proto >> 8 & 1 && most != NONE)
+		most -= most / 4;
 	return PEEK(&p->sessions) < most ? (enum reason)R_OK : R_QUOTA_SESSIONS;
 }
 

@@ -67,6 +67,15 @@ class TestSessions:
         assert prohibited(world.down(B, udp(B.address)))
         assert world.drops() == {"QUOTA_SESSIONS": 2}
 
+    def test_strangers_leave_a_quarter_for_its_own(self, world):
+        """Whoever sends SYNs to its public port does not keep it from working."""
+        limit(world, sessions_each=8)
+        sent = [world.up(tcp("S", NET, SERVER.secondary, sport=n, dport=80)) for n in range(1, 9)]
+        assert [len(seen) for seen in sent] == [1] * 6 + [0] * 2
+        own = [world.down(B, udp(B.address, sport=n))[0].role for n in range(1, 4)]
+        assert own == ["uplink", "uplink", "downlink"]
+        assert world.drops() == {"QUOTA_SESSIONS": 3}
+
     @pytest.mark.parametrize("of_rule, of_all, most", [(2, 5, 2), (5, 2, 5), (0, 4, 4)])
     def test_the_rule_s_word_is_the_last(self, world, of_rule, of_all, most):
         limit(world, sessions_each=of_all)

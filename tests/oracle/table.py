@@ -88,9 +88,12 @@ class Table(Mappings):
         owners = (next(way.source for way in s.ways if way.source) for s in self.live + self.dying)
         return sum((port.vrf, num(port.address_be)) == (vrf, address) for port in owners)
 
-    def full(self, policy: Policy, d: Decision) -> bool:
+    def full(self, policy: Policy, d: Decision, from_uplink: bool) -> bool:
+        """A quarter is for what the workload opens itself."""
         port = d.src_port or d.dst_port
         most = allowed(d.nat.sessions_each if d.nat else 0, policy.local.sessions_each)
+        if from_uplink and most != float("inf"):
+            most -= most // 4
         return self.sessions_of(port.vrf, num(port.address_be)) >= most
 
     def outside_of(self, policy, d: Decision, key: Key, drawn: Drawn, old) -> Outside | str:
@@ -104,7 +107,7 @@ class Table(Mappings):
         self, policy: Policy, d: Decision, key: Key, now_s: int, drawn: Drawn, old=None
     ) -> Session | str:
         """The new session, or why there is none. It may take the place of an old one."""
-        if not old and self.full(policy, d):
+        if not old and self.full(policy, d, key.uplink):
             return "QUOTA_SESSIONS"
         found = self.outside_of(policy, d, key, drawn, old)
         if isinstance(found, str):
