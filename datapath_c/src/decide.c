@@ -207,12 +207,21 @@ static void from_overlay(const struct config *c, const struct arena *a, const st
 	}
 }
 
-// The target of the first rule that takes this packet; false: none does.
-static bool nat_in(const struct config *c, const struct vrf *v, const struct five *f, struct decision *d)
+// Which of the rule's targets: a session stays with the one that it has.
+static uint32_t target_at(const struct pcgdp_nat *r, be32 src, be32 held)
+{
+	uint32_t at = ntohl(held) - ntohl(r->target_be);
+
+	if (r->n_targets <= 1)
+		return 0;
+	return held && at < r->n_targets ? at : (ntohl(src) * 0x9e3779b1u >> 8) % r->n_targets;
+}
+
+// The target of the first rule that takes this packet; false: none does. `held`: as decide() has it.
+static bool nat_in(const struct config *c, const struct vrf *v, const struct five *f, be32 held, struct decision *d)
 {
 	const struct class_rule *found = classifier_find(&v->dnat, f->src, f->dst, f->proto, f->sport, f->dport);
 	const struct pcgdp_nat *r;
-	uint32_t at;
 
 	if (!found)
 		return false;
@@ -221,8 +230,7 @@ static bool nat_in(const struct config *c, const struct vrf *v, const struct fiv
 	if (r->action == PCGDP_REFLEXIVE) {
 		d->new_addr = htonl(ntohl(r->match.src_be) + found->at);
 	} else {
-		at = r->n_targets > 1 ? (ntohl(f->src) * 0x9e3779b1u >> 8) % r->n_targets : 0;
-		d->new_addr = htonl(ntohl(r->target_be) + at);
+		d->new_addr = htonl(ntohl(r->target_be) + target_at(r, f->src, held));
 		if (r->port_first)
 			d->new_port = htons((uint16_t)(r->port_first + (r->port_last > r->port_first ? ntohs(f->dport) - r->match.dport_first : 0)));
 	}
@@ -256,7 +264,7 @@ static const struct pcgdp_nat *to_mapping(const struct config *c, const struct a
 	return r;
 }
 
-static void from_uplink(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
+static void from_uplink(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, be32 held, struct decision *d)
 {
 	const struct public_address *pub = public_of_secondary(c, k->dst);
 	uint8_t proto = (uint8_t)k->domain_proto;
@@ -265,7 +273,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 	uint32_t vrf;
 
 	d->new_addr = k->dst;
-	by = pub && nat_in(c, v, &f, d) ? d->rule : NULL;
+	by = pub && nat_in(c, v, &f, held, d) ? d->rule : NULL;
 	if (!pub && (!uplink_owner(c, k->dst, &vrf) || vrf != v->rec.index))
 		d->reason = R_NOT_OWNED; // any more: no packet comes as far as this, only a session that lives
 	else if (by && d->kind == KIND_PLAIN)
@@ -312,7 +320,7 @@ void decide(const struct config *c, const struct arena *a, const union key *k, b
 	if (!v)
 		d->reason = R_NO_ROUTE;
 	else if (domain & 1)
-		from_uplink(c, a, v, k, d);
+		from_uplink(c, a, v, k, held, d);
 	else
 		from_overlay(c, a, v, k, held, d);
 	d->ours = !d->stateless && public_either(c, domain & 1 ? k->src : k->dst);

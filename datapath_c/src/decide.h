@@ -31,7 +31,7 @@ struct decision {
 	uint32_t src_port, dst_port; // workload ports; NONE: none
 };
 
-// held: the source address that a session of the overlay's has outside; 0: none yet.
+// held: the address that a session which lives gives to its forward packets; 0: there is none yet.
 void decide(const struct config *c, const struct arena *a, const union key *k, be32 held, struct decision *d);
 // Would the firewall let it leave by another address of its rule's pool? If so, *d names that rule.
 bool may_leave_as(const struct config *c, const union key *k, const struct public_address *pub, struct decision *d);

@@ -4,8 +4,8 @@ and, where the rule said so, is reset at both ends with the numbers that they wa
 from scapy.layers.inet import TCP
 
 from tests.c.packets import answer, flow, prohibited, tcp, udp
-from tests.c.places import NET, POOL_B, SERVER, TWIN, A, B, R
-from tests.c.world import nat, over, source
+from tests.c.places import NET, POOL_B, SERVER, TWIN, A, B, C, R
+from tests.c.world import nat, over, source, to_public
 
 
 def one(sent):
@@ -41,6 +41,25 @@ def test_it_lives_on_while_its_translation_is_yielded(world):
     world.commit()
     assert flow(one(world.down(A, tcp("PA")))) == flow(out)
     assert (cut(world), world.dp.totals()["made"]) == (0, 0)
+
+
+def test_it_stays_with_its_target_while_that_is_one_of_the_rules(world):
+    policy, callers = world.policy, [f"198.51.100.{100 + i}" for i in range(20)]
+    policy.nat["web"] = nat(4, 0, to_public(SERVER, 6, 80, 80), target=C)
+    world.commit()
+    for src in callers:
+        assert one(world.up(tcp("S", src, SERVER.secondary))).ip.dst == C.address
+    policy.nat["web"] = nat(4, 0, to_public(SERVER, 6, 80, 80), target=C, targets=2)
+    world.commit()
+    for src in callers:
+        assert one(world.up(tcp("A", src, SERVER.secondary))).ip.dst == C.address
+    assert (cut(world), world.dp.totals()["sessions"]) == (0, 20)
+    new = {one(world.up(tcp("S", src, SERVER.secondary, 7))).ip.dst for src in callers}
+    assert new == {C.address, A.address}
+    policy.nat["web"] = nat(4, 0, to_public(SERVER, 6, 80, 80), target=A)
+    world.commit()
+    assert 20 < cut(world) < 40
+    assert not any(world.up(tcp("A", src, SERVER.secondary)) for src in callers)
 
 
 def test_it_ends_in_silence_unless_the_rule_says_otherwise(world):

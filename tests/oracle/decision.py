@@ -182,7 +182,7 @@ class Policy(Records):
                 self.enter(d, key.vrf, key.dst)
         return d
 
-    def translate_target(self, d: Decision, key: Key) -> bool:
+    def translate_target(self, d: Decision, key: Key, held: int | None) -> bool:
         doors = [door for door in self.doors if door[1].vrf == key.vrf]
         found = self.matches([door[0] for door in doors], key, key.src, key.dst, key.dport)
         if found is None:
@@ -193,19 +193,22 @@ class Policy(Records):
             d.address = num(rule.match.src_be) + at
         elif rule.action == DNAT:
             d.address = num(rule.target_be) + spread(key.src, rule.n_targets)
+            if held in range(num(rule.target_be), num(rule.target_be) + rule.n_targets):
+                d.address = held  # a session stays with its target
             if rule.port_first and key.proto in PORTS:
                 shift = key.dport - match.dport_first if rule.port_last > rule.port_first else 0
                 d.port = rule.port_first + shift
         d.kind = None if rule.action == NO_DNAT else rule.action
         return True
 
-    def from_uplink(self, key: Key, mapping) -> Decision:
-        """`mapping`: whose outside endpoint the destination is, if it is one that may be used."""
+    def from_uplink(self, key: Key, mapping, held: int | None) -> Decision:
+        """`mapping`: whose outside endpoint the destination is, if it is one that may be used.
+        `held`: where a session that lives leads."""
         d = Decision(address=key.dst)
         if self.owner(key.dst) != key.vrf:
             d.reason = "NOT_OWNED"  # any more
         elif key.dst in self.secondary:
-            if self.translate_target(d, key):
+            if self.translate_target(d, key, held):
                 d.reason = "NO_DNAT" if d.kind is None else None
             elif mapping and (rule := self.still_allows(key.vrf, mapping)):
                 d.nat, d.open = rule, rule.filtering == 1

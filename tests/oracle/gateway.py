@@ -148,7 +148,9 @@ class Twin(Entrance, Again, Answers):
     def decide(self, key: Key, session: Session | None = None) -> Decision:
         """session: it has been decided before."""
         if key.uplink:
-            return self.policy.from_uplink(key, self.table.outside(key.dst, key.dport, key.proto))
+            mapping = self.table.outside(key.dst, key.dport, key.proto)
+            held = session.ways[0].address if session else None
+            return self.policy.from_uplink(key, mapping, held)
         if session:
             return self.policy.from_overlay(key, lambda d: session.ways[0].address)
         return self.policy.from_overlay(key, lambda d: self.table.leaves_as(self.policy, d, key))
