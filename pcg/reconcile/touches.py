@@ -21,7 +21,8 @@ from pcg.reconcile.compile_rules import NAT_ACTIONS
 from pcg.reconcile.records import Firewall, Members, Nat, Publics, Routes, Segments, Touch, Vrfs
 
 NOTHING = Touch(0xFFFFFFFF, b"\xff" * 4, b"\xff" * 4, 32, 32)  # an empty list means everything
-TOUCHES_MAX = 64  # the sweep holds each session against each touch: beyond, whole VRFs
+RECORDS_MAX = 64  # each is expanded to what it touches: beyond, whole VRFs
+TOUCHES_MAX = 1024  # likewise; the sweep finds those of a session by hash, however many there are
 REFLEXIVE = NAT_ACTIONS[NatAction.REFLEXIVE]
 
 
@@ -29,12 +30,20 @@ def touches(old: Policy, new: Policy) -> list[Touch]:
     """Never empty: the datapath reads an empty list as "everything"."""
     changed = [(policy, _changed(policy, other)) for policy, other in ((old, new), (new, old))]
     records = [(r, policy, expand) for policy, found in changed for expand, r in found]
-    if len(records) <= TOUCHES_MAX:
+    if len(records) <= RECORDS_MAX:
         found = {t: None for record, policy, expand in records for t in expand(record, policy)}
         if len(found) <= TOUCHES_MAX:
             return list(found) or [NOTHING]
-    vrfs = {r.index if isinstance(r, Vrfs) else r.vrf for r, _, _ in records}
+    vrfs = {vrf for record, policy, _ in records for vrf in _vrfs_of(record, policy)}
     return [whole(vrf) for vrf in sorted(vrfs)]
+
+
+def _vrfs_of(record: tuple, policy: Policy) -> set[int]:
+    """Whose sessions it may concern. An Elastic IP of one VRF is dialled from any: there it is
+    turned round inside, and by the uplink nobody but a forger comes from it."""
+    if isinstance(record, Publics):
+        return {record.vrf, *(vrf.index for vrf in policy.get("vrfs", []))}
+    return {record.index if isinstance(record, Vrfs) else record.vrf}
 
 
 def whole(vrf: int) -> Touch:
@@ -69,8 +78,9 @@ def _of_segment(segment: Segments, policy: Policy) -> Iterator[Touch]:
 
 
 def _of_public(public: Publics, policy: Policy) -> Iterator[Touch]:
-    yield from _either_end(public.vrf, (public.secondary_be, 32))
-    yield from _either_end(public.vrf, (public.address_be, 32))
+    for vrf in sorted(_vrfs_of(public, policy)):
+        yield from _either_end(vrf, (public.secondary_be, 32))
+        yield from _either_end(vrf, (public.address_be, 32))
 
 
 def _of_route(route: Routes, policy: Policy) -> Iterator[Touch]:

@@ -4,6 +4,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from pcg.reconcile import records as r
+from pcg.reconcile.touches import touches
 from tests.c.packets import answer, complaint, flow, inside, ping, ports, tcp, udp
 from tests.c.places import (
     APP,
@@ -348,3 +349,29 @@ def test_one_that_would_land_outside_now_ends(one_address):
     assert one_address.dp.totals()["sessions_cut"] == 1
     assert not one_address.down(A, udp(dst=ONE.elastic, dport=7003))
     assert one_address.drops() == {"LAND": 1}
+
+
+def test_an_address_that_becomes_ours_or_no_longer_is(world):
+    """By what the commit says that it touches: also a session that another VRF has with it."""
+
+    def commit() -> None:
+        after = world.policy.tables()
+        world.commit(touches(before, after))
+
+    def leaves() -> str:
+        return one(world.down(RED, udp(RED.address, mine.elastic))).role
+
+    mine = Public(8, "198.51.100.200", "10.99.1.28")
+    before = world.policy.tables()
+    assert leaves() == "uplink"
+    publics = world.policy.publics
+    world.policy.publics = (*publics, mine)
+    world.policy.nat["mine"] = nat(30, 0, to_public(mine), target=B)
+    commit()
+    assert leaves() == "downlink"
+    before = world.policy.tables()
+    del world.policy.nat["mine"]
+    world.policy.publics = publics
+    commit()
+    assert leaves() == "uplink"
+    assert world.drops() == {}

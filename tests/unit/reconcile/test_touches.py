@@ -10,7 +10,7 @@ from pcg.model import desired as d
 from pcg.reconcile import compile as c
 from pcg.reconcile.addresses import address, covers
 from pcg.reconcile.numbers import Numbers, numbers_for
-from pcg.reconcile.touches import NOTHING, TOUCHES_MAX, moved, touches, whole
+from pcg.reconcile.touches import NOTHING, RECORDS_MAX, TOUCHES_MAX, moved, touches, whole
 from tests.unit.reconcile.examples import DESIRED, DNAT, RULE, SNAT, public
 
 WORKLOAD, SERVER, REMOTE = "192.168.1.9", "192.168.1.8", "198.51.100.7"
@@ -105,9 +105,35 @@ def test_firewall_rule_on_the_elastic_ip_reaches_what_came_to_the_secondary():
     assert concerned(touches(policy(**base), policy(**to)), DNATTED)
 
 
+@pytest.mark.parametrize("vrf", [0, 1])
+def test_an_elastic_ip_reaches_who_talks_to_it_in_any_vrf(vrf):
+    without, there = policy(public_addresses=PUBLICS[:1], nat=(SNAT,)), policy(nat=(SNAT,))
+    to = PUBLICS[1].address
+    outwards, inwards = (("10.0.1.77", to),), ((to, "10.0.1.78"),)
+    for found in (touches(without, there), touches(there, without)):
+        assert concerned(found, outwards, vrf)
+        assert concerned(found, inwards, vrf)
+        assert not concerned(found, SNATTED, vrf)
+
+
+def test_many_elastic_ips_become_every_vrf():
+    many = [public(f"eip-{i}", "t2", 50 + i) for i in range(RECORDS_MAX + 1)]
+    found = touches(policy(), policy(public_addresses=(*PUBLICS, *many)))
+    assert found == [whole(0), whole(1)]
+
+
+def test_an_elastic_ip_among_many_vrfs_becomes_every_vrf():
+    vrfs = tuple(d.Vrf(id=f"v{i}") for i in range(TOUCHES_MAX // 4))
+    of_many = {"vrfs": (*DESIRED.vrfs, *vrfs)}
+    found = touches(
+        policy(**of_many, public_addresses=PUBLICS[:1], nat=(SNAT,)), policy(**of_many, nat=(SNAT,))
+    )
+    assert found == [whole(vrf) for vrf in range(len(of_many["vrfs"]))]
+
+
 def test_many_changes_become_whole_vrfs():
     routes = tuple(
-        d.Route(vrf="t2", prefix=f"10.{i}.0.0/16", blackhole=True) for i in range(TOUCHES_MAX + 1)
+        d.Route(vrf="t2", prefix=f"10.{i}.0.0/16", blackhole=True) for i in range(RECORDS_MAX + 1)
     )
     found = touches(policy(), policy(routes=(*DESIRED.routes, *routes)))
     assert found == [whole(1)]
