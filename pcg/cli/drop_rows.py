@@ -17,46 +17,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pcg.cli.look import Look
+from pcg.cli.names import Names
 from pcg.cli.story import end
 from pcg.datapath.ledger import KIND
 
 Row = dict[str, Any]
 NOWHERE = "0.0.0.0"
 NS = 1_000_000_000
-
-
-class Names:
-    """Workloads by VRF and address, and by MAC, as the desired state names them."""
-
-    def __init__(self, desired: Mapping[str, Any]) -> None:
-        """`desired`: the gateway's; empty when it does not answer."""
-        segments = {s["id"]: s["vrf"] for s in desired.get("segments", ())}
-        self._ports = {
-            (segments.get(port["segment"]), address): port
-            for port in desired.get("ports", ())
-            for address in port["addresses"]
-        }
-
-        self._macs = {
-            (port["segment"], str(port.get("mac", "")).lower()): port
-            for port in desired.get("ports", ())
-        }
-
-    def workload(self, vrf: str, address: str) -> str:
-        """Its instance, or its port where no instance is known; "" when it is none of ours."""
-        return _name(self._ports.get((vrf, address)))
-
-    def client(self, segment: str, mac: str) -> str:
-        """The same of one that has no address yet."""
-        return _name(self._macs.get((segment, mac)))
-
-    def segment(self, vrf: str, address: str) -> str:
-        port = self._ports.get((vrf, address))
-        return port["segment"] if port else ""
-
-
-def _name(port: Mapping[str, Any] | None) -> str:
-    return (port.get("instance") or port["id"]) if port else ""
 
 
 class Earlier:
@@ -99,7 +66,7 @@ def datapath(look: Look, names: Names, earlier: Earlier | None) -> Iterator[Row]
             "last": (drop["last_ns"] + offset_ns) / NS,
             "vrf": example["vrf"],
             "segment": example["segment"] or _segment(look, drop["vni"]),
-            "rule": _rule(look, drop),
+            "rule": rule_of(look, drop),
             "example": example,
             "means": means.get(reason, ""),
             "advice": advice.get(reason, ""),
@@ -112,7 +79,8 @@ def _segment(look: Look, vni: int | None) -> str:
     return look.segment(vni) if vni else ""
 
 
-def _rule(look: Look, drop: Row) -> str:
+def rule_of(look: Look, drop: Row) -> str:
+    """The one that decided, by its name."""
     if drop["reason"] == "FIREWALL_DENIED" and not drop["fw_id"]:
         return "default" if drop["vni"] is not None else "several"
     return look.firewall_rule(drop["fw_id"]) or look.nat_rule(drop["nat_id"])

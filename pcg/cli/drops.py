@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from pcg.cli import drop_rows
+from pcg.cli import drop_rows, names, recent
 from pcg.cli.drop_rows import Row
 from pcg.cli.kinds import Seconds
 from pcg.cli.look import Look
@@ -28,22 +28,36 @@ COUNTS = tuple(
         ("Example", "example"),
     )
 )
+FLOWS = tuple(
+    Column(*pair)
+    for pair in (
+        ("Last", "last"),
+        ("Packets", "packets"),
+        ("Reason", "reason"),
+        ("Rule", "rule"),
+        ("Flow", "flow"),
+        ("By", "where"),
+        ("Segment", "segment"),
+        ("First", "first"),
+    )
+)
+SHOWN = 50  # flows, for people
 WORDS = (Column("Reason", "reason"), Column("What it means", "means"), Column("Do", "advice"))
 
 
 def gather(look: Look, every: bool, earlier: drop_rows.Earlier | None) -> list[Row]:
     """All rows; who does not answer is said on stderr, and raised when nobody does."""
-    rows, silent, names = [], [], drop_rows.Names({})
+    rows, silent, called = [], [], names.Names({})
     try:
         told = look.ask_gateway("drops")
-        names = drop_rows.Names(look.ask_gateway("desired") or {})
+        called = names.known(look)
         if told["error"]:
             click.echo(f"of interfaces and nftables nothing is known: {told['error']}", err=True)
         rows += drop_rows.kernel(told, every)
     except BackendError as error:
         silent.append(error)
     try:
-        paths = drop_rows.datapath(look, names, earlier), drop_rows.ports(look, earlier)
+        paths = drop_rows.datapath(look, called, earlier), drop_rows.ports(look, earlier)
         rows = [*paths[0], *paths[1], *rows]
     except BackendError as error:
         silent.append(error)
@@ -98,6 +112,30 @@ def for_people(row: Row) -> Row:
     return row | shown | {"rate": rate}
 
 
+def show_recent(look: Look, since_s: float | None, as_json: bool) -> None:
+    """Flows dropped lately, the latest first."""
+    called = names.if_known(look)
+    rows = [recent.row(look, called, flow) for flow in look.client.recent()]
+    rows = [row for row in rows if since_s is None or row["ago_s"] <= since_s]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    shown = [
+        row
+        | {"flow": recent.ends(row), "last": f"{recent.span(row['ago_s'])} ago"}
+        | {"first": moment(row["first"])}
+        for row in rows[:SHOWN]
+    ]
+    print_rows(shown, FLOWS, "flows that were dropped lately", as_json=False)
+    if len(rows) > SHOWN:
+        click.echo(f"and {len(rows) - SHOWN} more: --since says fewer, --json all")
+    if missing := recent.unlisted(look.client.ledger()):
+        click.echo(recent.unlisted_text(missing))
+    if rows:
+        reasons = {row["reason"]: row for row in rows[:SHOWN]}
+        print_rows(list(reasons.values()), WORDS, "reasons", as_json=False)
+
+
 @click.command()
 @click.option(
     "--over",
@@ -108,11 +146,17 @@ def for_people(row: Row) -> Row:
     help="Seconds between two readings, for the rates; 0: no rates of the datapath.",
 )
 @click.option("--since", "since_s", type=Seconds(), help="Only what was seen in the last seconds.")
+@click.option("--recent", "flows", is_flag=True, help="Flows that the datapath dropped lately.")
 @click.option("--all", "every", is_flag=True, help="Also counters at nought, and frames steered.")
 @click.option("--json", "as_json", is_flag=True, help="For programs; with the example's bytes.")
 @click.pass_obj
-def drops(look: Look, over_s: float, since_s: float | None, every: bool, as_json: bool) -> None:
+def drops(
+    look: Look, over_s: float, since_s: float | None, flows: bool, every: bool, as_json: bool
+) -> None:
     """Every way a frame ended: interface, driver, cloud, datapath, host firewall; what to do."""
+    if flows:
+        show_recent(look, since_s, as_json)
+        return
     rows = gather(look, every, earlier(look, over_s))
     rows = [row for row in rows if row["packets"] or every]
     if since_s is not None:
@@ -122,5 +166,5 @@ def drops(look: Look, over_s: float, since_s: float | None, every: bool, as_json
         return
     print_rows([for_people(row) for row in rows], COUNTS, "drops", as_json=False)
     if rows:
-        words = {(row["source"], row["reason"]): row for row in rows}
-        print_rows(list(words.values()), WORDS, "reasons", as_json=False)
+        reasons = {(row["source"], row["reason"]): row for row in rows}
+        print_rows(list(reasons.values()), WORDS, "reasons", as_json=False)

@@ -3,13 +3,23 @@ sent, made or counted: it says what would happen, by which rule, and how the pac
 """
 
 import json
+from typing import Any
 
 import click
 
 from pcg.cli import story
 from pcg.cli.kinds import PROTOCOLS, Address, Flags, Mac
 from pcg.cli.look import Look
+from pcg.cli.names import place
 from pcg.cli.rulings import rulings
+
+
+def _placed(look: Look, wanted: dict[str, Any]) -> dict[str, Any]:
+    """With addresses for names; a workload's own tells the VRF too, unless a network is named."""
+    ends = {end: place(look, wanted[end], wanted["vrf"]) for end in ("source", "destination")}
+    named = wanted["vrf"] or wanted["segment"] or wanted["vni"]
+    vrf = wanted["vrf"] if named else ends["source"].vrf
+    return wanted | {end: found.address for end, found in ends.items()} | {"vrf": vrf}
 
 
 @click.command()
@@ -21,8 +31,8 @@ from pcg.cli.rulings import rulings
     metavar="uplink|TEP",
     help="Where it comes from; else the uplink, or the TEP of the port that has the source.",
 )
-@click.option("--src", "source", type=Address(""), default="", help="Source address.")
-@click.option("--dst", "destination", type=Address(""), default="", help="Destination address.")
+@click.option("--src", "source", default="", help="Source: its address, or a workload's name.")
+@click.option("--dst", "destination", default="", help="Destination: likewise.")
 @click.option("--dhcp", "mac", type=Mac(), help="A DHCP request of the port with this MAC.")
 @click.option("--protocol", type=click.Choice([p for p in PROTOCOLS if p != "any"]), default="tcp")
 @click.option("--sport", type=click.IntRange(0, 65535), default=40000, show_default=True)
@@ -42,7 +52,7 @@ def explain(look: Look, as_json: bool, mac: str | None, **wanted) -> None:
     if mac:
         role, frame = packets.dhcp(look, mac, wanted["entry"], wanted["segment"])
     elif wanted["source"] and wanted["destination"]:
-        role, frame = packets.build(look, packets.Wanted(**wanted))
+        role, frame = packets.build(look, packets.Wanted(**_placed(look, wanted)))
     else:
         raise click.UsageError("say --src and --dst, or --dhcp MAC")
     events, out = look.client.explain(role, frame)

@@ -2,18 +2,67 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from ipaddress import IPv4Address
+from typing import Any, NamedTuple
 
 from pcg.cli.kinds import PROTOCOLS
 from pcg.cli.look import Look
 
 WITH_PORTS = ("tcp", "udp")
+ROUTED = 1  # of a segment's flags, enum pcgdp_segment_flags
 
 
 def aliases(look: Look, address: str) -> frozenset[str]:
     """An address and, of a public one, its other name: Elastic IP and secondary address."""
     pairs = ({p["address"], p["secondary"]} for p in look.table("publics"))
     return frozenset({address}.union(*(pair for pair in pairs if address in pair)))
+
+
+class Door(NamedTuple):
+    """Where the uplink's side sends what a NAT rule leads to a workload."""
+
+    address: str
+    port: int
+    rule: str
+
+
+def _outside_port(rule: dict[str, Any], port: int) -> int | None:
+    """Which one a rule turns into `port`; None: none. 0 is any."""
+    match, first = rule["match"], rule["port_first"]
+    if not port or not first:
+        low, high = match["dport_first"], match["dport_last"]
+        return port if not port or low <= port <= high else None
+    if not first <= port <= max(first, rule["port_last"]):
+        return None
+    return match["dport_first"] + port - first
+
+
+def _leads_to(rule: dict[str, Any], address: str) -> bool:
+    first = int(IPv4Address(rule["target"]))
+    return first <= int(IPv4Address(address)) < first + rule["n_targets"]
+
+
+def door(
+    look: Look, source: str, workload: str, protocol: str, port: int, vrf: int | None
+) -> Door | None:
+    """The first that a DNAT rule opens from outside to this port of a workload that has no other
+    way in; None: it has one, or none, or comes from a workload itself."""
+    found = {(p["vrf"], p["address"]): p for p in look.table("ports")}
+    home = found.get((vrf, workload))
+    if not home or any(address == source for _, address in found):
+        return None
+    if any(n["vni"] == home["vni"] and n["flags"] & ROUTED for n in look.table("segments")):
+        return None
+    publics = {p["secondary"]: p for p in look.table("publics")}
+    for rule in look.table("nat"):
+        its = rule["match"]["protocol"]
+        fits = rule["vrf"] == vrf and its in ("any", protocol or its)
+        if rule["action"] != "DNAT" or not fits or not _leads_to(rule, workload):
+            continue
+        outside, public = _outside_port(rule, port), publics.get(rule["match"]["dst"])
+        if outside is not None and public:
+            return Door(public["address"], outside, rule["name"])
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +76,16 @@ class Flow:
     protocol: str = ""
     port: int = 0
     vrf: int | None = None
+    by: str = ""  # the NAT rule that its destination was found by
+    inside_port: int = 0  # and what that makes of the port
 
     def __str__(self) -> str:
         port = f" port {self.port}" if self.port else ""
-        return f"{self.protocol or 'anything'} {self.source} -> {self.destination}{port}"
+        by = f" (by NAT rule {self.by})" if self.by else ""
+        return f"{self.protocol or 'anything'} {self.source} -> {self.destination}{port}{by}"
 
     def _ports(self, *ports: int) -> bool:
-        return not self.port or self.port in ports
+        return not self.port or bool({self.port, self.inside_port} & {*ports} - {0})
 
     def has_session(self, s: dict[str, Any]) -> bool:
         """Whoever opened it, by inside or translated addresses."""
@@ -59,9 +111,35 @@ class Flow:
             return self._ports(p["sport"])
         return False
 
-    def touches(self, p: dict[str, Any]) -> bool:
-        """A packet of one of its ends, whatever its other end."""
-        return bool({p["src"], p["dst"]} & (self.sources | self.destinations))
+    def answers(self, p: dict[str, Any], session: dict[str, Any]) -> bool:
+        """A packet of its session as it is on the other side, by translated addresses."""
+        if p["vrf"] not in (None, session["vrf"]) or p["protocol"] != session["protocol"]:
+            return False
+        there, back = ("rev_dst", "rev_dport"), ("rev_src", "rev_sport")
+        return any(
+            (p["src"], p["dst"], p["dport"]) == (session[a], session[b], session[port])
+            for (a, _), (b, port) in ((there, back), (back, there))
+        )
+
+    def port_of(self, p: dict[str, Any]) -> int:
+        """Of its destination, whichever way the packet went; of others, where it was sent to."""
+        if p["protocol"] not in WITH_PORTS:
+            return 0
+        return p["sport"] if p["src"] in self.destinations else p["dport"]
+
+    def is_at(self, port: dict[str, Any]) -> bool:
+        """Whether this workload's port is one of its ends."""
+        if self.vrf not in (None, port["vrf"]):
+            return False
+        return port["address"] in self.sources | self.destinations
+
+    def ours(self, look: Look) -> set[str]:
+        """Its ends that are workloads or public addresses; all when none is: who else speaks with a
+        host out there is not about this flow."""
+        known = {p["address"] for p in look.table("ports")}
+        known |= {p[end] for p in look.table("publics") for end in ("address", "secondary")}
+        ends = self.sources | self.destinations
+        return (ends & known) or set(ends)
 
     def expression(self) -> str:
         """It in tcpdump's syntax."""

@@ -11,6 +11,8 @@ from pcg.cli.story import NOWHERE, Event
 
 Lines = list[tuple[str, str]]
 DECIDED = "session_lookup"
+UNROUTED = ("NO_ROUTE", "BLACKHOLE", "PORT_UNKNOWN")  # where nothing is asked behind the route
+UNMAPPED = ("NO_DNAT", "NAT_FILTERED", "TCP_NO_SESSION")  # to a public address: nobody's yet
 
 
 def inward(event: Event) -> bool:
@@ -95,9 +97,24 @@ def _next_hop(look: Look, event: Event, route: dict[str, Any] | None) -> str:
     return "" if address == NOWHERE else f"{address}, not among the next hops"
 
 
+def _undecided(look: Look, event: Event, where: str) -> Lines | None:
+    """Of what ended before all were asked: those that were. None: it got further."""
+    nat = [("NAT", _nat(look, event))]
+    if event["verdict"] != "dropped":
+        return None
+    if event["reason"] == "SOURCE_SPOOFED":
+        return []
+    if event["reason"] in UNROUTED:
+        return [("route", where), *(nat if event["nat_id"] else [])]
+    publics = {p["secondary"] for p in look.table("publics")}
+    return nat if event["reason"] in UNMAPPED and event["dst"] in publics else None
+
+
 def _one(look: Look, event: Event) -> Lines:
     vrf = vrf_of(look, event)
     where, route = _route(look, event, vrf)
+    if (few := _undecided(look, event, where)) is not None:
+        return few
     said = [("route", where)]
     if not inward(event) and route and route["kind"] != "uplink":
         said += [(what, "not asked within the overlay") for what in ("NAT", "firewall")]

@@ -2,34 +2,20 @@
 
 import json
 import shlex
-import time
 from typing import Any
 
 import click
 
-from pcg.cli import story
-from pcg.cli.flow import WITH_PORTS, Flow, aliases, watched
-from pcg.cli.kinds import PROTOCOLS, Address, Seconds
+from pcg.cli import names, recent, story
+from pcg.cli.drop_rows import NOWHERE
+from pcg.cli.flow import WITH_PORTS, Flow, aliases, door, watched
+from pcg.cli.kinds import PROTOCOLS, Seconds
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
 
+STILL_S = 60  # a drop as old as this may still go on
 SHOWN = 5  # sessions, drops: what is more is counted
 ASKED_INSTEAD = "icmp"  # where no protocol is named: a ping
-
-
-def span(seconds: float) -> str:
-    """
-    >>> span(0.4), span(42), span(3600), span(200_000)
-    ('0 s', '42 s', '60 min', '2 d')
-    """
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _since(at_ns: int) -> str:
-    return span(max(0, time.monotonic_ns() - at_ns) / 1e9) + " ago"
 
 
 def session_text(look: Look, s: dict[str, Any]) -> str:
@@ -43,22 +29,15 @@ def session_text(look: Look, s: dict[str, Any]) -> str:
         words.append(f"goes on as {out} -> {onto} by NAT rule {look.nat_rule(s['nat_id'])}")
     if s["fw_id"]:
         words.append(f"firewall rule {look.firewall_rule(s['fw_id'])}")
-    words.append(f"{s['fwd_packets']} packets there and {s['rev_packets']} back")
-    words.append(f"idle for {span(s['idle_s'])} of {span(s['timeout_s'])}")
+    words.append(f"{recent.packets(s['fwd_packets'])} there and {s['rev_packets']} back")
+    words.append(f"idle for {recent.span(s['idle_s'])} of {recent.span(s['timeout_s'])}")
     if s["marked"]:
         words.append("will be decided again at its next packet")
     return ", ".join(words)
 
 
-def drop_text(look: Look, d: dict[str, Any]) -> str:
-    rules = [f"NAT rule {look.nat_rule(d['nat_id'])}"] if d["nat_id"] else []
-    rules += [f"firewall rule {look.firewall_rule(d['fw_id'])}"] if d["fw_id"] else []
-    ends = [story.end(d[a], d[p], d["protocol"]) for a, p in (("src", "sport"), ("dst", "dport"))]
-    words = [f"{d['reason']}: {look.client.reasons().get(d['reason'], '')}", *rules]
-    words.append(
-        f"{d['protocol']} {ends[0]} -> {ends[1]} came by the {d['role']} {_since(d['at_ns'])}"
-    )
-    return ", ".join(words) + f"; {d['packets']} of its kind, the last {_since(d['last_ns'])}"
+def _kind(d: dict[str, Any]) -> tuple:
+    return tuple(d[key] for key in ("reason", "fw_id", "nat_id", "role"))
 
 
 class Answer:
@@ -70,9 +49,8 @@ class Answer:
         self.look, self.flow = look, flow
         self.sessions = look.client.sessions_between(flow.sources, flow.destinations)
         self.sessions = [s for s in self.sessions if flow.has_session(s)]
-        ledger = [d for d in look.client.ledger() if flow.touches(d)]
-        self.drops = [d for d in ledger if flow.has_packet(d)]
-        self.near = [d for d in ledger if not flow.has_packet(d)]
+        self.names = names.if_known(look)
+        self._find_drops()
         self.watched = watched(look, flow, watch_s) if watch_s else None
         self.role, self.frame = packets.build(
             look,
@@ -87,6 +65,29 @@ class Answer:
         self.events, self.out = look.client.explain(self.role, self.frame)
         self.rules = rulings(look, self.events)
 
+    def _find_drops(self) -> None:
+        """Of it, and `near` it: of its ends with others, and of its host what could not be read."""
+        look, flow = self.look, self.flow
+        hosts = {p["tep"] for p in look.table("ports") if flow.is_at(p)}
+        dropped = look.client.recent()
+        ours = flow.ours(look)
+        its, near = [], []
+        for d in dropped:
+            if flow.has_packet(d) or any(flow.answers(d, s) for s in self.sessions):
+                its.append(d)
+            elif ours & {d["src"], d["dst"]} or (d["src"] == NOWHERE and d["outer_src"] in hosts):
+                near.append(d)
+
+        def row(d: dict[str, Any]) -> dict[str, Any]:
+            return recent.row(look, self.names, d)
+
+        def same(d: dict[str, Any]) -> tuple:
+            return (*_kind(d), d["src"], d["dst"], d["protocol"], flow.port_of(d))
+
+        self.drops = sorted(map(row, recent.summed(its, same)), key=lambda r: r["ago_s"])
+        self.near = [row(d) for d in recent.summed(near, _kind)]
+        self.unlisted = recent.unlisted(look.client.ledger())
+
     @property
     def refused(self) -> str:
         """Why the rules would drop it now; "" when they would not."""
@@ -94,7 +95,7 @@ class Answer:
 
     @property
     def capture(self) -> str:
-        """The command that shows each of its drops: the ledger keeps an example of each kind."""
+        """The command that shows each of its drops from now on."""
         return f"pcgctl capture --drops --inner {shlex.quote(self.flow.expression())}"
 
     def advice(self) -> str:
@@ -104,10 +105,12 @@ class Answer:
             return texts[self.refused]
         if self.events and self.events[-1]["verdict"] == "punted":
             return "look at `pcgctl show leases`, and at what the relay refused in `pcgctl drops`"
-        recent = max(self.drops, key=lambda d: d["last_ns"], default=None)
-        if recent and not self.sessions:
+        latest = self.drops[0] if self.drops else None
+        if latest and not self.sessions:
             now = "the rules would let it pass now; if it is still dropped"
-            return f"{now}: {texts[recent['reason']]}"
+            return f"{now}: {texts[latest['reason']]}"
+        if latest and latest["ago_s"] < STILL_S:
+            return f"some of it passes, some is dropped: {texts[latest['reason']]}"
         if not self.sessions:
             what = "nothing of it is here and nothing stops it: look at the sender"
             return f"{what}, at its routes, its own firewall and its tunnel to this gateway"
@@ -124,6 +127,8 @@ class Answer:
             "flow": str(self.flow),
             "sessions": self.sessions,
             "drops": self.drops,
+            "near": self.near,
+            "unlisted": self.unlisted,
             "watched": self.watched,
             "verdict": last.get("verdict", ""),
             "reason": self.refused,
@@ -148,13 +153,15 @@ class Answer:
     def lines(self) -> list[str]:
         look = self.look
         sessions = [session_text(look, s) for s in self.sessions]
-        drops = [drop_text(look, d) for d in self.drops]
-        none = "none of it among the examples that are kept: one of each line of `pcgctl drops`"
+        drops = [recent.text(d) for d in self.drops]
+        none = "none of it lately"
         lines = [str(self.flow)]
         lines += self._some("session", sessions, "none")
         lines += self._some("dropped", drops, none)
-        if not drops and self.near:
-            lines += self._some("of its ends", [drop_text(look, d) for d in self.near], "")
+        if not drops and not sessions and self.near:
+            lines += self._some("of its ends", [recent.text(d) for d in self.near], "")
+        if not drops and self.unlisted:
+            lines.append(f"{'':<11} {recent.unlisted_text(self.unlisted)}")
         lines += self._watched()
         asked = "" if self.flow.protocol else " (a ping was asked about: name protocol and port)"
         if self.events:
@@ -166,20 +173,20 @@ class Answer:
         return lines
 
 
-def _vrf(look: Look, name: str, source: str, destination: str) -> int | None:
+def _vrf(look: Look, name: str, ends: tuple[names.Place, names.Place]) -> int | None:
     """As named, or of the one workload that is an end of it; None: of several, or of none."""
-    if name:
+    if name := name or ends[0].vrf or ends[1].vrf:
         return look.vrf_index(name)
-    for end in (source, destination):
-        found = {p["vrf"] for p in look.table("ports") if p["address"] == end}
+    for end in ends:
+        found = {p["vrf"] for p in look.table("ports") if p["address"] == end.address}
         if len(found) == 1:
             return found.pop()
     return None
 
 
 @click.command()
-@click.argument("source", type=Address(), metavar="SRC")
-@click.argument("destination", type=Address(), metavar="DST")
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
 @click.argument("protocol", type=click.Choice([p for p in PROTOCOLS if p != "any"]), required=False)
 @click.argument("port", type=click.IntRange(1, 65535), required=False)
 @click.option("--vrf", default="", help="Of the workload, where several VRFs have its address.")
@@ -198,20 +205,28 @@ def why(
 ) -> None:
     """Why does a packet from SRC to DST not arrive? PORT is that of DST.
 
-    Workloads by their own addresses, public addresses by either of their two.
+    Workloads by their own addresses or names, public addresses by either of their two or by name.
     """
     if protocol in WITH_PORTS and not port:
         raise click.UsageError(f"{protocol} needs a port: pcgctl why SRC DST {protocol} PORT")
     if port and protocol not in WITH_PORTS:
         raise click.UsageError(f"{protocol} has no ports")
+    ends = names.place(look, source, vrf), names.place(look, destination, vrf)
+    if ends[0].address == NOWHERE:
+        raise click.UsageError("who has no address yet asks DHCP: pcgctl explain --dhcp MAC")
+    inside = _vrf(look, vrf, ends)
+    entrance = door(look, ends[0].address, ends[1].address, protocol or "", port or 0, inside)
+    destination, outside = entrance[:2] if entrance else (ends[1].address, port or 0)
     flow = Flow(
-        source=source,
+        source=ends[0].address,
         destination=destination,
-        sources=aliases(look, source),
-        destinations=aliases(look, destination),
+        sources=aliases(look, ends[0].address),
+        destinations=aliases(look, destination) | {ends[1].address},
         protocol=protocol or "",
-        port=port or 0,
-        vrf=_vrf(look, vrf, source, destination),
+        port=outside,
+        inside_port=port or 0,
+        vrf=inside,
+        by=f"{entrance.rule}, which leads to {ends[1].address}" if entrance else "",
     )
     answer = Answer(look, flow, watch)
     click.echo(json.dumps(answer.data()) if as_json else "\n".join(answer.lines()))

@@ -17,9 +17,25 @@ from pcg.cli.look import Look
 from pcg.cli.why import why
 from pcg.datapath.pack import CaptureWanted
 from pcg.datapath.server import Server
+from pcg.reconcile import records as r
 from tests.c import dhcp
 from tests.c.packets import answer, tcp, udp
-from tests.c.places import GATEWAY, LONE, LOST, NET, PLAIN, SERVER, WEB, A, B, C, R
+from tests.c.places import (
+    GATEWAY,
+    LONE,
+    LOST,
+    NET,
+    PLAIN,
+    POOL_A,
+    SERVER,
+    THIN,
+    WEB,
+    WHOLE,
+    A,
+    B,
+    C,
+    R,
+)
 from tests.c.world import World, over
 
 
@@ -200,42 +216,95 @@ def test_the_same_address_in_another_vrf_is_another_flow(ask, world):
 
 
 def test_a_drop_of_it_says_when_why_and_what_to_do(ask, look, world):
-    world.down(C, udp(C.address, dst="198.51.100.66"))
+    for sport in (1, 2):
+        world.down(C, udp(C.address, dst="198.51.100.66", sport=sport))
     text = ask(why, C.address, "198.51.100.66", "udp", "53")
-    assert "dropped     FIREWALL_DENIED: " in text
     assert (
-        "firewall rule silent, udp 192.168.99.8:1000 -> 198.51.100.66:53 came by the downlink"
-        in text
+        "dropped     2 packets, the last 0 s ago, in 0 s: FIREWALL_DENIED, by rule silent: " in text
     )
-    assert "; 1 of its kind, the last 0 s ago" in text
+    assert "udp 192.168.99.8:2 -> 198.51.100.66:53 from TEP 10.99.3.12, by the downlink: " in text
     told = asked(ask, C.address, "198.51.100.66", "udp", "53")
-    assert [d["reason"] for d in told["drops"]] == ["FIREWALL_DENIED"]
+    (drop,) = told["drops"]
+    assert (drop["reason"], drop["rule"], drop["packets"]) == ("FIREWALL_DENIED", "silent", 2)
     assert text.splitlines()[-1] == f"do          {told['advice']}"
     assert told["advice"] == look.client.advice()["FIREWALL_DENIED"]
+
+
+def test_each_flow_that_a_rule_refused_is_found(ask, world):
+    """Not only the one that is the example of its kind."""
+    for dport in range(1, 30):
+        world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
+    for dport in (1, 17, 29):
+        (drop,) = asked(ask, C.address, "198.51.100.66", "udp", str(dport))["drops"]
+        assert drop["destination"] == f"198.51.100.66:{dport}"
+    text = ask(why, C.address, "198.51.100.66")
+    assert text.count(": FIREWALL_DENIED, by rule silent: ") == 5
+    assert "and 24 more" in text
+
+
+def test_who_is_refused_on_the_way_back_is_found_by_the_port_it_came_from(ask, world):
+    """A server's answers to many of its client's ports are one."""
+    for sport in range(40_000, 40_020):
+        world.up(tcp("SA", src=NET, dst=POOL_A.secondary, sport=443, dport=sport))
+    told = asked(ask, POOL_A.elastic, NET, "tcp", "443")
+    ((reason, packets),) = [(d["reason"], d["packets"]) for d in told["drops"]]
+    assert (reason, packets) == ("NO_DNAT", 20)
+    assert asked(ask, POOL_A.elastic, NET, "tcp", "444")["drops"] == []
+
+
+def test_a_drop_on_the_other_side_of_its_session_is_its(ask, world):
+    """By translated addresses: the answer that ends here for its size."""
+    (out,) = world.down(THIN, udp(THIN.address))
+    back = answer(out, data=bytes(1440))
+    back.flags = "DF"
+    world.up(back)
+    (drop,) = asked(ask, THIN.address, NET, "udp", "53")["drops"]
+    assert (drop["reason"], drop["destination"].split(":")[0]) == ("TOO_BIG", out.ip.src)
+
+
+def test_of_a_session_that_goes_on_some_may_be_dropped(ask, look, world):
+    (out,) = world.down(C, udp(C.address))
+    world.up(answer(out))
+    world.down(C, udp(C.address, ttl=1))
+    advice = asked(ask, C.address, NET, "udp", "53")["advice"]
+    texts = look.client.advice()
+    assert advice == f"some of it passes, some is dropped: {texts['TTL_EXPIRED']}"
 
 
 def test_a_drop_of_another_flow_of_its_ends_is_told_apart(ask, world):
     world.down(C, udp(C.address, dst="198.51.100.66"))
     told = asked(ask, C.address, NET, "udp", "53")
     assert told["drops"] == []
+    assert [d["reason"] for d in told["near"]] == ["FIREWALL_DENIED"]
     text = ask(why, C.address, NET, "udp", "53")
-    assert "dropped     none of it among the examples" in text
-    assert "of its ends FIREWALL_DENIED" in text
+    assert "dropped     none of it lately" in text
+    assert "of its ends 1 packet, the last 0 s ago: FIREWALL_DENIED" in text
 
 
-def test_without_an_example_it_says_how_to_see_every_drop(ask, world):
-    """A line keeps one example: of two flows that one rule refuses, one is not found."""
-    for sport in (1, 2):
-        world.down(C, udp(C.address, dst="198.51.100.66", sport=sport, dport=50 + sport))
-    text = ask(why, C.address, "198.51.100.66", "udp", "52")
-    assert "dropped     none of it among the examples that are kept: one of each line of" in text
-    last = text.splitlines()[-1]
+def test_what_of_its_host_could_not_be_read_is_near(ask, world):
+    world.inject("downlink", over(C, udp(C.address))[:60])
+    told = asked(ask, C.address, NET, "udp", "53")
+    assert told["drops"] == []
+    assert [(d["reason"], d["tep"]) for d in told["near"]] == [("OUTER_IP_BAD", C.tep)]
+    text = ask(why, C.address, NET, "udp", "53")
+    assert "OUTER_IP_BAD: 60 bytes that could not be read from TEP 10.99.3.12" in text
+
+
+def test_a_workload_behind_an_unknown_endpoint_is_found(ask, world):
+    world.down(C._replace(tep="10.99.3.99"), udp(C.address))
+    text = ask(why, C.address, NET, "udp", "53")
+    assert "TEP_UNKNOWN: udp 192.168.99.8:1000 -> 198.51.100.9:53 from TEP 10.99.3.99" in text
+
+
+def test_without_a_drop_it_says_how_to_see_every_one(ask, world):
+    args = C.address, "198.51.100.66", "udp", "52"
+    last = ask(why, *args).splitlines()[-1]
     head, command = last.strip().split(": ", 1)
     assert head == "each drop of it from now on"
-    assert command == asked(ask, C.address, "198.51.100.66", "udp", "52")["capture"]
-    pcgctl, name, *args = shlex.split(command)
+    assert command == asked(ask, *args)["capture"]
+    pcgctl, name, *given = shlex.split(command)
     assert (pcgctl, name) == ("pcgctl", capture.name)
-    given = capture.make_context(name, args).params
+    given = capture.make_context(name, given).params
     assert given["drops"]
     assert given["inner"]
     program = bpf.compiled(" ".join(given["expression"]))
@@ -244,6 +313,79 @@ def test_without_an_example_it_says_how_to_see_every_drop(ask, world):
         world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
     (seen,) = world.dp.capture_read()
     assert seen.reason == "FIREWALL_DENIED"
+
+
+def test_what_found_no_place_is_said(ask, world):
+    flood = [over(A, udp(dst="198.51.100.66", dport=1 + i)) for i in range(80)]
+    world.inject("downlink", *flood)
+    told = asked(ask, C.address, "198.51.100.66", "udp", "53")
+    assert told["unlisted"] == {"FIREWALL_DENIED": 16}
+    text = ask(why, C.address, "198.51.100.66", "udp", "53")
+    assert "not listed, as too many flows came at once: 16 packets FIREWALL_DENIED" in text
+
+
+DOORS = [
+    # to, port: inside            as it comes from outside
+    ((B.address, "tcp", "8080"), f"{SERVER.elastic} port 80 (by NAT rule rule-4, ", "sent"),
+    ((B.address, "udp", "9003"), f"{SERVER.elastic} port 7003 (by NAT rule rule-5, ", "sent"),
+    ((B.address, "udp", "9010"), f"{B.address} port 9010", "NOT_OWNED"),
+    ((C.address, "tcp", "22"), f"{WHOLE.elastic} port 22 (by NAT rule rule-6, ", "sent"),
+    ((PLAIN.address, "tcp", "22"), f"{PLAIN.address} port 22", "sent"),
+    ((LONE.address, "tcp", "22"), f"{LONE.address} port 22", "NOT_OWNED"),
+]
+
+
+@pytest.mark.parametrize("to, words, ends", DOORS, ids=lambda v: str(v)[:50])
+def test_from_outside_a_workload_is_asked_about_by_the_rule_that_leads_to_it(ask, to, words, ends):
+    told = asked(ask, NET, *to)
+    assert words in told["flow"]
+    assert (told["reason"] or told["verdict"]) == ends
+
+
+def test_from_inside_no_rule_is_looked_for(ask):
+    assert asked(ask, A.address, B.address, "tcp", "8080")["flow"].endswith(
+        f"{B.address} port 8080"
+    )
+
+
+def test_what_a_rule_leads_in_is_found_by_either_address(ask, world):
+    world.up(tcp("S", src=NET, dst=SERVER.secondary, dport=80))
+    for to, port in ((B.address, "8080"), (SERVER.elastic, "80"), (SERVER.secondary, "80")):
+        assert len(asked(ask, NET, to, "tcp", port)["sessions"]) == 1
+    world.policy.firewall.append(r.Firewall(9, 0, 1, 1, 0, r.Match(), "closed"))
+    world.commit()
+    world.up(tcp("S", src=NET, dst=SERVER.secondary, dport=80))
+    for to, port in ((B.address, "8080"), (SERVER.elastic, "80")):
+        told = asked(ask, NET, to, "tcp", port)
+        assert [d["rule"] for d in told["drops"]] == ["closed"]
+        assert dict(told["rules"])["firewall"] == "rule closed (DROP)"
+
+
+UNDECIDED = [
+    # from, to, dport, options                        rules asked
+    ((NET, SERVER.elastic, "9"), ["NAT"]),
+    ((C.address, "192.168.100.200", "53"), ["route"]),
+    ((C.address, "192.168.100.99", "53"), ["route"]),
+]
+
+
+@pytest.mark.parametrize("flow, parts", UNDECIDED, ids=str)
+def test_what_was_not_asked_is_not_told(ask, flow, parts):
+    told = asked(ask, *flow[:2], "udp", flow[2])
+    assert [what for what, _ in told["rules"]] == parts
+
+
+def test_of_who_pretends_to_be_somebody_no_rule_is_told(ask):
+    args = ("--src", C.address, "--dst", NET, "--from", "10.99.3.11", "--json")
+    told = json.loads(ask(explain, *args))
+    assert told["events"][-1]["reason"] == "SOURCE_SPOOFED"
+    assert told["rules"] == []
+
+
+def test_drops_of_a_host_out_there_with_others_are_not_near(ask, world):
+    world.up(udp(NET, SERVER.secondary, dport=9))
+    assert asked(ask, C.address, NET, "udp", "53")["near"] == []
+    assert len(asked(ask, "203.0.113.77", SERVER.elastic, "udp", "9")["near"]) == 1
 
 
 def test_advice_follows_what_is_found(ask, world):
@@ -294,6 +436,8 @@ WRONG = [
     (("1.2.3.4", "5.6.7.8", "tcp"), "needs a port"),
     (("1.2.3.4", "5.6.7.8", "icmp", "7"), "has no ports"),
     (("1.2.3.4", "5.6.7"), "is no IPv4 address"),
+    (("0.0.0.0", "255.255.255.255", "udp", "67"), "explain --dhcp MAC"),
+    (("web1", "1.2.3.4"), "web1.*names are the gateway's to know"),
 ]
 
 

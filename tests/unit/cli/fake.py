@@ -77,6 +77,17 @@ def dropped(**given) -> dict:
     return views.view("drop", list({**fields, **given}.values()))
 
 
+def flow(**given) -> dict:
+    """Of the flows dropped lately: the same mail, twice."""
+    fields = dict.fromkeys(pack.layout("recent").record._fields, 0)
+    fields |= {"src_be": ip("10.1.0.10"), "dst_be": ip("8.8.8.8"), "outer_src_be": ip("10.99.0.2")}
+    fields |= {"sport": 5000, "dport": 25, "protocol": 6, "packets": 2, "length": 60, "fw_id": 3}
+    fields |= {"reason": border.reason_names().index("FIREWALL_DENIED"), "vni": 1001}
+    now = time.monotonic_ns()
+    fields |= {"first_ns": now - 9 * 10**9, "last_ns": now - 4 * 10**9}
+    return views.view("recent", list({**fields, **given}.values()))
+
+
 def event(**given) -> dict:
     fields = dict.fromkeys(pack.layout("trace_event").record._fields, 0)
     fields |= {name: bytes(4) for name in fields if name.endswith("_be")}
@@ -111,6 +122,9 @@ class FakeClient:
 
     def ledger(self):
         return [dropped()]
+
+    def recent(self):
+        return [flow()]
 
     def reasons(self):
         return {"NO_ROUTE": "no route for it", "NO_NAT": "no rule for it"}

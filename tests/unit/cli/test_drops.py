@@ -8,7 +8,7 @@ from pcg.cli import drops
 from pcg.drivers.counters import Count
 from pcg.gateway.book import Book
 from pcg.model.errors import BackendError
-from tests.unit.cli.fake import dropped, ip
+from tests.unit.cli.fake import dropped, flow, ip
 
 DESIRED = {
     "segments": [{"id": "web", "vrf": "blue"}],
@@ -153,3 +153,77 @@ def test_without_either_it_is_an_error(pcgctl, look, monkeypatch):
     monkeypatch.setattr(look, "ask_gateway", absent)
     with pytest.raises(BackendError, match="is not there"):
         pcgctl("drops")
+
+
+# ---- pcgctl drops --recent ----
+
+
+def test_flows_have_names_times_and_what_to_do(pcgctl):
+    (found,) = pcgctl("drops", "--recent", as_json=True)
+    assert (found["reason"], found["rule"], found["packets"]) == ("FIREWALL_DENIED", "no-telnet", 2)
+    assert (found["source"], found["source_name"]) == ("10.1.0.10:5000", "i-web")
+    assert (found["destination"], found["destination_name"]) == ("8.8.8.8:25", "")
+    assert (found["vrf"], found["segment"], found["where"]) == ("blue", "web", "downlink")
+    assert found["advice"] == "put a rule before it"
+    assert found["ago_s"] == pytest.approx(4, abs=3)
+    assert found["last"] - found["first"] == pytest.approx(5)
+    assert found["last"] == pytest.approx(time.time() - 4, abs=5)
+
+
+def test_flows_for_people(pcgctl):
+    text = pcgctl("drops", "--recent")
+    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in text
+    assert "put a rule before it" in text
+
+
+def test_a_leased_address_has_its_workloads_name(pcgctl, look, monkeypatch):
+    look.answers["leases"] = [{"vrf": "blue", "address": "10.1.0.77", "port": "p3"}]
+    flows = [flow(src_be=ip("10.1.0.77"))]
+    monkeypatch.setattr(look.client, "recent", lambda: flows)
+    (found,) = pcgctl("drops", "--recent", as_json=True)
+    assert (found["source_name"], found["segment"]) == ("p3", "web")
+
+
+def test_where_the_vrf_was_not_asked_yet_the_vni_tells_it(pcgctl, look, monkeypatch):
+    monkeypatch.setattr(look.client, "recent", lambda: [flow(vrf=0xFFFFFFFF, fw_id=0)])
+    (found,) = pcgctl("drops", "--recent", as_json=True)
+    assert (found["vrf"], found["source_name"]) == ("blue", "i-web")
+
+
+NOTHING = {"src_be": bytes(4), "dst_be": bytes(4), "protocol": 0, "sport": 0, "dport": 0}
+ASKED = {"protocol": 0, "sport": 0, "dport": 0}
+READ = [
+    (NOTHING, "60 bytes that could not be read from TEP 10.99.0.2"),
+    (ASKED, "arp 10.1.0.10 (i-web) -> 8.8.8.8 from TEP 10.99.0.2"),
+    ({"protocol": 1, "outer_src_be": bytes(4)}, "icmp 10.1.0.10 (i-web) -> 8.8.8.8 "),
+]
+
+
+@pytest.mark.parametrize("given, words", READ)
+def test_what_it_was_as_far_as_it_was_read(pcgctl, look, monkeypatch, given, words):
+    monkeypatch.setattr(look.client, "recent", lambda: [flow(**given)])
+    assert words in pcgctl("drops", "--recent")
+
+
+def test_flows_of_the_last_seconds(pcgctl):
+    assert len(pcgctl("drops", "--recent", "--since", "60", as_json=True)) == 1
+    assert pcgctl("drops", "--recent", "--since", "1", as_json=True) == []
+    assert "no flows that were dropped lately" in pcgctl("drops", "--recent", "--since", "1")
+
+
+def test_many_flows_are_cut_short_for_people_alone(pcgctl, look, monkeypatch):
+    flows = [flow(dport=port) for port in range(60)]
+    monkeypatch.setattr(look.client, "recent", lambda: flows)
+    assert "and 10 more" in pcgctl("drops", "--recent")
+    assert len(pcgctl("drops", "--recent", as_json=True)) == 60
+
+
+def test_what_found_no_place_is_counted(pcgctl, look, monkeypatch):
+    monkeypatch.setattr(look.client, "ledger", lambda: [dropped(unlisted=7)])
+    assert "7 packets FIREWALL_DENIED" in pcgctl("drops", "--recent")
+
+
+def test_flows_without_the_gateway_have_no_names(pcgctl, look, monkeypatch):
+    monkeypatch.setattr(look, "ask_gateway", absent)
+    (found,) = pcgctl("drops", "--recent", as_json=True)
+    assert (found["source"], found["source_name"]) == ("10.1.0.10:5000", "")
