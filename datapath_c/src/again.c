@@ -69,11 +69,19 @@ static bool same_rules(const struct cold *c, const struct decision *d)
 	return d->reason != R_OK || (d->nat_id == c->nat_id && d->fw_id == c->fw_id && d->log == log_of(c));
 }
 
+// A route to a segment is stateless as well, but leads elsewhere, and says nothing of a way back.
+static bool needs_no_session(const struct cold *c, const struct decision *d)
+{
+	return d->reason == R_OK && d->stateless && d->back_slot && c->kind == KIND_PLAIN;
+}
+
 enum again again_judge(const struct config *c, const struct arena *a, uint32_t s, struct decision *d)
 {
 	const struct entry *fwd = &a->sessions.e[2 * s], *rev = fwd + 1;
 
 	decide(c, a, &fwd->key, fwd->new_addr, d);
+	if (needs_no_session(&a->sessions.cold[s], d))
+		return AGAIN_STATELESS;
 	if (!same_translation(c, a, s, d))
 		return AGAIN_ENDS;
 	if (!d->slot || !d->back_slot)
@@ -147,6 +155,12 @@ struct entry *again_packet(struct worker *w, struct pkt *p, struct entry *e)
 	switch (again_judge(w->cfg, &w->dp->arena, p->number / 2, &d)) {
 	case AGAIN_ENDS:
 		return end_by(w, p, e);
+	case AGAIN_STATELESS:
+		if (w->dry)
+			w->dry_ended = p->number / 2;
+		else
+			again_end(&w->dp->arena, p->number / 2);
+		return NULL;
 	case AGAIN_WAITS:
 		p->nat_id = d.nat_id;
 		return e;

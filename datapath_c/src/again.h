@@ -12,6 +12,7 @@ enum again {
 	AGAIN_WAITS, // where it leaves to is not known yet: it keeps its way until then
 	AGAIN_OTHER, // the same addresses and ports by another way, or in another rule's name
 	AGAIN_ENDS,
+	AGAIN_STATELESS, // its packets go on without it, by a stateless rule: it ends, and nobody need know
 };
 
 // Asks for the lines that deciding these will read, before the first of them is decided.

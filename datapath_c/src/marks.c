@@ -100,6 +100,9 @@ static void decide_one(struct pcgdp *dp, const struct config *c, uint32_t s, uin
 	case AGAIN_OTHER:
 		mark(fwd, MARK_KEPT);
 		break;
+	case AGAIN_STATELESS:
+		again_end(a, s);
+		break;
 	case AGAIN_ENDS:
 		end(dp, s, now_ns);
 	}

@@ -56,6 +56,33 @@ def test_the_reply_needs_a_rule_of_its_own(walled):
     assert walled.dp.totals()["sessions_made"] == 0
 
 
+@pytest.mark.parametrize("direction", [OUT, IN])
+def test_a_rule_that_becomes_stateless_ends_its_sessions_unnoticed(walled, direction):
+    """Also where a NAT rule says `reset`: each packet goes on by the rule, nobody is cut off."""
+    w = walled
+    free = {"snat": nat(30, NO_SNAT, source(PLAIN.address, 32))._replace(reset=1)}
+    w.policy.nat = {**free, **w.policy.nat}
+    both = [rule(1, TO_NET, OUT, stateless=0), rule(2, FROM_NET, IN, stateless=0)]
+    w.policy.firewall = both
+    w.commit()
+    if direction == OUT:
+        there = one(out(w, tcp("S", PLAIN.address)))
+        assert w.up(answer(there, "SA", b""))
+        go_on = [("down", tcp("A", PLAIN.address)), ("up", answer(there, "A"))]
+    else:
+        there = one(w.up(tcp("S", NET, PLAIN.address)))
+        assert out(w, answer(there, "SA", b""))
+        go_on = [("up", tcp("A", NET, PLAIN.address)), ("down", answer(there, "A"))]
+    w.policy.firewall = [row._replace(stateless=1) for row in both]
+    w.commit()
+    w.inject("uplink")
+    totals = w.dp.totals()
+    assert (totals["sessions"], totals["sessions_cut"], totals["made"]) == (0, 0, 0)
+    for way, packet in go_on:
+        assert len(w.up(packet) if way == "up" else out(w, packet)) == 1
+    assert (w.dp.totals()["made"], w.drops()) == (0, {})
+
+
 def test_every_packet_is_a_hit(walled):
     for _ in range(3):
         out(walled, udp(PLAIN.address))

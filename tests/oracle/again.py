@@ -29,6 +29,11 @@ class Again:
             return self.policy.fits(d.nat, session.mapping)
         return d.kind is None or (d.address == fwd.address and (d.kind != 0 or d.port == fwd.port))
 
+    def needless(self, session: Session, d: Decision) -> bool:
+        """Do its packets go on without it, by a stateless rule? A route to a segment is none."""
+        goes_on = d.stateless and not d.reason and d.back is not None
+        return goes_on and session.kind is None
+
     def decide_again(self, session: Session, at: int):
         d = self.decide(session.ways[0].key, session)
         if not self.same(session, d):
@@ -51,6 +56,9 @@ class Again:
         if self.same(session, d):
             session.marked = not self.as_it_is(session, d)
             return
+        if self.needless(session, d):
+            self.table.end(session)
+            return
         self.cuts += 1
         if session.to_be_told(self.policy, CHANGE):
             self.over(session, now_s)
@@ -71,6 +79,9 @@ class Again:
 
     def end(self, session: Session, at: int, p: Arrived) -> Arrived:
         """The new policy says something else."""
+        if self.needless(session, self.decide(session.ways[0].key, session)):
+            self.table.end(session)
+            return p
         way, back = session.ways[at], session.ways[at ^ 1]
         resets = self.policy.resets.get(session.nat_id, 0) & CHANGE
         told = resets and self.cut(p, way, back, session.ways[0].key)
