@@ -249,8 +249,12 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joine
 	uint64_t sessions_max, mappings_max, ports_max;
 	uint64_t revision;      // of the last commit, as its caller named it
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone
-	uint64_t unmade;        // ICMP errors and RST not made: over their rate, too many at once, no way to the sender
-	uint64_t sessions_cut;  // sessions that rules or routes no longer yield, at the next packet of theirs
+	uint64_t unmade;        // ICMP errors and RST not made, of these three:
+	uint64_t unmade_source, unmade_all, unmade_no_way; // over the rate of one source; of all of a side; no way to the sender
+	uint64_t sessions_cut;  // sessions that rules or routes no longer yield
+	uint64_t resets_waiting; // now: sessions that are over, whose ends are still to be asked for the numbers of their RST
+	uint64_t resets_late;   // sessions to be reset that had to wait, since more ended than can be asked at a time
+	uint64_t resets_unheard; // sessions that ended without a RST: both ends were asked, none answered
 };
 
 struct pcgdp_counter {      // of one object: by segment, NAT rule, firewall rule, VRF or public address

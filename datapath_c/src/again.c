@@ -118,26 +118,35 @@ static struct entry *other_way(struct worker *w, struct pkt *p, const struct dec
 	return &w->dry_entry[way];
 }
 
-// Its ends are told by this packet if it says what they wait for. One that says nothing of it leaves
-// the session to another that may.
+// Of a session that is over the ends are told by its next packet, if that says what they wait for. One that
+// says nothing of it leaves the session to another that may. Nor does what we asked of its other half.
+static bool says_nothing(const struct pkt *p)
+{
+	return p->flags & (PF_ICMP_ERROR | PF_TOLD) || p->tcp_flags & TCP_RST;
+}
+
 static struct entry *cut_by(struct worker *w, struct pkt *p, struct entry *e)
 {
 	if (w->dry)
 		w->dry_ended = p->number / 2;
-	else if (!(p->flags & PF_ICMP_ERROR) && !(p->tcp_flags & TCP_RST) && again_end(&w->dp->arena, p->number / 2))
+	else if (!says_nothing(p) && again_end(&w->dp->arena, p->number / 2))
 		tcp_cut(w, p, e, entry_other(e, p->number));
 	return NULL;
 }
 
+// Or to housekeeping, where that comes by anyway.
 static struct entry *end_by(struct worker *w, struct pkt *p, struct entry *e)
 {
 	uint32_t s = p->number / 2;
+	bool reset = LOAD(&w->dp->resets[w->dp->arena.sessions.cold[s].nat_id]) & PCGDP_RESET_CHANGE;
 
 	if (w->dry) {
 		w->dry_ended = s;
+	} else if (reset && e->mark != MARK_KEPT && says_nothing(p)) {
+		return NULL;
 	} else if (again_end(&w->dp->arena, s)) {
 		BUMP(&w->c.sessions_cut, 1);
-		if (LOAD(&w->dp->resets[w->dp->arena.sessions.cold[s].nat_id]) & PCGDP_RESET_CHANGE)
+		if (reset)
 			tcp_cut(w, p, e, entry_other(e, p->number));
 	}
 	return NULL;

@@ -65,7 +65,7 @@ static int make_parts(struct pcgdp *dp)
 	dp->dry->dry = true;
 	if (getrandom(dp->next_id, sizeof(dp->next_id), 0) != (ssize_t)sizeof(dp->next_id))
 		return -EIO;
-	if (clients_open(&dp->clients, dp->params.ports) || punts_open(&dp->punts) || sending_open(&dp->sending))
+	if (cuts_open(&dp->cuts) || clients_open(&dp->clients, dp->params.ports) || punts_open(&dp->punts) || sending_open(&dp->sending))
 		return -ENOMEM;
 	return natports_open(&dp->natports);
 }
@@ -153,6 +153,7 @@ void pcgdp_close(struct pcgdp *dp)
 	free(dp->tracer);
 	events_free(dp->events);
 	free(dp->touches.at);
+	free(dp->cuts.at);
 	arena_close(&dp->arena);
 	free(dp);
 }

@@ -69,7 +69,7 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	l = &w->loop.pkt[w->loop.n++];
 	*l = *p;
 	l->off = p->l3;
-	l->flags = PF_LOOPED | (p->flags & (PF_TRUNCATED | PF_WHOLE));
+	l->flags = PF_LOOPED | (p->flags & (PF_TRUNCATED | PF_WHOLE | PF_TOLD));
 	l->segment = NULL;
 	l->entry = NULL;
 	l->number = NONE;

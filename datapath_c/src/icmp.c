@@ -25,8 +25,9 @@ static uint64_t before_us(uint64_t now_us, uint64_t reserve_us, uint32_t per_s)
 	return now_us > reserve_us ? now_us - reserve_us : 0;
 }
 
-// A noisy source is stopped first, so that it does not use up what all share.
-static bool limit_passed(struct worker *w, const struct pkt *p)
+// A noisy source is stopped first, so that it does not use up what all share. NULL, or what counts those
+// that one more would be too many of.
+static uint64_t *limit_met(struct worker *w, const struct pkt *p)
 {
 	const struct pcgdp_local *l = &w->cfg->local;
 	union key k = {.src = pkt_ip(p)->src, .domain_proto = p->vrf << 9 | stranger(p)};
@@ -35,8 +36,11 @@ static bool limit_passed(struct worker *w, const struct pkt *p)
 	uint64_t floor_us = before_us(now_us, EACH_RESERVE_US, l->made_each);
 	uint64_t *all = &lim->total[stranger(p)], all_floor_us = before_us(now_us, ALL_RESERVE_US, l->made_all);
 
-	return l->made_each && limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us) &&
-		l->made_all && limit_pay(all, 0, now_us, SECOND_US / l->made_all, all_floor_us);
+	if (!l->made_each || !limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us))
+		return &w->c.unmade_source;
+	if (!l->made_all || !limit_pay(all, 0, now_us, SECOND_US / l->made_all, all_floor_us))
+		return &w->c.unmade_all;
+	return NULL;
 }
 
 static struct pkt *made_at(struct worker *w, uint32_t slot)
@@ -57,20 +61,24 @@ static struct pkt *made_at(struct worker *w, uint32_t slot)
 static struct pkt *made_new(struct worker *w, struct pkt *p, uint32_t slot, uint8_t told)
 {
 	const struct pcgdp_local *l = &w->cfg->local;
+	uint64_t *why;
+	struct pkt *m;
 
 	if (w->dry) {
 		p->told = slot && l->made_each && l->made_all ? told : 0;
 		return NULL;
 	}
-	if (w->made.n < BURST && slot && limit_passed(w, p)) {
-		struct pkt *m = made_at(w, slot);
-
-		m->key.domain_proto = p->vrf << 9;
-		p->told = told;
-		return m;
+	why = slot ? limit_met(w, p) : &w->c.unmade_no_way;
+	if (why || w->made.n == MADE_MAX) {
+		BUMP(&w->c.unmade, 1);
+		if (why)
+			BUMP(why, 1);
+		return NULL;
 	}
-	BUMP(&w->c.unmade, 1);
-	return NULL;
+	m = made_at(w, slot);
+	m->key.domain_proto = p->vrf << 9;
+	p->told = told;
+	return m;
 }
 
 static struct ip_hdr *put_ip(struct pkt *m, be32 src, be32 dst, uint8_t proto, uint32_t len)
@@ -269,14 +277,17 @@ static bool may_speak(const struct worker *w, uint32_t slot, be32 src, const uni
 	return !by_uplink || source_may_leave(w->cfg, k, src);
 }
 
-static void cut_end(struct worker *w, struct pkt *p, uint32_t slot, be32 src, be32 dst, struct tcp_hdr rst)
+// Not at the rate of errors: a rule asked for it, and of each session it is said once, so that nobody can have
+// more of it made than there are sessions.
+static void cut_end(struct worker *w, const struct pkt *p, uint32_t slot, be32 src, be32 dst, struct tcp_hdr rst)
 {
 	const struct session_table *t = &w->dp->arena.sessions;
 	const union key *k = &t->e[p->number & ~1u].key;
-	struct pkt *m = may_speak(w, slot, src, k) ? made_new(w, p, slot, 0) : NULL;
+	struct pkt *m;
 
-	if (!m)
+	if (w->made.n == MADE_MAX || !slot || !may_speak(w, slot, src, k))
 		return;
+	m = made_at(w, slot);
 	m->nat_id = t->cold[p->number / 2].nat_id;
 	m->key = *k;
 	put_tcp(m, src, dst, rst);
@@ -298,7 +309,7 @@ void tcp_cut(struct worker *w, struct pkt *p, const struct entry *e, const struc
 	cut_end(w, p, e->slot, src ? e->new_addr : ip->src, dst ? e->new_addr : ip->dst, rst);
 }
 
-// At its own pace (CUTS_MAX), not at the rate of errors: what these would spend, their RST would lack.
+// At its own pace (cuts.c), as the RST that follows.
 void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, uint32_t session)
 {
 	const struct session_table *t = &w->dp->arena.sessions;
@@ -309,9 +320,10 @@ void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, 
 		.flags = TCP_ACK};
 	struct pkt *m;
 
-	if (w->made.n == BURST || !back->slot || !may_speak(w, back->slot, src, k))
+	if (w->made.n == MADE_MAX || !back->slot || !may_speak(w, back->slot, src, k))
 		return;
 	m = made_at(w, back->slot);
+	m->flags |= PF_TOLD;
 	m->nat_id = t->cold[session].nat_id;
 	m->key = *k;
 	put_tcp(m, src, dst, th);

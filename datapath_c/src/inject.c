@@ -49,8 +49,8 @@ int pcgdp_inject(struct pcgdp *dp, uint32_t role, const uint8_t *frames, const u
 	pthread_mutex_lock(&dp->injecting);
 	w->capture = &c;
 	worker_begin(w, now_ns ? now_ns : clock_ns());
-	while (!LOAD(&dp->n_workers) && LOAD(&dp->cuts.untold))
-		cuts_tell(w);
+	while (!LOAD(&dp->n_workers) && cuts_waiting(&dp->cuts))
+		cuts_ask(w);
 	for (uint32_t at = 0, k; at < n; at += k) {
 		uint32_t got;
 

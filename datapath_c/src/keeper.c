@@ -131,16 +131,25 @@ static enum pcgdp_end ended(const struct pcgdp *dp, uint32_t s, uint32_t now_s)
 
 static void decide_marked(struct pcgdp *dp, struct reclaim *r)
 {
-	decide_sessions(dp, r->ask, r->n_ask, r->now_ns);
+	decide_sessions(dp, r->ask, r->n_ask);
 	r->n_ask = 0;
 }
 
-// Of an idle one, where its rule says so, both ends are told first.
-static bool lingers(struct pcgdp *dp, uint32_t s, uint64_t now_ns)
+// Of an idle one, where its rule says so, both ends are told first. One for which there is no room yet is
+// not over yet: a packet of its own that comes before the next round lets it live on, as of any that
+// housekeeping has not come to.
+static bool lingers(struct pcgdp *dp, uint32_t s)
 {
 	const struct session_table *t = &dp->arena.sessions;
+	bool reset = LOAD(&dp->resets[t->cold[s].nat_id]) & PCGDP_RESET_IDLE;
 
-	return t->e[2 * s].mark >= MARK_CUT || (LOAD(&dp->resets[t->cold[s].nat_id]) & PCGDP_RESET_IDLE && cuts_add(dp, s, MARK_IDLE, now_ns));
+	return t->e[2 * s].mark >= MARK_CUT || (reset && cuts_add(dp, s, MARK_IDLE) != CUTS_SILENT);
+}
+
+// Those that wait for room would only be told to wait on.
+static bool to_be_asked(const struct pcgdp *dp, uint8_t mark)
+{
+	return mark == MARK_ASK || (mark == MARK_LATE && cuts_room(&dp->cuts));
 }
 
 // Who ended one that is no longer LIVE: a worker, or marks.c, or cuts.c.
@@ -155,9 +164,9 @@ static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *
 	uint32_t state = LOAD(&t->cold[s].state);
 	enum pcgdp_end end = state == S_LIVE ? ended(dp, s, now_s) : ended_otherwise(t, s);
 
-	if (state == S_LIVE && end == PCGDP_END_IDLE && lingers(dp, s, r->now_ns))
+	if (state == S_LIVE && end == PCGDP_END_IDLE && lingers(dp, s))
 		return;
-	if (state == S_LIVE && !end && UNLIKELY(t->e[2 * s].mark == MARK_ASK)) {
+	if (state == S_LIVE && !end && UNLIKELY(t->e[2 * s].mark) && to_be_asked(dp, t->e[2 * s].mark)) {
 		r->ask[r->n_ask++] = s;
 		if (r->n_ask == AGAIN_BATCH)
 			decide_marked(dp, r);
@@ -222,7 +231,7 @@ static void turn(struct pcgdp *dp, struct keeper *k)
 
 	if (k->rest)
 		k->rest--;
-	else if (decide_touched(dp, clock_ns()))
+	else if (decide_touched(dp))
 		k->rest = MARK_REST;
 	cuts_end(dp, clock_ns());
 	path_mtu_turn(dp, clock_ns(), false);

@@ -72,16 +72,17 @@ static void check_source(const struct config *c, const struct arena *a, struct e
 		e->in_vni = 0;
 }
 
-static void end(struct pcgdp *dp, uint32_t s, uint64_t now_ns)
+static void end(struct pcgdp *dp, uint32_t s)
 {
-	uint8_t reset = LOAD(&dp->resets[dp->arena.sessions.cold[s].nat_id]);
+	bool reset = LOAD(&dp->resets[dp->arena.sessions.cold[s].nat_id]) & PCGDP_RESET_CHANGE;
+	enum cuts_said said = reset ? cuts_add(dp, s, MARK_CUT) : CUTS_SILENT;
 
-	if ((reset & PCGDP_RESET_CHANGE && cuts_add(dp, s, MARK_CUT, now_ns)) || again_end(&dp->arena, s))
+	if (said == CUTS_TAKEN || (said == CUTS_SILENT && again_end(&dp->arena, s)))
 		BUMP(&dp->deciding.cut, 1);
 }
 
 // A session that is LIVE now keeps its content until `deciding` is even.
-static void decide_one(struct pcgdp *dp, const struct config *c, uint32_t s, uint64_t now_ns)
+static void decide_one(struct pcgdp *dp, const struct config *c, uint32_t s)
 {
 	struct arena *a = &dp->arena;
 	struct entry *fwd = &a->sessions.e[2 * s];
@@ -104,12 +105,12 @@ static void decide_one(struct pcgdp *dp, const struct config *c, uint32_t s, uin
 		again_end(a, s);
 		break;
 	case AGAIN_ENDS:
-		end(dp, s, now_ns);
+		end(dp, s);
 	}
 }
 
 // Before the first policy nothing is known of what is allowed, so nothing ends.
-void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n, uint64_t now_ns)
+void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n)
 {
 	const struct config *c;
 
@@ -119,7 +120,7 @@ void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n, uin
 	c = LOAD(&dp->cfg);
 	again_ask(&dp->arena, sessions, n);
 	for (uint32_t i = 0; i < n && c->has_local; i++)
-		decide_one(dp, c, sessions[i], now_ns);
+		decide_one(dp, c, sessions[i]);
 	STORE(&dp->deciding.seq, dp->deciding.seq + 1);
 	pthread_mutex_unlock(&dp->deciding.lock);
 }
@@ -128,7 +129,7 @@ void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n, uin
 
 // A session that is being made or taken apart may be seen half written: it was decided by what is in
 // force now, or nobody will find it, so to decide it again or not does no harm.
-static void walk(struct pcgdp *dp, const struct touch_index *x, uint64_t now_ns)
+static void walk(struct pcgdp *dp, const struct touch_index *x)
 {
 	const struct session_table *t = &dp->arena.sessions;
 	uint32_t batch[AGAIN_BATCH], n = 0, left = DIRECT_MAX;
@@ -145,27 +146,27 @@ static void walk(struct pcgdp *dp, const struct touch_index *x, uint64_t now_ns)
 		left--;
 		batch[n++] = s;
 		if (n == AGAIN_BATCH || !left) {
-			decide_sessions(dp, batch, n, now_ns);
+			decide_sessions(dp, batch, n);
 			n = 0;
 		}
 	}
-	decide_sessions(dp, batch, n, now_ns);
+	decide_sessions(dp, batch, n);
 }
 
-static void walk_for(struct pcgdp *dp, const struct touch_list *l, uint64_t now_ns)
+static void walk_for(struct pcgdp *dp, const struct touch_list *l)
 {
 	struct touch_index x;
 
 	if (l->all || touch_index_build(&x, l)) {
-		walk(dp, NULL, now_ns);
+		walk(dp, NULL);
 	} else {
-		walk(dp, &x, now_ns);
+		walk(dp, &x);
 		touch_index_free(&x);
 	}
 }
 
 // The whole table, once for all touches that wait. Neither a commit nor ageing waits for it.
-bool decide_touched(struct pcgdp *dp, uint64_t now_ns)
+bool decide_touched(struct pcgdp *dp)
 {
 	struct touch_list l;
 	bool any;
@@ -173,7 +174,7 @@ bool decide_touched(struct pcgdp *dp, uint64_t now_ns)
 	pthread_mutex_lock(&dp->walking);
 	any = touches_take(dp, &l);
 	if (any)
-		walk_for(dp, &l, now_ns);
+		walk_for(dp, &l);
 	if (l.policy) // 0: nothing was published since
 		STORE(&dp->judged, l.policy);
 	pthread_mutex_unlock(&dp->walking);

@@ -45,7 +45,7 @@ enum {
 	PF_WHOLE = 4096,      // put together from fragments
 	PF_COUNTED = 8192,    // its segment counted it, at the worker that it came from
 	PF_PARSED = 16384,    // by plain.c: the parsing stages count it, no more
-	PF_TOLD = 32768,       // its sender was sent a RST about it
+	PF_TOLD = 32768,       // its sender was sent a RST about it, or it asks for a RST's numbers
 };
 
 enum { TOLD_RST = 1 };

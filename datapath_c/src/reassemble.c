@@ -320,7 +320,7 @@ void reassembly_expire(struct worker *w)
 
 		while (pool->oldest != NOWHERE && w->now_ns >= pool->d[pool->oldest].first_ns + limit) {
 			take_from(w, k, &pool->d[pool->oldest], R_FRAGMENT_TIMEOUT);
-			if (w->made.n == BURST)
+			if (w->made.n >= BURST)
 				send_made(w);
 		}
 	}

@@ -29,6 +29,9 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
 		out->made += PEEK(&w[i]->c.made);
 		out->sessions_cut += PEEK(&w[i]->c.sessions_cut);
 		out->unmade += PEEK(&w[i]->c.unmade);
+		out->unmade_source += PEEK(&w[i]->c.unmade_source);
+		out->unmade_all += PEEK(&w[i]->c.unmade_all);
+		out->unmade_no_way += PEEK(&w[i]->c.unmade_no_way);
 		out->tx += PEEK(&w[i]->c.tx);
 		out->punt += PEEK(&w[i]->c.punt);
 		out->held += PEEK(&w[i]->c.held);
@@ -40,6 +43,9 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
 	}
 	out->decisions += PEEK(&dp->deciding.decisions);
 	out->sessions_cut += PEEK(&dp->deciding.cut);
+	out->resets_waiting = cuts_waiting(&dp->cuts);
+	out->resets_late = PEEK(&dp->cuts.late);
+	out->resets_unheard = PEEK(&dp->cuts.unheard);
 	out->sessions = h->sessions_live;
 	out->mappings = h->mappings_live;
 	out->ports = h->ports_live;
@@ -196,7 +202,7 @@ int pcgdp_sessions(struct pcgdp *dp, uint32_t *cursor, struct pcgdp_session *out
 int pcgdp_sweep(struct pcgdp *dp, uint64_t now_ns)
 {
 	now_ns = now_ns ? now_ns : clock_ns();
-	decide_touched(dp, now_ns);
+	decide_touched(dp);
 	cuts_end(dp, now_ns);
 	path_mtu_turn(dp, now_ns, true);
 	sweep(dp, now_ns, 0, NONE / 2);

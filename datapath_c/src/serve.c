@@ -100,18 +100,18 @@ static void spent_until(struct worker *w, uint64_t *then_ns, uint64_t now_ns)
 // session's end: by the clock alone.
 static uint32_t serve_others(struct worker *w, uint64_t now_ns)
 {
-	bool mail = mail_waits(w->dp->boxes[w->id]), sends = !w->id && send_waits(&w->dp->sending), tell = !w->id && LOAD(&w->dp->cuts.untold);
+	bool mail = mail_waits(w->dp->boxes[w->id]), sends = !w->id && send_waits(&w->dp->sending), asks = !w->id && cuts_waiting(&w->dp->cuts);
 	uint32_t n = 0;
 
-	if (LIKELY(!mail && !sends && !tell && reassembly_idle(w)))
+	if (LIKELY(!mail && !sends && !asks && reassembly_idle(w)))
 		return 0;
 	worker_begin(w, now_ns);
 	if (mail)
 		n = mail_serve(w);
 	if (sends)
 		n += send_serve(w);
-	if (tell)
-		cuts_tell(w);
+	if (asks)
+		n += cuts_ask(w);
 	worker_end(w);
 	return n;
 }

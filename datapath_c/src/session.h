@@ -35,6 +35,7 @@ enum mark {
 	MARK_NONE,
 	MARK_ASK,  // a change may concern it: to be decided again
 	MARK_KEPT, // decided again: it goes another way, or by another rule, from its next packet on
+	MARK_LATE, // it is to end, and waits until its ends can be told: as MARK_ASK until then
 	MARK_CUT,  // it is over; its ends are about to be told (cuts.c)
 	MARK_IDLE, // likewise, for it was silent for too long
 };

@@ -259,7 +259,7 @@ struct worker *worker_new(struct pcgdp *dp, uint32_t id)
 	memset(w, 0, sizeof(*w));
 	w->dp = dp;
 	w->id = id;
-	w->made_buf = calloc(BURST, sizeof(*w->made_buf));
+	w->made_buf = calloc(MADE_MAX, sizeof(*w->made_buf));
 	w->seg = mmap(NULL, COUNTERS_MAX * sizeof(*w->seg), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	w->ledger = ledger_new();
 	w->reassembly = reassembly_new();

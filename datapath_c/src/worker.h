@@ -15,6 +15,9 @@
 #include "shape.h"
 
 enum { RX_MAX = 128, COUNTERS_MAX = 65536, TX_MAX = 64, MADE_LEN = 768 };
+// What one burst makes at most: two for each packet, and two for each that is turned round inside, of which
+// there may be as many among those that were made.
+enum { MADE_MAX = 4 * BURST };
 // Fragments on their way out: as many as the longest packet becomes where 576 bytes are the least
 // that passes; HEADROOM and PCGDP_FRAME_MAX, to an odd multiple of 64.
 enum { PIECES = 128, PIECE_STRIDE = 9408 };
@@ -24,7 +27,8 @@ struct seg_counter {
 };
 
 struct counters {
-	uint64_t rx, made, unmade, tx, punt; // unmade: see pcgdp.h
+	uint64_t rx, made, tx, punt;
+	uint64_t unmade, unmade_source, unmade_all, unmade_no_way; // see pcgdp.h
 	uint64_t held, joined; // held goes up and down; its sum over all workers counts
 	uint64_t drops[N_REASONS];
 	uint64_t stages[N_STAGES];
@@ -89,8 +93,12 @@ struct worker {
 
 	struct seen seen;
 	struct txq tx[2];
-	struct burst burst, made, loop;
-	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // BURST of them
+	struct burst burst, loop;
+	struct {
+		uint32_t n;
+		struct pkt pkt[MADE_MAX];
+	} made;
+	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // MADE_MAX of them
 	struct entry dry_entry[2];
 	uint32_t dry_ended;      // explain: the session that this packet would have ended; NONE
 	struct reassembly *reassembly;

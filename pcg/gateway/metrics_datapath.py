@@ -20,18 +20,39 @@ COUNTED = {
     "joined": ("pcg_datapath_joined_fragments", "Fragments that became part of another frame."),
     "unmade": (
         "pcg_datapath_unmade_packets",
-        "Errors and resets not made: over their rate, too many at once, no way to the sender.",
+        "Errors and resets not made: over their rates, or no way to the sender.",
+    ),
+    "unmade_source": (
+        "pcg_datapath_unmade_source_packets",
+        "Of them those over the rate of one source.",
+    ),
+    "unmade_all": ("pcg_datapath_unmade_all_packets", "Of them those over the rate of all."),
+    "unmade_no_way": (
+        "pcg_datapath_unmade_no_way_packets",
+        "Of them those whose sender no way leads to.",
     ),
     "punt": ("pcg_datapath_punted_packets", "Packets handed to the slow path."),
     "sessions_made": ("pcg_sessions_opened", "Sessions opened."),
     "sessions_ended": ("pcg_sessions_ended", "Sessions that ended."),
     "sessions_cut": ("pcg_sessions_cut", "Sessions that a change of rules or routes ended."),
+    "resets_late": (
+        "pcg_sessions_reset_late",
+        "Sessions to be reset that waited, since more ended than can be told at a time.",
+    ),
+    "resets_unheard": (
+        "pcg_sessions_reset_unheard",
+        "Sessions that ended without a reset: asked for its numbers, neither end answered.",
+    ),
     "decisions": ("pcg_datapath_decisions", "Times that rules and routes were asked."),
     "commits": ("pcg_datapath_commits", "Policies published to the datapath."),
 }
 GAUGES = {
     "held": ("pcg_datapath_held_packets", "Packets held for reassembly or a neighbour."),
     "sessions": ("pcg_sessions", "Sessions in the table."),
+    "resets_waiting": (
+        "pcg_sessions_reset_waiting",
+        "Sessions that are over, and whose ends are still to be asked for a reset's numbers.",
+    ),
     "sessions_max": ("pcg_sessions_limit", "Sessions that the table holds when full."),
     "mappings": ("pcg_nat_mappings", "NAT mappings: inside endpoints with an outside port."),
     "mappings_max": ("pcg_nat_mappings_limit", "Mappings that the table holds when full."),

@@ -194,17 +194,6 @@ def test_the_log_says_why(world):
     assert [event["end"] for event in told if event["kind"] == "ended"] == ["idle"]
 
 
-def test_more_than_are_told_at_once_end_in_silence(world):
-    """CUTS_MAX of cuts.h: the others learn it when they speak."""
-    for sport in range(1, 301):
-        talk(world, sport=sport)
-    by_rule(world, IDLE)
-    world.sweep(after_s=ESTABLISHED_S + 2)
-    assert lives(world) == 256
-    said(world)
-    assert (world.dp.totals()["made"], world.dp.totals()["sessions_cut"]) == (2 * 256, 0)
-
-
 def test_the_port_of_one_that_is_being_told_goes(world):
     fall_idle(world)
     world.dp.delete("ports", [A.record])

@@ -71,7 +71,7 @@ class Again:
 
     def told_by(self, session: Session, at: int, p: Arrived) -> Arrived:
         """A packet of one that is over. One that says nothing of it leaves it to another."""
-        if p.error or (p.ip.proto == TCP and p.ip.payload[13] & RST):
+        if p.error or p.told or (p.ip.proto == TCP and p.ip.payload[13] & RST):
             return p
         told = self.cut(p, session.ways[at], session.ways[at ^ 1], session.ways[0].key)
         self.table.end(session)

@@ -116,7 +116,7 @@ class Answers:
         key, flow = way.key, session.ways[0].key
         if back.way and self.may_speak(back.way, key.dst, flow):
             ip = tcp(key.dst, key.src, key.dport, key.sport, ACK, seq=1, ack=1, frag=DF)
-            self.make(back.way, ip, Arrived(ip, key), flow)
+            self.make(back.way, ip, Arrived(ip, key, told=True), flow)
 
     def cut(self, p: Arrived, way: Way, back: Way, flow: Key) -> bool:
         """Its session ends: both ends hear of it, if this packet says enough."""

@@ -45,7 +45,7 @@ class Arrived(NamedTuple):
     error: bool = False
     widest: int = 0  # of the pieces with DF in which it came; 0: it came in none
     made: bool = False  # by the gateway
-    told: bool = False  # by resets that its session has ended
+    told: bool = False  # by resets that its session has ended; or it asks for their numbers
 
 
 class Entrance:
@@ -107,7 +107,8 @@ class Entrance:
             raise DroppedError("ETHERTYPE")
         self.owned(frame[14:], looped=False)
 
-    def owned(self, data: bytes, looped: bool, widest: int = 0) -> None:
+    def owned(self, data: bytes, looped: bool, **was) -> None:
+        """was: known of it before it was turned round."""
         if len(data) < 20:
             raise DroppedError("IP_BAD")
         vrf = self.policy.owner(int.from_bytes(data[16:20]))
@@ -117,7 +118,7 @@ class Entrance:
         self.possible(ip)
         if not looped and self.policy.forged(vrf, ip.src):
             raise DroppedError("UPLINK_SPOOFED")
-        self.forward(ip, vrf, uplink=True, looped=looped, widest=widest)
+        self.forward(ip, vrf, uplink=True, looped=looped, **was)
 
     def whole(self, data: bytes) -> Ip:
         if len(data) < 20:

@@ -311,4 +311,4 @@ class Twin(Entrance, Again, Answers):
             ip = quoted_changed(ip, src=dst, dst=src)
         ip = changed(changed(ip, "src", src), "dst", dst)
         whole = replace(ip, sum=None).whole()
-        self.todo.append(lambda: self.owned(whole, looped=True, widest=p.widest))
+        self.todo.append(lambda: self.owned(whole, looped=True, widest=p.widest, told=p.told))

@@ -59,6 +59,8 @@ class FakeClient:
         )
         names += ("mappings", "mappings_max", "ports", "ports_max", "teps", "revision", "commits")
         names += ("sessions_made", "sessions_ended", "sessions_cut", "decisions")
+        names += ("unmade_source", "unmade_all", "unmade_no_way")
+        names += ("resets_waiting", "resets_late", "resets_unheard")
         return dict.fromkeys(names, 3)
 
     def drops(self):
