@@ -27,7 +27,7 @@ TARGETS = [(panel, target) for panel in DASHBOARD["panels"] for target in panel[
 def served() -> dict[str, set[str]]:
     """Name of a sample -> names of its labels, as the gateway serves them."""
     registry = CollectorRegistry()
-    registry.register(Metrics(FakeClient(), lambda: FACTS, watched))
+    registry.register(Metrics(FakeClient(), lambda: FACTS, watched, lambda: {"unread": 3}))
     page = generate_latest(registry).decode()
     found = {}
     for line in page.splitlines():
@@ -66,6 +66,23 @@ def test_alerts_name_reasons_that_there_are():
 def test_a_panel_asks_for_what_is_served(panel, target, served):
     known = labels_of(target["expr"], served)
     assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= known
+
+
+NOT_DONE = ("pcg_datapath_unmade_packets_total", "pcg_session_log_missed_events_total")
+
+
+@pytest.mark.parametrize("name", NOT_DONE)
+def test_what_the_gateway_left_undone_is_told_and_shown(name):
+    """Nobody else counts it: neither an error that was not sent nor an event that no log has."""
+    assert any(name in alert["expr"] for alert in ALERTS)
+    assert any(name in target["expr"] for _, target in TARGETS)
+
+
+def test_every_event_that_is_in_no_log_is_told_by_one_alert():
+    """However it was kept out: the choices of `why` exclude each other and leave none."""
+    missed = [a["expr"] for a in ALERTS if "missed_events" in a["expr"]]
+    chosen = [re.search(r'why(!?=)"(\w+)"', expression).groups() for expression in missed]
+    assert sorted(chosen) == [("!=", "unread"), ("=", "unread")]
 
 
 def test_panels_do_not_lie_on_each_other():
