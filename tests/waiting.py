@@ -9,7 +9,7 @@ T = TypeVar("T")
 POLL_S = 0.005
 
 
-def wait_until(cond: Callable[[], T], what: str, deadline_s: float = 10.0) -> T:
+def wait_until(cond: Callable[[], T], what: str, deadline_s: float = 30.0) -> T:
     """The first true value of cond(); fails naming `what` when none came before the deadline.
 
     A deadline is for the test that hangs, not a measurement: choose it generous.

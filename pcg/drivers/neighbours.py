@@ -82,10 +82,14 @@ class Neighbours:
     def suggest(self, key: Key, mac: bytes) -> None:
         """What the datapath goes by since before we started: right until the kernel knows better.
 
-        Not to know a neighbour yet is no reason to stop forwarding to it.
+        Not to know a neighbour yet is no reason to stop forwarding to it. Zeros: nobody answered
+        for it, which another question under way does not change.
         """
-        if key not in self._states:
-            self._macs.setdefault(key, mac)
+        if any(mac):
+            if key not in self._states:
+                self._macs.setdefault(key, mac)
+        elif key not in self._macs and not self._states.get(key, 0) & USABLE:
+            self._silent.add(key)
 
     def read(self) -> Seen:
         """Take in every event that has arrived. Never blocks."""

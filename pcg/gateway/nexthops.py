@@ -36,7 +36,7 @@ class NextHops:
         for keys, table in ((self._ways.keys, "teps"), (self._uplink_keys, "nexthops")):
             for be, key in keys.items():
                 record = held.get(table, {}).get(be)
-                if record and record.resolved:
+                if record and (record.resolved or record.silent):
                     self.neighbours.suggest(key, record.mac)
         self.neighbours.refresh()
         self.gather()

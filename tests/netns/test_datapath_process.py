@@ -294,8 +294,9 @@ def test_pcgctl_shows_where_the_time_goes(place, driver):
         frame = Ether(dst=mac) / IP(src="8.8.8.8", dst=socket.inet_ntoa(owned)) / ICMP()
         pcgctl = [sys.executable, "-m", "pcg.cli.pcgctl", "--datapath", settings["control"]]
         asked = [*pcgctl, "show", "performance", "--json", "--interval", "0.5"]
-        with sending(place, frame), subprocess.Popen(asked, stdout=subprocess.PIPE) as showing:
-            shown = json.loads(showing.stdout.read())
+        with sending(place, frame):
+            wait_until(lambda: client.totals()["rx"], "frames come")
+            shown = json.loads(subprocess.check_output(asked))
         (worker,) = shown["workers"]
         assert sum(worker["bursts"].values()) > 0
         assert worker["packets"] >= sum(worker["bursts"].values())

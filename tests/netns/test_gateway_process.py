@@ -165,6 +165,7 @@ def test_next_hops_follow_the_neighbours(client, wires):
 
 def test_killed_and_started_it_changes_nothing(running, client):
     wait_until(lambda: client.read("nexthops")[0].resolved, "the uplink's next hop")
+    wait_until(lambda: all(t.resolved or t.silent for t in client.read("teps")), "all TEPs")
     before, held = client.totals()["changes"], client.read("nat")
     nft = running.wires.gw.run("nft -a list ruleset")
     running.end("gateway", signal.SIGKILL)

@@ -152,6 +152,19 @@ def test_suggestion_holds_until_the_kernel_knows_better(ways, neighbours, index)
     wait_until(lambda: known(neighbours, (index, NEAR)) == NEAR_MAC, "the kernel's answer")
 
 
+def test_suggested_silence_holds_until_somebody_answers(neighbours, inside, index, asks_often):
+    key = (index, NOBODY)
+    neighbours.use([key])
+    known(neighbours, key)
+    wait_until(lambda: "10.0.2.77" in inside.gw.run("ip neigh show"), "the kernel asks")
+    neighbours.suggest(key, bytes(6))
+    assert (neighbours.silent(key), any(neighbours.mac(key))) == (True, False)
+    inside.peer.run("ip addr add 10.0.2.77/24 dev d1")
+    wait_until(lambda: known(neighbours, key), "it is there after all")
+    neighbours.suggest(key, bytes(6))
+    assert not neighbours.silent(key)
+
+
 def test_entry_collected_by_the_kernel_keeps_its_mac(ways, neighbours, inside, index):
     wait_until(lambda: known(neighbours, (index, NEAR)) == NEAR_MAC, "the near TEP's MAC")
     neighbours.use([])

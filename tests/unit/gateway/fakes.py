@@ -131,7 +131,10 @@ class FakeNeighbours:
         return key in self.mute
 
     def suggest(self, key, mac):
-        self.macs.setdefault(key, mac)
+        if any(mac):
+            self.macs.setdefault(key, mac)
+        elif key not in self.macs:
+            self.mute.add(key)
 
     def refresh(self):
         pass
