@@ -246,6 +246,7 @@ struct pcgdp_totals {       // rx + made = tx + punt + sum(drops) + held + joine
 	uint64_t joined;        // fragments that became part of another one: of each whole all but one
 	uint64_t sessions, mappings, ports, teps;
 	uint64_t sessions_made, sessions_ended, decisions, commits;
+	uint64_t peers;         // of mappings, each beyond its first: a record among them
 	uint64_t sessions_max, mappings_max, ports_max;
 	uint64_t revision;      // of the last commit, as its caller named it
 	uint64_t changes;       // records written since start: a loop with nothing to do leaves it alone

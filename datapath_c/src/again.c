@@ -50,8 +50,7 @@ static bool same_translation(const struct config *cfg, const struct arena *a, ui
 	const struct entry *fwd = &a->sessions.e[2 * s];
 	const struct cold *c = &a->sessions.cold[s];
 
-	// whoever was let in stays, though the mapping has forgotten the address since
-	bool allowed = d->reason == R_OK || d->reason == R_NEIGHBOUR_UNRESOLVED || (d->reason == R_NAT_FILTERED && d->mapping == c->mapping);
+	bool allowed = d->reason == R_OK || d->reason == R_NEIGHBOUR_UNRESOLVED;
 
 	if (!allowed || d->stateless || d->to_gateway || d->kind != c->kind)
 		return false;
@@ -93,14 +92,12 @@ enum again again_judge(const struct config *c, const struct arena *a, uint32_t s
 
 bool again_end(struct arena *a, uint32_t s)
 {
-	struct session_table *t = &a->sessions;
-	const struct cold *c = &t->cold[s];
-	const union key *k = &t->e[2 * s].key;
+	const struct session_table *t = &a->sessions;
 
-	if (!session_unlink(t, s))
+	if (!session_unlink(&a->sessions, s))
 		return false;
-	if (c->mapping != NONE)
-		mapping_forget(&a->mappings.m[c->mapping], session_from_uplink(t, s) ? k->src : k->dst);
+	if (t->cold[s].mapping != NONE)
+		mapping_close_to(&a->mappings, t->cold[s].mapping, peer_of(&t->e[2 * s].key));
 	return true;
 }
 

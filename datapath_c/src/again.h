@@ -19,7 +19,8 @@ enum again {
 void again_ask(const struct arena *a, const uint32_t *sessions, uint32_t n);
 // Pure, as decide(). Who asks is among those that quiesce() waits for, or nothing ends beside it.
 enum again again_judge(const struct config *c, const struct arena *a, uint32_t session, struct decision *d);
-// It ends. Nor may its peer come back in by its mapping. false: it had ended before.
+// It ends, and if none other lives with its peer, that one does not come back in by their mapping. false: it
+// had ended before.
 bool again_end(struct arena *a, uint32_t session);
 // A packet of a marked session: the entry to use, or NULL: the session has ended, treat the packet as
 // a first one.

@@ -75,7 +75,7 @@ static void claim_ports(struct pcgdp *dp)
 	const struct mapping_table *t = &dp->arena.mappings;
 
 	for (uint32_t m = 0; m < *t->high; m++)
-		if (t->m[m].sessions)
+		if (t->m[m].sessions && !t->m[m].further)
 			natport_claim(&dp->natports, t->m[m].public_index, (uint8_t)t->m[m].domain_proto, ntohs(t->m[m].out_port));
 }
 

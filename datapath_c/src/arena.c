@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ARENA_LAYOUT = 4 }; // raise it with any change of what lies in the arena
+enum { ARENA_LAYOUT = 5 }; // raise it with any change of what lies in the arena
 #define ARENA_MAGIC 0x414e455241474350ull // "PCGARENA"
 #define HUGE_PAGE (2ul << 20)
 #ifndef MADV_COLLAPSE
@@ -79,6 +79,8 @@ static void wire_up(struct arena *a, const struct pcgdp_params *p)
 	a->mappings.lock = &h->mappings_lock;
 	a->mappings.high = &h->mappings_high;
 	a->mappings.live = &h->mappings_live;
+	a->mappings.further = &h->mappings_further;
+	a->mappings.limbo = NONE;
 	a->adjs.free_head = &h->adjs_free;
 	a->adjs.high = &h->adjs_high;
 }
@@ -114,28 +116,34 @@ static bool usable(const struct arena_head *h, const struct pcgdp_params *p)
 		h->born_ns <= (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-// Mapping counts are rebuilt from the sessions that live: a crash may have left them wrong.
+// Counts are rebuilt from the sessions that live: a crash may have left them wrong. Meanwhile each record
+// counts one more, so that those of further peers are found.
 static void mappings_attach(struct arena *a)
 {
 	struct mapping_table *t = &a->mappings;
+	const struct session_table *st = &a->sessions;
 
 	*t->lock = 0;
-	*t->live = 0;
+	*t->live = *t->further = 0;
 	*t->free_head = NONE;
 	sigtab_attach(&t->by_in);
 	sigtab_attach(&t->by_out);
-	for (uint32_t m = 0; m < *t->high; m++)
-		t->m[m].sessions = 0;
-	for (uint32_t s = 0; s < *a->sessions.high; s++)
-		if (a->sessions.cold[s].state == S_LIVE && a->sessions.cold[s].mapping < *t->high)
-			t->m[a->sessions.cold[s].mapping].sessions++;
+	for (uint32_t m = 0; m < *t->high; m++) {
+		t->m[m].sessions = 1;
+		t->m[m].open = 0;
+	}
+	for (uint32_t s = 0; s < *st->high; s++) {
+		if (st->cold[s].state != S_LIVE || st->cold[s].mapping >= *t->high)
+			continue;
+		t->m[st->cold[s].mapping].sessions++;
+		mapping_open_to(t, st->cold[s].mapping, peer_of(&st->e[2 * s].key), NONE);
+	}
 	for (uint32_t m = 0; m < *t->high; m++) {
 		(*t->live)++;
-		if (t->m[m].sessions)
-			continue;
-		t->m[m].sessions = 1;
-		mapping_release(t, m);
-		mapping_give(t, &m, 1);
+		if (mapping_release(t, m))
+			mapping_give(t, &m, 1);
+		else
+			*t->further += t->m[m].further;
 	}
 }
 

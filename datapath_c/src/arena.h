@@ -45,7 +45,7 @@ struct arena_head {
 	struct secret secret;
 	uint64_t born_ns;
 	uint32_t sessions_free, sessions_lock, sessions_high, sessions_live;
-	uint32_t mappings_free, mappings_lock, mappings_high, mappings_live;
+	uint32_t mappings_free, mappings_lock, mappings_high, mappings_live, mappings_further;
 	uint32_t adjs_free, adjs_high;
 	uint32_t ports_high, ports_live;
 	uint32_t teps_high, teps_live;

@@ -241,7 +241,7 @@ static bool nat_in(const struct config *c, const struct vrf *v, const struct fiv
 	return true;
 }
 
-// To a mapping's outside endpoint; whether its owner has contacted the sender is asked last, if at
+// To a mapping's outside endpoint; whether a session of it with the sender lives is asked last, if at
 // all (RFC 4787 REQ-8: the rule says how strangers are dealt with).
 static const struct pcgdp_nat *to_mapping(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, struct decision *d)
 {
@@ -304,7 +304,7 @@ static void from_uplink(const struct config *c, const struct arena *a, const str
 		return;
 	if (!d->back_slot)
 		d->reason = R_NEIGHBOUR_UNRESOLVED;
-	if (d->mapping != NONE && !d->open && !mapping_contacted(&a->mappings.m[d->mapping], k->src))
+	if (d->mapping != NONE && !d->open && !mapping_open_sessions(&a->mappings, d->mapping, k->src))
 		d->reason = R_NAT_FILTERED;
 }
 

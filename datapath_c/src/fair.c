@@ -104,7 +104,7 @@ void fair_attach(struct arena *a)
 			a->ports[port_of_session(&a->sessions, s)].sessions++;
 	for (uint32_t m = 0; m < *a->mappings.high; m++) {
 		struct mapping *r = &a->mappings.m[m];
-		uint32_t port = r->sessions ? port_find(a, r->domain_proto >> 9, r->src) : NONE;
+		uint32_t port = r->sessions && !r->further ? port_find(a, r->domain_proto >> 9, r->src) : NONE;
 
 		if (port == NONE)
 			continue;

@@ -45,22 +45,21 @@ static union key error_own_key(const struct pkt *p)
 	return k;
 }
 
-// For explain: the peer of a session that has ended does not come back in by its mapping.
+// For explain: the peer whose last session has ended does not come back in by their mapping.
 static bool shut_out(const struct worker *w, const union key *k, const struct decision *d)
 {
-	const struct session_table *t = &w->dp->arena.sessions;
+	const struct arena *a = &w->dp->arena;
 	uint32_t s = w->dry_ended;
-	const union key *ended = &t->e[2 * s].key;
 
-	if (!w->dry || s == NONE || d->open || d->mapping == NONE || d->mapping != t->cold[s].mapping)
+	if (!w->dry || s == NONE || d->open || d->mapping == NONE || d->mapping != a->sessions.cold[s].mapping)
 		return false;
-	return k->src == (session_from_uplink(t, s) ? ended->src : ended->dst);
+	return k->src == peer_of(&a->sessions.e[2 * s].key) && mapping_open_sessions(&a->mappings, d->mapping, k->src) == 1;
 }
 
 // Before   p has no session
 // After    NEXT: PF_STATELESS or PF_ANSWER and p->slot; or mk->p set: a session is to be made
 // Drops    SOURCE_SPOOFED, every reason of decide(), TCP_NO_SESSION, ICMP_NO_SESSION, TTL_EXPIRED
-static enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct making *mk)
+static inline enum pcgdp_verdict decide_first(struct worker *w, struct pkt *p, struct making *mk)
 {
 	const struct arena *a = &w->dp->arena;
 	struct decision *d = &mk->d;
@@ -126,7 +125,7 @@ enum pcgdp_verdict first_one(struct worker *w, struct pkt *p)
 
 	if (!mk.p)
 		return v;
-	stock_take(w, &st, 1, mk.d.draw_port);
+	stock_take(w, &st, 1, records_wanted(&mk.d));
 	install_ahead(w, &mk);
 	v = make(w, &mk, &st);
 	stock_give(w, &st);
@@ -156,7 +155,7 @@ static uint32_t find(const struct worker *w, const struct pkt *p)
 }
 
 // Those to make sessions for are counted in the return value.
-static uint32_t decide_all(struct worker *w, struct burst *b, struct pkt **list, uint32_t n, struct making *mk, uint32_t *draw)
+static uint32_t decide_all(struct worker *w, struct burst *b, struct pkt **list, uint32_t n, struct making *mk, uint32_t *records)
 {
 	uint32_t k = 0;
 
@@ -175,7 +174,7 @@ static uint32_t decide_all(struct worker *w, struct burst *b, struct pkt **list,
 		if (!mk[k].p)
 			continue;
 		install_ahead(w, &mk[k]);
-		*draw += mk[k++].d.draw_port;
+		*records += records_wanted(&mk[k++].d);
 	}
 	return k;
 }
@@ -185,11 +184,11 @@ void first_burst(struct worker *w, struct burst *b, struct pkt **list, uint32_t 
 	struct making mk[BURST];
 	struct met met = {{0}};
 	struct stock st;
-	uint32_t draw = 0, k = decide_all(w, b, list, n, mk, &draw);
+	uint32_t records = 0, k = decide_all(w, b, list, n, mk, &records);
 
 	if (!k)
 		return;
-	stock_take(w, &st, k, draw);
+	stock_take(w, &st, k, records);
 	for (uint32_t i = 0; i < RECORDS_AHEAD; i++)
 		stock_ask(w, &st, i);
 	for (uint32_t i = 0; i < k; i++) {

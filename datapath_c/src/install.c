@@ -136,7 +136,7 @@ static struct entry *want(struct worker *w, const struct making *mk, enum reason
 static struct entry *install_dry(struct worker *w, struct making *mk)
 {
 	const struct decision *d = &mk->d;
-	struct outside out = {.mapping = NONE, .addr = d->new_addr, .port = own_port(&mk->k, d)};
+	struct outside out = {.mapping = d->mapping, .addr = d->new_addr, .port = own_port(&mk->k, d)};
 	const struct session_table *t = &w->dp->arena.sessions;
 	enum reason reason = PEEK(t->live) < t->n ? (enum reason)R_OK : R_SESSIONS_FULL;
 	struct pkt *p = mk->p;
@@ -147,6 +147,8 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 		return want(w, mk, reason);
 	if (lands(&mk->k, d, out.addr))
 		return want(w, mk, R_LAND);
+	if (out.mapping != NONE && !mapping_may_open_to(&w->dp->arena.mappings, out.mapping, peer_of(&mk->k)))
+		return want(w, mk, R_NAT_MAPPINGS_FULL);
 	reply_fill(t, mk, out.addr, out.port);
 	session_fill(w, w->dry_entry, mk, out.addr, out.port);
 	if (conflict_dry(w, mk))
@@ -217,8 +219,9 @@ void install_ahead(struct worker *w, struct making *mk)
 static struct entry *refuse(struct worker *w, struct making *mk, struct stock *st, uint32_t s, enum reason reason)
 {
 	struct session_table *t = &w->dp->arena.sessions;
+	uint32_t m = t->cold[s].mapping;
 
-	if (t->cold[s].mapping == NONE && reason != R_SESSIONS_FULL)
+	if (reason != R_SESSIONS_FULL && (m == NONE || mapping_unhold(&w->dp->arena.mappings, m)))
 		st->session[st->n_sessions++] = s; // neither key was ever in the index
 	else
 		STORE(&t->cold[s].state, S_DYING); // it gives the mapping back, once nobody looks
@@ -257,6 +260,11 @@ static struct entry *another_port(struct worker *w, struct making *mk, uint32_t 
 	return e;
 }
 
+static enum reason reason_of(int rc)
+{
+	return rc == -EADDRINUSE ? R_SESSION_CONFLICT : rc == -ENFILE ? R_NAT_MAPPINGS_FULL : R_SESSIONS_FULL;
+}
+
 struct entry *session_install(struct worker *w, struct making *mk, struct stock *st)
 {
 	struct session_table *t = &w->dp->arena.sessions;
@@ -288,7 +296,7 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	if (UNLIKELY(out.addr != mk->addr || out.port != mk->port)) // another one than was foreseen
 		reply_fill(t, mk, out.addr, out.port);
 	session_fill(w, &t->e[2 * s], mk, out.addr, out.port);
-	rc = session_publish(t, s, mk->hash, mk->reply_hash, &there);
+	rc = outside_publish(w, mk, st, s, &there);
 	if (!rc) {
 		BUMP(&w->c.sessions_made, 1);
 		if (UNLIKELY(LOAD(&w->dp->events) != NULL))
@@ -302,7 +310,7 @@ struct entry *session_install(struct worker *w, struct making *mk, struct stock 
 	if (rc == -EADDRINUSE && d->draw_port && mk->draws < DRAWS && mapping_is_ours_alone(w, out.mapping))
 		return another_port(w, mk, s, out.mapping);
 	if (rc != -EEXIST)
-		return refuse(w, mk, st, s, rc == -EADDRINUSE ? R_SESSION_CONFLICT : R_SESSIONS_FULL);
+		return refuse(w, mk, st, s, reason_of(rc));
 	STORE(&t->cold[s].state, S_DYING);
 	there ^= !key_equal(&mk->p->key, k);
 	if (key_equal(&mk->p->key, &t->e[there].key))

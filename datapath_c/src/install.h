@@ -28,6 +28,12 @@ struct stock { // free records taken for a burst; what is left goes back at its 
 	uint32_t session[BURST], mapping[BURST];
 };
 
+// Of mappings: of whom a session's outside endpoint is, a new one or its peer may need one.
+INLINE uint32_t records_wanted(const struct decision *d)
+{
+	return d->draw_port || d->mapping != NONE;
+}
+
 void stock_take(struct worker *w, struct stock *st, uint32_t sessions, uint32_t mappings);
 // For the lines of the record that comes `ahead` after the next. A few at a time: of more lines than
 // the core can wait for some are lost.

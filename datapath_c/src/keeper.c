@@ -84,10 +84,12 @@ static void drop_mapping(struct pcgdp *dp, struct reclaim *r, uint32_t m)
 static void reclaim(struct pcgdp *dp, struct reclaim *r)
 {
 	struct session_table *t = &dp->arena.sessions;
+	uint32_t limbo;
 
-	if (!r->n)
+	if (!r->n && LOAD(&dp->arena.mappings.limbo) == NONE)
 		return;
 	quiesce(dp);
+	limbo = mapping_limbo_take(&dp->arena.mappings);
 	for (uint32_t i = 0; i < r->n; i++) {
 		uint32_t s = r->session[i], m = t->cold[s].mapping;
 
@@ -101,9 +103,10 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 			drop_mapping(dp, r, m);
 	}
 	session_give(t, r->session, r->n);
-	if (r->n_mappings)
+	if (r->n_mappings || limbo != NONE)
 		quiesce(dp);
 	mapping_give(&dp->arena.mappings, r->mapping, r->n_mappings);
+	mapping_limbo_give(&dp->arena.mappings, limbo);
 	r->n = r->n_mappings = 0;
 }
 
@@ -171,7 +174,7 @@ static void visit(struct pcgdp *dp, uint32_t s, uint32_t now_s, struct reclaim *
 		if (r->n_ask == AGAIN_BATCH)
 			decide_marked(dp, r);
 	}
-	if (end && state == S_LIVE && session_unlink(t, s))
+	if (end && state == S_LIVE && again_end(&dp->arena, s))
 		state = S_DYING;
 	if (state != S_DYING)
 		return;

@@ -28,7 +28,7 @@ static bool out_is(const void *ctx, uint32_t m)
 	const struct in_query *q = ctx;
 	const struct mapping *r = &q->t->m[m];
 
-	return r->out_addr == q->k->src && r->out_port == q->k->sport &&
+	return r->out_addr == q->k->src && r->out_port == q->k->sport && (r->further ? r->peer : 0) == q->k->dst &&
 		(r->domain_proto & 0xff) == q->k->domain_proto && LOAD(&r->sessions);
 }
 
@@ -37,6 +37,20 @@ union key mapping_out_key(be32 addr, be16 port, uint8_t proto)
 	union key k = {.src = addr, .dst = 0, .sport = port, .dport = 0, .domain_proto = proto};
 
 	return k;
+}
+
+// Of a further peer: its mapping's outside endpoint, and the peer's address, which is never 0.
+static union key further_key(const struct mapping *m, be32 peer)
+{
+	union key k = mapping_out_key(m->out_addr, m->out_port, (uint8_t)m->domain_proto);
+
+	k.dst = peer;
+	return k;
+}
+
+static union key out_key(const struct mapping *m)
+{
+	return further_key(m, m->further ? m->peer : 0);
 }
 
 uint32_t mapping_find_in(const struct mapping_table *t, const union key *in, uint64_t hash)
@@ -60,6 +74,16 @@ bool mapping_hold(struct mapping_table *t, uint32_t m)
 
 	while (n)
 		if (__atomic_compare_exchange_n(&t->m[m].sessions, &n, n + 1, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return true;
+	return false;
+}
+
+bool mapping_unhold(struct mapping_table *t, uint32_t m)
+{
+	uint32_t n = LOAD(&t->m[m].sessions);
+
+	while (n > 1)
+		if (__atomic_compare_exchange_n(&t->m[m].sessions, &n, n - 1, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return true;
 	return false;
 }
@@ -99,8 +123,7 @@ void mapping_give(struct mapping_table *t, const uint32_t *numbers, uint32_t n)
 int mapping_publish(struct mapping_table *t, uint32_t m, uint64_t hash, uint32_t *there)
 {
 	struct mapping *r = &t->m[m];
-	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->domain_proto);
-	union key in = in_key(r);
+	union key out = out_key(r), in = in_key(r);
 	struct in_query qi = {t, &in}, qo = {t, &out};
 	uint64_t ho = hash_key(t->secret, &out);
 	uint32_t other;
@@ -121,11 +144,12 @@ int mapping_publish(struct mapping_table *t, uint32_t m, uint64_t hash, uint32_t
 bool mapping_release(struct mapping_table *t, uint32_t m)
 {
 	struct mapping *r = &t->m[m];
-	union key out = mapping_out_key(r->out_addr, r->out_port, (uint8_t)r->domain_proto), in = in_key(r);
+	union key out = out_key(r), in = in_key(r);
 
 	if (__atomic_sub_fetch(&r->sessions, 1, __ATOMIC_ACQ_REL))
 		return false;
-	sigtab_remove(&t->by_in, hash_key(t->secret, &in), m);
+	if (!r->further)
+		sigtab_remove(&t->by_in, hash_key(t->secret, &in), m);
 	sigtab_remove(&t->by_out, hash_key(t->secret, &out), m);
 	return true;
 }
@@ -137,26 +161,100 @@ void mapping_retire(struct mapping_table *t, uint32_t m)
 	sigtab_remove(&t->by_in, hash_key(t->secret, &in), m);
 }
 
-// Two workers may write the same place: then one of two contacts is forgotten early, no more.
-void mapping_contact(struct mapping *m, be32 remote)
+// ---- the filter ----
+
+static uint32_t find_further(const struct mapping_table *t, const struct mapping *m, be32 peer)
 {
-	if (mapping_contacted(m, remote))
+	union key k = further_key(m, peer);
+	struct in_query q = {t, &k};
+
+	return sigtab_find(&t->by_out, hash_key(t->secret, &k), out_is, &q);
+}
+
+// 0; 1: another worker was first; -ENOSPC
+static int make_further(struct mapping_table *t, const struct mapping *m, be32 peer, uint32_t f)
+{
+	union key k = further_key(m, peer);
+	struct in_query q = {t, &k};
+	uint32_t there;
+
+	t->m[f] = (struct mapping){.domain_proto = m->domain_proto, .out_addr = m->out_addr, .out_port = m->out_port, .peer = peer, .further = 1};
+	STORE(&t->m[f].sessions, 1);
+	return sigtab_insert(&t->by_out, hash_key(t->secret, &k), f, out_is, &q, &there);
+}
+
+int mapping_open_to_further(struct mapping_table *t, const struct mapping *m, be32 peer, uint32_t spare)
+{
+	int rc = 1;
+
+	while (rc == 1) {
+		uint32_t f = find_further(t, m, peer);
+
+		if (f != NONE && mapping_hold(t, f))
+			return 0;
+		rc = spare == NONE ? -ENOSPC : make_further(t, m, peer, spare);
+	}
+	if (rc)
+		return rc;
+	ADD(t->further, 1);
+	return 1;
+}
+
+void mapping_close_to(struct mapping_table *t, uint32_t m, be32 peer)
+{
+	uint32_t f;
+
+	if (t->m[m].peer == peer) {
+		__atomic_fetch_sub(&t->m[m].open, 1, __ATOMIC_ACQ_REL);
 		return;
-	STORE(&m->contacted[m->next_contact % CONTACTS], remote);
-	m->next_contact++;
+	}
+	f = find_further(t, &t->m[m], peer);
+	if (f == NONE || !mapping_release(t, f))
+		return;
+	spin_lock(t->lock);
+	t->m[f].next_free = t->limbo;
+	t->limbo = f;
+	spin_unlock(t->lock);
 }
 
-void mapping_forget(struct mapping *m, be32 remote)
+uint32_t mapping_open_sessions(const struct mapping_table *t, uint32_t m, be32 peer)
 {
-	for (unsigned i = 0; i < CONTACTS; i++)
-		if (LOAD(&m->contacted[i]) == remote)
-			STORE(&m->contacted[i], 0);
+	uint32_t f;
+
+	if (t->m[m].peer == peer)
+		return LOAD(&t->m[m].open);
+	f = find_further(t, &t->m[m], peer);
+	return f == NONE ? 0 : LOAD(&t->m[f].sessions);
 }
 
-bool mapping_contacted(const struct mapping *m, be32 remote)
+bool mapping_may_open_to(const struct mapping_table *t, uint32_t m, be32 peer)
 {
-	for (unsigned i = 0; i < CONTACTS; i++)
-		if (LOAD(&m->contacted[i]) == remote)
-			return true;
-	return false;
+	return t->m[m].peer == peer || mapping_open_sessions(t, m, peer) || PEEK(t->live) < t->n;
+}
+
+uint32_t mapping_limbo_take(struct mapping_table *t)
+{
+	uint32_t list;
+
+	spin_lock(t->lock);
+	list = t->limbo;
+	t->limbo = NONE;
+	spin_unlock(t->lock);
+	return list;
+}
+
+void mapping_limbo_give(struct mapping_table *t, uint32_t list)
+{
+	uint32_t last = list, n = 1;
+
+	if (list == NONE)
+		return;
+	for (; t->m[last].next_free != NONE; n++)
+		last = t->m[last].next_free;
+	ADD(t->further, -n);
+	spin_lock(t->lock);
+	t->m[last].next_free = *t->free_head;
+	*t->free_head = list;
+	*t->live -= n;
+	spin_unlock(t->lock);
 }

@@ -71,7 +71,7 @@ static bool draw(struct worker *w, struct making *mk, struct mapping *m)
 static void mapping_fill(struct mapping *m, const union key *k, const struct decision *d)
 {
 	*m = (struct mapping){.src = k->src, .sport = k->sport, .nat_id = (uint16_t)d->nat_id, .domain_proto = k->domain_proto,
-		.contacted = {k->dst}, .next_contact = 1, .port = d->src_port & 0xffffff};
+		.peer = k->dst, .port = d->src_port & 0xffffff};
 }
 
 // Make one in a record of the stock. 0; -EEXIST: another worker was first; -EADDRINUSE, -1: *reason.
@@ -225,7 +225,6 @@ int outside_take(struct worker *w, struct making *mk, struct stock *st, struct o
 	if (out->mapping == NONE)
 		return 0;
 	m = &t->m[out->mapping];
-	mapping_contact(m, mk->k.domain_proto >> 8 & 1 ? mk->k.src : mk->k.dst);
 	if (d->draw_port) {
 		out->addr = m->out_addr;
 		out->port = m->out_port;
@@ -275,6 +274,7 @@ enum reason outside_dry(struct worker *w, struct making *mk, struct outside *out
 	if (m != NONE && mapping_fits(w->cfg, d->rule, &t->m[m])) {
 		out->addr = t->m[m].out_addr;
 		out->port = t->m[m].out_port;
+		out->mapping = m;
 		if (!d->rule->overflow || answer_is_ours(w, mk, out->addr, out->port))
 			return (enum reason)R_OK;
 	} else {
@@ -286,5 +286,6 @@ enum reason outside_dry(struct worker *w, struct making *mk, struct outside *out
 		if (look(w, mk, out))
 			return (enum reason)R_OK;
 	}
+	out->mapping = NONE;
 	return d->rule->overflow && !overflow(w, mk, out) ? (enum reason)R_OK : R_NAT_PORTS_EXHAUSTED;
 }

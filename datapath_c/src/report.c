@@ -47,7 +47,9 @@ int pcgdp_totals(struct pcgdp *dp, struct pcgdp_totals *out)
 	out->resets_late = PEEK(&dp->cuts.late);
 	out->resets_unheard = PEEK(&dp->cuts.unheard);
 	out->sessions = h->sessions_live;
-	out->mappings = h->mappings_live;
+	out->mappings = PEEK(&h->mappings_live);
+	out->peers = MIN(PEEK(&h->mappings_further), out->mappings); // one after the other, so not of one instant
+	out->mappings -= out->peers;
 	out->ports = h->ports_live;
 	out->teps = h->teps_live;
 	out->sessions_ended = dp->sessions_ended;

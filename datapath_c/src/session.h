@@ -120,6 +120,12 @@ INLINE bool session_from_uplink(const struct session_table *t, uint32_t s)
 	return t->e[2 * s].key.domain_proto >> 8 & 1;
 }
 
+// By a session's forward key: the address beyond the uplink.
+INLINE be32 peer_of(const union key *fwd)
+{
+	return fwd->domain_proto >> 8 & 1 ? fwd->src : fwd->dst;
+}
+
 INLINE uint32_t entry_number(const struct session_table *t, const struct entry *e)
 {
 	return (uint32_t)(e - t->e);

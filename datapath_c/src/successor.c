@@ -46,15 +46,6 @@ static void entries_follow(struct entry *fwd, const struct entry *old, const str
 	fwd[uplink].src_slot = port_slot(uplink ? d->dst_port : d->src_port);
 }
 
-// It is not dying, for the old session holds it.
-static void hold(struct arena *a, uint32_t old, uint32_t m)
-{
-	const union key *k = &a->sessions.e[2 * old].key;
-
-	mapping_hold(&a->mappings, m);
-	mapping_contact(&a->mappings.m[m], session_from_uplink(&a->sessions, old) ? k->src : k->dst);
-}
-
 // Record s in the place of `old`, which is LEAVING by our doing.
 static struct entry *succeed(struct worker *w, struct pkt *p, const struct decision *d, uint32_t old, uint32_t s)
 {
@@ -64,7 +55,7 @@ static struct entry *succeed(struct worker *w, struct pkt *p, const struct decis
 
 	STORE(&t->cold[s].state, S_MAKING);
 	if (m != NONE)
-		hold(a, old, m);
+		mapping_hold(&a->mappings, m); // it is not dying, for the old session holds it; to their peer it stays open
 	cold_fill(&t->cold[s], d, m, t->cold[old].made_s);
 	entries_follow(&t->e[2 * s], &t->e[2 * old], d);
 	session_replace(t, old, s);

@@ -21,7 +21,11 @@ from pcg.datapath import pages, spent
 Shown = dict[str, Any]
 BARS = " ▁▂▃▄▅▆▇█"
 LEAST_S = 0.05  # a worker asleep writes its clock that often
-OCCUPIED = ("sessions", "mappings", "ports")
+OCCUPIED = {  # by whom
+    "sessions": ("sessions",),
+    "mappings": ("mappings", "peers"),
+    "ports": ("ports",),
+}
 WORKERS_WIDE = 8  # columns of single workers at most; --json has all
 
 
@@ -44,7 +48,8 @@ def reading(workers: list, seconds: float, totals: dict[str, int], arena: dict |
         "workers": [spent.summary(worker, seconds) for worker in workers],
         "all": spent.summary(spent.together(workers), seconds),
         "occupancy": {
-            name: {"used": totals[name], "of": totals[f"{name}_max"]} for name in OCCUPIED
+            name: {"used": sum(totals[one] for one in used), "of": totals[f"{name}_max"]}
+            for name, used in OCCUPIED.items()
         },
         "arena": arena,
     }

@@ -55,7 +55,11 @@ GAUGES = {
     ),
     "sessions_max": ("pcg_sessions_limit", "Sessions that the table holds when full."),
     "mappings": ("pcg_nat_mappings", "NAT mappings: inside endpoints with an outside port."),
-    "mappings_max": ("pcg_nat_mappings_limit", "Mappings that the table holds when full."),
+    "peers": ("pcg_nat_mapping_peers", "Peers of NAT mappings, but for the first of each."),
+    "mappings_max": (
+        "pcg_nat_mappings_limit",
+        "Mappings and further peers that the table holds when full.",
+    ),
     "ports": ("pcg_workload_addresses", "Workload addresses in the datapath."),
     "ports_max": ("pcg_workload_addresses_limit", "Workload addresses that it holds when full."),
     "teps": ("pcg_tunnel_endpoints", "Tunnel endpoints in the datapath."),

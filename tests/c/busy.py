@@ -1,14 +1,15 @@
 """A process that writes into an arena until it is killed.
 
-python -m tests.c.busy <arena> sessions|ports
+python -m tests.c.busy <arena> sessions|peers|ports
 """
 
 import sys
 from collections.abc import Callable
 
+from tests.c.packets import udp
 from tests.c.places import WEB, A
 from tests.c.test_restart import Life, program
-from tests.c.world import World, numbered
+from tests.c.world import World, numbered, over
 
 SAY = sys.stdout.write
 
@@ -16,6 +17,21 @@ SAY = sys.stdout.write
 def sessions(w: World) -> Callable[[int], None]:
     """Rounds of 512 new sessions; every other round, those of an hour ago end."""
     frames = numbered((1 + i, 1 + i % 7) for i in range(2048))
+
+    def work(round_: int) -> None:
+        at = 512 * (round_ % 4)
+        w.now_s = 200.0 * round_
+        w.dp.inject("downlink", frames[at : at + 512], w.now_ns)
+        if round_ % 2:
+            w.sweep()
+
+    return work
+
+
+def peers(w: World) -> Callable[[int], None]:
+    """As above, of sixteen inside endpoints with 32 peers each."""
+    peer = [f"9.9.{i >> 5}.{i & 31}" for i in range(128)]
+    frames = [over(A, udp(dst=dst, sport=1 + i)) for dst in peer for i in range(16)]
 
     def work(round_: int) -> None:
         at = 512 * (round_ % 4)
@@ -44,7 +60,7 @@ def ports(w: World) -> Callable[[int], None]:
 def main(path: str, name: str) -> None:
     w = Life(path, fresh=True).world
     program(w)
-    work = {"sessions": sessions, "ports": ports}[name](w)
+    work = {"sessions": sessions, "peers": peers, "ports": ports}[name](w)
     SAY("on\n")
     for round_ in range(1, 1_000_000):
         work(round_)

@@ -92,10 +92,9 @@ class Pair(Traffic):
 
     def commit(self, p: Picks) -> None:
         self.which ^= 1
-        order = [self.initiator(one) for one in self.sessions()]
         self.dp.commit(self.policies[self.which], 1)
         self.dp.sweep(self.now_ns)
-        self.twin.commit(self.policy(), self.now_s, order)
+        self.twin.commit(self.policy(), self.now_s)
         self.ask()
 
     def ask(self) -> None:
@@ -211,6 +210,7 @@ class Pair(Traffic):
         assert Counter(map(self.of_path, self.sessions())) == Counter(map(self.of_twin, table.live))
         totals = self.dp.totals()
         assert totals["mappings"] == len(table.mappings)
+        assert totals["peers"] == sum(one.further for one in table.mappings)
         assert totals["sessions_ended"] == len(table.ended)
         assert totals["sessions_cut"] == self.twin.cuts
         assert totals["unmade"] == self.twin.unmade  # too short, these, for a rate to end

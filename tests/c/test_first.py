@@ -115,8 +115,23 @@ def test_full_at_the_limit_and_not_before(small):
     assert made(small) == (40, 40, 40)
 
 
+def test_further_peers_of_a_mapping_take_its_places(small):
+    """Each but the first, as long as a session with it lives. Explain says so before."""
+    peers = [udp(dst=f"9.9.0.{i}") for i in range(45)]
+    assert len(out(small, *peers[:40], peers[3])) == 41
+    told, _ = small.dp.explain("downlink", over(A, peers[40]))
+    assert told[-1]["reason"] == "NAT_MAPPINGS_FULL"
+    assert len(out(small, *peers[40:])) == 0  # nor does it keep a place among the sessions
+    assert small.drops() == {"NAT_MAPPINGS_FULL": 5}
+    assert len(out(small, *[udp(dst=f"9.9.0.{i}", dport=54) for i in range(40)])) == 40
+    totals = small.dp.totals()
+    assert (totals["sessions"], totals["mappings"], totals["peers"]) == (80, 1, 39)
+    assert not out(small, udp(sport=1001))
+    assert small.drops() == {"NAT_MAPPINGS_FULL": 1}
+
+
 def test_sessions_full_at_the_limit(small):
-    one = [udp(dst=f"9.9.{i >> 8}.{i & 255}") for i in range(1022)]  # all by one mapping
+    one = [udp(dport=1 + i) for i in range(1022)]  # all by one mapping, with one peer
     assert len(down(small, *one)) == 1022
     tail = [udp(sport=s) for s in (100, 100, 200, 300, 100)]
     assert len(out(small, *tail)) == 4

@@ -10,7 +10,7 @@ import pytest
 
 from bench import path
 from bench.path import SYN, Shape
-from bench.world import World
+from bench.world import FLOW, REMOTES, World, tep, workload
 from pcg.datapath.lib import Datapath
 from tests.c.conftest import assert_accounted
 from tests.waiting import wait_until
@@ -22,8 +22,10 @@ PLACE = World(64)
 SHAPE = Shape(passes=1, workers=2, more={"realtime": 0, "in_order": 1, "tcp_flags": SYN})
 
 
-def opened_twice(dp: Datapath, array: bytes) -> int:
-    """All sessions from nothing, by two workers at once. How many were decided by both."""
+def opened_twice(dp: Datapath, array: bytes, held=None) -> int:
+    """All sessions from nothing, by two workers at once. How many were decided by both.
+
+    held: mappings and further peers of them that there must be then"""
     before = dp.totals()
     dp.bench(SHAPE.fields() | {"frames": FLOWS}, array)
     assert dp.drops() == {}
@@ -32,12 +34,13 @@ def opened_twice(dp: Datapath, array: bytes) -> int:
     after, sessions = dp.totals(), list(dp.sessions())
     assert after["tx"] - before["tx"] == 2 * FLOWS
     assert after["sessions"] == len(sessions) == FLOWS
+    assert held in (None, (after["mappings"], after["peers"]))
     # a direction's counters are its own worker's: of two at once one may be lost
     assert {one["fwd_packets"] for one in sessions} <= {1, 2}
     assert_accounted(dp)
     path.forget(dp)
     left = dp.totals()
-    assert (left["sessions"], left["mappings"]) == (0, 0)
+    assert (left["sessions"], left["mappings"], left["peers"]) == (0, 0, 0)
     return after["decisions"] - before["decisions"] - FLOWS
 
 
@@ -46,3 +49,18 @@ def test_one_session_comes_of_it_and_both_packets_go_by_it(workload):
     with path.opened(PLACE, ROOM, workers=2) as dp:
         array, _ = path.flows(PLACE, workload, FLOWS)
         wait_until(lambda: opened_twice(dp, array), "two workers that decide the same packet", 60)
+
+
+def test_of_a_further_peer_one_record_comes(built):
+    """Sixteen inside endpoints, each with many peers and two sessions with each of them."""
+    ends = [
+        (REMOTES + i // 2 % (FLOWS // 32), 8053 + i % 2, 1024 + i // (FLOWS // 16))
+        for i in range(FLOWS)
+    ]
+    flows = b"".join(
+        FLOW.pack(workload(0), remote.to_bytes(4), tep(0), sport, dport, 17)
+        for remote, dport, sport in ends
+    )
+    with path.opened(PLACE, ROOM, workers=2) as dp:
+        held = 16, FLOWS // 2 - 16
+        wait_until(lambda: opened_twice(dp, flows, held), "two workers that decide the same", 60)

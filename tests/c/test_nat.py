@@ -140,21 +140,38 @@ class TestSnat:
         again = one(world.down(A, answer(back)))
         assert flow(again) == (out.ip.src, NET, out.ip.sport, 999)
 
-    def test_filtering_remembers_five_peers_of_a_mapping(self, world):
-        """RFC 4787 REQ-8, REQ-11: a sixth shuts out the first, but for the sessions it has."""
-        peers = [f"198.51.100.{n}" for n in range(20, 26)]
-        for peer in peers[:5]:
+    def test_filtering_knows_every_peer_of_a_mapping(self, world):
+        """RFC 4787 REQ-8, REQ-11: however many there are, none shuts out another."""
+        peers = [f"9.9.{n >> 8}.{n & 255}" for n in range(600)]
+        for peer in peers:
             out = one(world.down(A, udp(dst=peer)))
-        for peer in peers[:5]:
+        for peer in peers:
             assert world.up(udp(peer, out.ip.src, sport=999, dport=out.ip.sport))
-        world.down(A, udp(dst=peers[5]))
-        for sport in (998, 997):
-            assert not world.up(udp(peers[0], out.ip.src, sport=sport, dport=out.ip.sport))
-        for peer in peers[1:]:
-            assert world.up(udp(peer, out.ip.src, sport=998, dport=out.ip.sport))
-        for sport in (53, 999):
-            assert world.up(udp(peers[0], out.ip.src, sport=sport, dport=out.ip.sport))
-        assert world.drops() == {"NAT_FILTERED": 2}
+        assert not world.up(udp("9.8.7.6", out.ip.src, sport=53, dport=out.ip.sport))
+        assert world.drops() == {"NAT_FILTERED": 1}
+        totals = world.dp.totals()
+        assert (totals["sessions"], totals["mappings"], totals["peers"]) == (1200, 1, 599)
+        world.sweep(after_s=301)
+        assert (world.dp.totals()["mappings"], world.dp.totals()["peers"]) == (0, 0)
+
+    @pytest.mark.parametrize(
+        "peers", [(NET, OTHER_NET), (OTHER_NET, NET)], ids=["first", "further"]
+    )
+    def test_filtering_shuts_out_whose_last_session_has_ended(self, world, peers):
+        """RFC 4787 REQ-8, REQ-11: not whose last but one has, nor because the mapping is old."""
+        for peer in peers:
+            out = one(world.down(A, udp(dst=peer)))
+            assert world.down(A, udp(dst=peer, dport=54))
+        world.sweep(after_s=200)
+        assert world.down(A, udp(dst=NET))
+        world.sweep(after_s=200)
+        assert world.dp.totals()["sessions"] == 1
+        assert world.up(udp(NET, out.ip.src, sport=999, dport=out.ip.sport))
+        assert not world.up(udp(OTHER_NET, out.ip.src, sport=999, dport=out.ip.sport))
+        assert world.drops() == {"NAT_FILTERED": 1}
+        again = one(world.down(A, udp(dst=OTHER_NET)))
+        assert again.ip.sport == out.ip.sport
+        assert world.up(udp(OTHER_NET, out.ip.src, sport=999, dport=out.ip.sport))
 
     @pytest.mark.parametrize("packet", [udp, tcp], ids=["udp", "tcp"])
     def test_filtering_may_be_endpoint_independent(self, world, packet):

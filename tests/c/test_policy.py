@@ -11,6 +11,7 @@ from tests.c.places import (
     APP,
     FEW,
     NET,
+    OTHER_NET,
     POOL_A,
     POOL_B,
     RED,
@@ -203,15 +204,30 @@ class TestMarks:
         assert len(concerned(world, touch)) == 1
 
     def test_who_was_let_in_stays(self, world):
-        """A mapping remembers a few addresses; a session opened from an older one goes on."""
+        """A peer's own session goes on, and holds open what let it in, when the workload's ends."""
         out = one(world.down(A, udp()))
         inbound = udp(NET, out.ip.src, sport=4242, dport=out.ip.sport)
         assert world.up(inbound)
-        for i in range(6):
-            world.down(A, udp(dst=f"198.51.100.{120 + i}"))
+        no_dns = r.Match(protocol=17, dport_first=53, dport_last=53)
+        world.policy.firewall.append(r.Firewall(9, 0, 2, 2, 0, no_dns, "no-dns"))
         world.commit()
+        assert [s["fwd_from_uplink"] for s in world.dp.sessions()] == [True]
         assert world.up(inbound)
-        assert not world.up(udp(NET, out.ip.src, sport=4343, dport=out.ip.sport))
+        assert world.up(udp(NET, out.ip.src, sport=4343, dport=out.ip.sport))
+        world.sweep(after_s=301)
+        assert not world.up(inbound)
+        assert world.drops() == {"NO_DNAT": 1}
+
+    def test_whose_session_ends_is_shut_out_at_once(self, world):
+        """Not when the mapping ends, nor when housekeeping has taken the session apart."""
+        out = one(world.down(A, udp()))
+        assert world.down(A, udp(dst=OTHER_NET, dport=54))
+        no_dns = r.Match(protocol=17, dport_first=53, dport_last=53)
+        world.policy.firewall.append(r.Firewall(9, 0, 2, 2, 0, no_dns, "no-dns"))
+        world.commit()
+        for peer, comes in (NET, False), (OTHER_NET, True):
+            packet = udp(peer, out.ip.src, sport=4343, dport=out.ip.sport)
+            assert bool(world.up(packet)) == comes
         assert world.drops() == {"NAT_FILTERED": 1}
 
 

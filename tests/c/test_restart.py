@@ -92,6 +92,23 @@ def test_mappings_and_their_ports_too(built, path):
         assert w.down(TINY, udp(TINY.address, sport=5))
 
 
+def test_so_are_the_peers_that_it_is_open_to(built, path):
+    """RFC 4787 REQ-11."""
+    peers = [NET, OTHER_NET, "198.51.100.12"]
+    with Life(path, fresh=True) as w:
+        program(w)
+        for peer in peers:
+            (out,) = w.down(A, udp(dst=peer))
+    with Life(path) as w:
+        assert (w.dp.totals()["mappings"], w.dp.totals()["peers"]) == (1, 2)
+        for peer in peers:
+            assert w.up(udp(peer, out.ip.src, sport=999, dport=out.ip.sport))
+        assert not w.up(udp("198.51.100.13", out.ip.src, sport=999, dport=out.ip.sport))
+        assert w.drops() == {"NAT_FILTERED": 1}
+        w.sweep(after_s=301)
+        assert (w.dp.totals()["mappings"], w.dp.totals()["peers"]) == (0, 0)
+
+
 def test_nothing_is_forwarded_before_somebody_says_what_is_allowed(talking, path):
     out, _ = talking
     with Life(path, policy=False) as w:
@@ -250,6 +267,24 @@ def test_killed_while_sessions_come_and_go(built, path, attempt):
         w.sweep(after_s=100_000)
         after = w.dp.totals()
         assert after["sessions"] == after["mappings"] == 0
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_killed_while_mappings_open_to_peers_and_close(built, path, attempt):
+    kill_in_the_middle(path, "peers")
+    with Life(path) as w:
+        totals, sessions = w.dp.totals(), w.dp.sessions()
+        outside = {(s["rev_dst"], s["rev_dport"]) for s in sessions}
+        peers = {(s["rev_dst"], s["rev_dport"], s["fwd_dst"]) for s in sessions}
+        assert len(outside) == totals["mappings"] > 0
+        assert totals["peers"] in range(len(peers) - len(outside), len(peers) + 1)
+        for address, port, peer in sorted(peers)[:60]:
+            assert w.up(udp(peer, address, sport=999, dport=port))
+            assert not w.up(udp("198.51.100.13", address, sport=999, dport=port))
+        w.sweep(after_s=100_000)
+        after = w.dp.totals()
+        assert after["sessions"] == after["mappings"] == after["peers"] == 0
+        w.drops()
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -257,6 +257,7 @@ def follow(w: World, m: Model, step) -> None:
             assert got == expected.packet, asked
     totals = w.dp.totals()
     assert (totals["sessions"], totals["mappings"]) == (len(m.sessions), len(m.mappings))
+    assert totals["peers"] == m.further
 
 
 @given(st.lists(outwards | inwards | again | another | passes, min_size=30, max_size=60))

@@ -14,10 +14,8 @@ class Again:
     cut()."""
 
     def same(self, session: Session, d: Decision) -> bool:
-        """Does the new policy say what the session does? Whoever was let in stays, though the
-        mapping has forgotten the address since."""
-        let_in = d.reason == "NAT_FILTERED" and d.mapping is session.mapping
-        allowed = d.reason in (None, "NEIGHBOUR_UNRESOLVED") or let_in
+        """Does the new policy say what the session does?"""
+        allowed = d.reason in (None, "NEIGHBOUR_UNRESOLVED")
         if not allowed or d.stateless or d.to_gateway or d.kind != session.kind:
             return False
         fwd = session.ways[0]
@@ -63,7 +61,7 @@ class Again:
         if session.to_be_told(self.policy, CHANGE):
             self.over(session, now_s)
         else:
-            self.table.end(session)
+            self.table.unlink(session)
 
     def over(self, session: Session, now_s: int) -> None:
         session.over_s, session.marked = now_s, True
@@ -74,7 +72,7 @@ class Again:
         if p.error or p.told or (p.ip.proto == TCP and p.ip.payload[13] & RST):
             return p
         told = self.cut(p, session.ways[at], session.ways[at ^ 1], session.ways[0].key)
-        self.table.end(session)
+        self.table.unlink(session)
         return p._replace(told=told)
 
     def end(self, session: Session, at: int, p: Arrived) -> Arrived:
@@ -85,7 +83,7 @@ class Again:
         way, back = session.ways[at], session.ways[at ^ 1]
         resets = self.policy.resets.get(session.nat_id, 0) & CHANGE
         told = resets and self.cut(p, way, back, session.ways[0].key)
-        self.table.end(session)
+        self.table.unlink(session)
         self.cuts += 1
         return p._replace(told=bool(told))
 

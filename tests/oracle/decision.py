@@ -238,5 +238,5 @@ class Policy(Records):
             return
         if not d.back:
             d.reason = "NEIGHBOUR_UNRESOLVED"
-        if d.mapping and not d.open and key.src not in d.mapping.contacted:  # RFC 4787 REQ-8
+        if d.mapping and not d.open and not d.mapping.open[key.src]:  # RFC 4787 REQ-8
             d.reason = "NAT_FILTERED"

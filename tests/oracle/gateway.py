@@ -75,15 +75,13 @@ class Twin(Entrance, Again, Answers):
                 self.punted += 1
         self.drops.update(self.why)
 
-    def commit(self, policy: Policy, now_s: int, order: list[Key]) -> None:
-        """Another policy: every session is decided again, and what it no longer allows ends. In the
-        path's `order`, by the initiator's tuple: it is free to choose one, and where one's end
-        makes its peer a stranger to their mapping, it tells which of two is still asked as none."""
+    def commit(self, policy: Policy, now_s: int) -> None:
+        """Another policy: every session is decided again, and what it no longer allows ends."""
         # A rule that is gone keeps its timers: its sessions are about to be decided again.
         policy.timeouts = {**self.policy.timeouts, **policy.timeouts}
         policy.resets = {**self.policy.resets, **policy.resets}
         self.policy = policy
-        for session in sorted(self.table.live, key=lambda one: order.index(one.ways[0].key)):
+        for session in list(self.table.live):
             if session.over_s is None:
                 self.judge(session, now_s)
         self.sweep(now_s)

@@ -14,7 +14,6 @@ from pcg.reconcile import records as r
 from tests.oracle.decision import Decision, Key, Policy, num
 from tests.oracle.ipv4 import ICMP
 
-CONTACTS = 5  # how many remote addresses a mapping remembers
 DRAWS = 5  # how many ports are drawn, until answers by one of them are nobody's
 FEW = 64  # of so many ports one that is somebody's may be drawn by chance
 
@@ -41,13 +40,15 @@ class Mapping:
     public: int
     address: int
     port: int
-    contacted: list[int]
+    peer: int  # whom it was made for
+    open: Counter[int] = field(default_factory=Counter)  # by peer, sessions that live
     sessions: int = 0
     retired: bool = False
 
-    def contact(self, remote: int) -> None:
-        if remote not in self.contacted:
-            self.contacted = [*self.contacted, remote][-CONTACTS:]
+    @property
+    def further(self) -> int:
+        """With how many others a session lives."""
+        return sum(n > 0 for peer, n in self.open.items() if peer != self.peer)
 
 
 class Outside(NamedTuple):
@@ -144,10 +145,10 @@ class Mappings:
             address = num(pub.secondary_be)
             vain = [port for port in ports if reply(key, d, address, port) in self.index]
             if high - low >= FEW or not vain:
-                return self._made(policy, d, inside, pub, *drawn())
+                return self._made(policy, d, key, inside, pub, drawn())
             if len(ports) > 1:
                 raise UnknownPortError
-            one = Mapping(inside, pub.index, address, vain[0], [key.dst], sessions=1, retired=True)
+            one = Mapping(inside, pub.index, address, vain[0], key.dst, sessions=1, retired=True)
             self.mappings.append(one)
             self.held.append(one)
             self.in_vain += 1
@@ -161,10 +162,11 @@ class Mappings:
         assert low <= port <= high, "a port out of the rule's range"
         assert not policy.promised(pub, port), "a port that a DNAT rule promises"
 
-    def _made(self, policy: Policy, d: Decision, inside: Inside, pub, address, port) -> Outside:
+    def _made(self, policy: Policy, d: Decision, key: Key, inside: Inside, pub, drawn) -> Outside:
+        address, port = drawn
         self._held(policy, d, pub, address, port)
         assert not self.outside(address, port, inside.proto), "RFC 4787 REQ-3: port shared"
-        self.mappings.append(Mapping(inside, pub.index, address, port, []))
+        self.mappings.append(Mapping(inside, pub.index, address, port, key.dst))
         return Outside(self.mappings[-1], address, port)
 
     def _shared(self, policy: Policy, d: Decision, key: Key, drawn: Drawn) -> Outside | str:

@@ -6,7 +6,7 @@ it. Ports that the path draws at random are learnt from what it sent, and then h
 not shared, the same for the same inside endpoint.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
@@ -57,14 +57,12 @@ class Session:
 @dataclass
 class Mapping:
     outside: tuple[str, int]
-    contacted: list[str] = field(default_factory=list)
+    first: str  # whom it was made for
 
 
 class Model:
     """ports: address -> VM; rules: of one VRF, in order; routes: prefix -> "uplink" | "segment" |
     "blackhole". `secondaries`: addresses owned on the uplink."""
-
-    CONTACTS = 5
 
     def __init__(self, vms, routes, dnat, pool: set[str], secondaries: set[str]) -> None:
         self.vms, self.dnat, self.pool = vms, dnat, pool
@@ -106,17 +104,22 @@ class Model:
             there = packet.dst in self.vms
             return Outcome(None, "downlink", packet) if there else Outcome("PORT_UNKNOWN")
         key = packet.src, packet.sport, packet.protocol
-        mapping = self.mappings.setdefault(key, Mapping(("", 0)))
-        self.contact(mapping, packet.dst)
+        mapping = self.mappings.setdefault(key, Mapping(("", 0), packet.dst))
         address, port = mapping.outside
         dport = port if packet.protocol == 1 else packet.dport
         leaves = Tuple(address, packet.dst, port, dport, packet.protocol)
         self.sessions.append(Session(packet, leaves, False, now_s, key))
         return Outcome(None, "uplink", leaves)
 
-    def contact(self, mapping: Mapping, peer: str) -> None:
-        if peer not in mapping.contacted:
-            mapping.contacted = [*mapping.contacted, peer][-self.CONTACTS :]
+    def peers(self, key: tuple) -> set[str]:
+        """With whom a session of this mapping lives."""
+        mine = [s for s in self.sessions if s.mapping == key]
+        return {s.outside.src if s.from_uplink else s.outside.dst for s in mine}
+
+    @property
+    def further(self) -> int:
+        """Peers of mappings, but for whom each was made for."""
+        return sum(len(self.peers(key) - {m.first}) for key, m in self.mappings.items())
 
     def inwards(self, packet: Tuple, now_s: float) -> Outcome:
         if packet.dst not in self.secondaries:
@@ -126,7 +129,7 @@ class Model:
             key = self.owner(packet)
             if not key:
                 return Outcome("NO_DNAT")
-            if packet.src not in self.mappings[key].contacted:
+            if packet.src not in self.peers(key):
                 return Outcome("NAT_FILTERED")
             target, mapping = key[:2], key
         if target[0] not in self.vms:

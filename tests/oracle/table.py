@@ -115,7 +115,6 @@ class Table(Mappings):
         mapping, address, port = found
         if mapping:
             mapping.sessions += 1
-            mapping.contact(key.src if key.uplink else key.dst)
         if lands(key, d, address):
             self.held += [mapping] if mapping else []
             return "LAND"
@@ -134,6 +133,8 @@ class Table(Mappings):
         fw_id = d.rulings.get(address, d.fw_id)
         session = Session(ways, d.kind, d.nat_id, fw_id, mapping, now_s)
         self.live.append(session)
+        if mapping:
+            mapping.open[key.src if key.uplink else key.dst] += 1
         self.index[key], self.index[back] = (session, 0), (session, 1)
         return session
 
@@ -144,16 +145,9 @@ class Table(Mappings):
         for way in session.ways:
             del self.index[way.key]
         if session.mapping:
-            self.held.append(session.mapping)
-
-    def end(self, session: Session) -> None:
-        """It is no longer allowed. Nor may its peer come back in by the mapping."""
-        self.unlink(session)
-        if session.mapping:
             key = session.ways[0].key
-            peer = key.src if key.uplink else key.dst
-            kept = [None if one == peer else one for one in session.mapping.contacted]
-            session.mapping.contacted = kept
+            session.mapping.open[key.src if key.uplink else key.dst] -= 1
+            self.held.append(session.mapping)
 
     def sweep(self, policy: Policy, now_s: int, gone) -> list[Session]:
         """Ends what was idle too long, or whose workload is gone, or whose ends have been told;
@@ -161,9 +155,8 @@ class Table(Mappings):
         over = []
         for session in list(self.live):
             idle = now_s - max(way.last_s for way in session.ways)
-            if session.over_s is not None and session.over_s < now_s:
-                self.end(session)
-            elif any(gone(way.way) for way in session.ways):
+            told = session.over_s is not None and session.over_s < now_s
+            if told or any(gone(way.way) for way in session.ways):
                 self.unlink(session)
             elif idle > session.timeout_s(policy) and session.over_s is None:
                 if session.to_be_told(policy, IDLE):

@@ -8,7 +8,7 @@ from pcg.cli import performance
 from pcg.datapath import spent
 from tests.unit.datapath.test_spent import INJECTED, PARTS, reading
 
-TOTALS = {"sessions": 25, "sessions_max": 100, "mappings": 5, "mappings_max": 100}
+TOTALS = {"sessions": 25, "sessions_max": 100, "mappings": 3, "peers": 2, "mappings_max": 100}
 TOTALS |= {"ports": 1, "ports_max": 1024}
 ARENA = {"file": "/x/arena", "bytes": 36 << 20, "resident": 8 << 20, "huge": 0, "page": 4096}
 

@@ -55,7 +55,7 @@ class FakeClient:
             "joined",
             "sessions",
             "sessions_max",
-            "mappings",
+            "peers",
         )
         names += ("mappings", "mappings_max", "ports", "ports_max", "teps", "revision", "commits")
         names += ("sessions_made", "sessions_ended", "sessions_cut", "decisions")
