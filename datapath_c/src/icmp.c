@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "again.h"
 #include "answer.h"
 #include "csum.h"
 #include "decide.h"
@@ -169,18 +170,25 @@ void no_way(struct worker *w, struct pkt *p, uint8_t code)
 		icmp_error(w, p, ICMP_UNREACH, code, 0);
 }
 
-// May whoever sent this come in? Known to a session, or let in by a rule.
+// May whoever sent this come in? By a session that lives and goes on, whatever a first packet of its sender
+// would find, or let in by a rule.
 static bool would_enter(const struct worker *w, const struct pkt *p)
 {
+	const struct arena *a = &w->dp->arena;
 	const uint8_t *l4 = (const uint8_t *)pkt_ip(p) + IP_HLEN;
 	union key k = p->key;
+	struct session_query q = {&a->sessions, &k};
 	struct decision d;
+	uint32_t number;
 
 	if (p->proto == IPP_TCP || p->proto == IPP_UDP)
 		memcpy(&k.sport, l4, 4); // both ports
 	else if (p->proto == IPP_ICMP)
 		k.sport = k.dport = rd16(l4 + 4);
-	decide(w->cfg, &w->dp->arena, &k, 0, &d);
+	number = sigtab_find(&a->sessions.index, hash_key(a->sessions.secret, &k), session_key_is, &q);
+	if (number != NONE && a->sessions.e[number].mark < MARK_CUT)
+		return again_judge(w->cfg, a, number / 2, &d) != AGAIN_ENDS;
+	decide(w->cfg, a, &k, 0, &d);
 	return d.reason == R_OK;
 }
 

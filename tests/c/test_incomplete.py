@@ -56,6 +56,31 @@ def test_so_is_the_peer_of_a_session(world):
     assert (told.ip[ICMP].code, told.ip.dst) == (1, NET)
 
 
+def test_so_it_is_where_a_rule_lets_nobody_in(world):
+    """The workload dialled it: a session answers for its replies, no rule does."""
+    world.policy.defaults = (1, 0)
+    world.commit()
+    out = one(world.down(A, udp()))
+    back = IP(src=NET, dst=out.ip.src) / UDP(sport=53, dport=out.ip.sport) / BIG
+    told = one(late(world, "uplink", *pieces(back, "uplink")[:1]))
+    assert (told.ip[ICMP].type, told.ip[ICMP].code, told.ip.dst) == (11, 1, NET)
+    back[UDP].sport = 54
+    assert not late(world, "uplink", *pieces(back, "uplink")[:1])
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["goes on", "is over"])
+def test_so_it_is_while_its_session_goes_on(world, left):
+    """After a commit, too, that no session has been judged by yet."""
+    out = one(world.down(A, udp()))
+    back = IP(src=NET, dst=out.ip.src) / UDP(sport=53, dport=out.ip.sport) / BIG
+    assert not world.inject("uplink", *pieces(back, "uplink")[:1])
+    if not left:
+        del world.policy.nat["snat"]
+    world.dp.commit(world.policy.tables(), 2)
+    world.now_s += 15
+    assert len(world.inject("uplink")) == left
+
+
 NOBODY = {
     "no first piece": ("downlink", pieces(OUT, "downlink")[1:]),
     "no first piece, uplink": ("uplink", pieces(IN, "uplink")[1:]),

@@ -87,8 +87,15 @@ class Answers:
         uplink, vrf = where
         error = ip.proto == ICMP and ip.payload[0] in (3, 4, 5, 11, 12)
         key = Key(vrf, uplink, ip.src, ip.dst, *ip.ports, ip.proto)
-        if not uplink or not self.decide(key).reason:
+        if not uplink or self.would_enter(key):
             self.say(Arrived(ip, key, error=error), 11, 1)
+
+    def would_enter(self, key: Key) -> bool:
+        """By a session that goes on, whatever a first packet would find; or by a rule."""
+        session, _ = self.table.index.get(key, (None, 0))
+        if not session or session.over_s is not None:
+            return not self.decide(key).reason
+        return self.same(session, self.decide(session.ways[0].key, session))
 
     def reset_for(self, p: Arrived) -> None:
         """To a segment of no connection."""
