@@ -15,6 +15,7 @@ LIBRARY = "libpcap.so.0.8"  # Debian's name for libpcap 1.x
 ETHERNET = 1  # DLT_EN10MB
 NETMASK_UNKNOWN = 0xFFFFFFFF
 SYNTAX = "syntax error"  # in libpcap's words
+UNKNOWN_HOST = "unknown host"  # likewise: it asked DNS, which knows no workload
 # What may follow a beginning that is right so far: one of these makes a whole expression of it.
 ENDINGS = ("", " 80", " 1.2.3.4", " 1", " tcp", " host 1.2.3.4", " 2:2:2:2:2:2", " 1.2.3.0/24")
 ENDINGS += (" 0] = 1", "] = 1", " = 1", " 80-90", " portrange 1-2", ":1] = 1", " and tcp")
@@ -113,7 +114,8 @@ def compiled(expression: str) -> bytes:
         what = "it stops short" if at == len(expression) else f"syntax error at column {at + 1}"
         raise FilterError(f"{what}:\n  {expression}\n  {' ' * at}^")
     if wrong:
-        raise FilterError(f"{wrong}: {expression}")
+        hint = "; filters take addresses, not our names" if UNKNOWN_HOST in wrong else ""
+        raise FilterError(f"{wrong}{hint}: {expression}")
     for code, _, _, k in struct.iter_unpack("=HBBI", program):
         if code & ~0x18 == LOAD_ABSOLUTE and k >= KERNELS:
             raise FilterError(f"it asks the kernel, not the frame; say --direction: {expression}")

@@ -51,6 +51,8 @@ def door(
     home = found.get((vrf, workload))
     if not home or any(address == source for _, address in found):
         return None
+    if len(aliases(look, source)) > 1:  # ours too
+        return None
     if any(n["vni"] == home["vni"] and n["flags"] & ROUTED for n in look.table("segments")):
         return None
     publics = {p["secondary"]: p for p in look.table("publics")}

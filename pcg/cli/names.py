@@ -13,6 +13,7 @@ class Place(NamedTuple):
 
     address: str
     vrf: str = ""
+    public: bool = False
 
 
 class Names:
@@ -34,7 +35,8 @@ class Names:
         } | {(vrfs.get(p["segment"]), address): p for p in ports for address in p["addresses"]}
         self._macs = {(p["segment"], str(p.get("mac", "")).lower()): p for p in ports}
         self._publics = {
-            p["id"]: Place(p["address"], p["vrf"]) for p in desired.get("public_addresses", ())
+            p["id"]: Place(p["address"], p["vrf"], True)
+            for p in desired.get("public_addresses", ())
         }
 
     def workload(self, vrf: str, address: str) -> str:

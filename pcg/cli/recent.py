@@ -68,6 +68,7 @@ def row(look: Look, names: Names, flow: Row) -> Row:
     return {
         "reason": flow["reason"],
         "packets": flow["packets"],
+        "flows": flow.get("flows", 1),
         "first": (flow["first_ns"] + offset_ns) / NS,
         "last": (flow["last_ns"] + offset_ns) / NS,
         "ago_s": round(ago_s(flow["last_ns"]), 3),
@@ -103,8 +104,9 @@ def ends(found: Row) -> str:
 
 
 def text(found: Row) -> str:
-    """Of a row: how often, when, why, by which rule, and what it was."""
-    n = packets(found["packets"])
+    """Of a row: how often, when, why, by which rule, and what it was, or the latest of them was."""
+    many = f" of {found['flows']:,} flows" if found["flows"] > 1 else ""
+    n = packets(found["packets"]) + many
     lately = f"the last {span(found['ago_s'])} ago"
     if found["packets"] > 1:
         lately += f", in {span(found['last'] - found['first'])}"
@@ -126,16 +128,18 @@ def summed(flows: Iterable[Row], kind: Callable[[Row], Hashable]) -> list[Row]:
             continue
         found[at] = max(old, flow, key=lambda f: f["last_ns"]) | {
             "packets": old["packets"] + flow["packets"],
+            "flows": old.get("flows", 1) + 1,
             "first_ns": min(old["first_ns"], flow["first_ns"]),
         }
     return sorted(found.values(), key=lambda f: -f["packets"])
 
 
-def unlisted(ledger: Iterable[Row]) -> dict[str, int]:
-    """Reason -> dropped packets whose flows found no place."""
+def unlisted(ledger: Iterable[Row], within_s: float = float("inf")) -> dict[str, int]:
+    """Reason -> dropped packets whose flows found no place, since the datapath began; of kinds of
+    which something was dropped in the last seconds."""
     seen: dict[str, int] = {}
     for line in ledger:
-        if line["unlisted"]:
+        if line["unlisted"] and ago_s(line["last_ns"]) <= within_s:
             seen[line["reason"]] = seen.get(line["reason"], 0) + line["unlisted"]
     return seen
 
@@ -143,7 +147,7 @@ def unlisted(ledger: Iterable[Row]) -> dict[str, int]:
 def unlisted_text(seen: dict[str, int]) -> str:
     """
     >>> unlisted_text({"NO_DNAT": 1234})
-    'not listed, as too many flows came at once: 1,234 packets NO_DNAT'
+    'not listed, as too many flows came at once: 1,234 packets NO_DNAT, since the datapath began'
     """
     some = ", ".join(f"{packets(n)} {reason}" for reason, n in seen.items())
-    return f"not listed, as too many flows came at once: {some}"
+    return f"not listed, as too many flows came at once: {some}, since the datapath began"

@@ -12,7 +12,9 @@ from pcg.cli.flow import WITH_PORTS, Flow, aliases, door, watched
 from pcg.cli.kinds import PROTOCOLS, Seconds
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
+from pcg.model.errors import BackendError
 
+FLOOD_S = 600  # as old may a flood be that is told of
 STILL_S = 60  # a drop as old as this may still go on
 SHOWN = 5  # sessions, drops: what is more is counted
 ASKED_INSTEAD = "icmp"  # where no protocol is named: a ping
@@ -86,7 +88,7 @@ class Answer:
 
         self.drops = sorted(map(row, recent.summed(its, same)), key=lambda r: r["ago_s"])
         self.near = [row(d) for d in recent.summed(near, _kind)]
-        self.unlisted = recent.unlisted(look.client.ledger())
+        self.unlisted = recent.unlisted(look.client.ledger(), FLOOD_S)
 
     @property
     def refused(self) -> str:
@@ -101,6 +103,9 @@ class Answer:
     def advice(self) -> str:
         """One thing to do next."""
         texts = self.look.client.advice()
+        if self.refused == "NOT_OWNED" and any(map(self.flow.is_at, self.look.table("ports"))):
+            what = "no NAT rule leads from outside to this workload, protocol and port"
+            return f"{what}: add a DNAT rule, or mark its segment routed"
         if self.refused:
             return texts[self.refused]
         if self.events and self.events[-1]["verdict"] == "punted":
@@ -214,6 +219,9 @@ def why(
     ends = names.place(look, source, vrf), names.place(look, destination, vrf)
     if ends[0].address == NOWHERE:
         raise click.UsageError("who has no address yet asks DHCP: pcgctl explain --dhcp MAC")
+    if ends[0].vrf and ends[1].vrf and ends[0].vrf != ends[1].vrf and not ends[1].public:
+        why_not = f"is in VRF {ends[1].vrf}, not in {ends[0].vrf} as {source} is"
+        raise BackendError(destination, why_not, "VRFs meet by public addresses: name one")
     inside = _vrf(look, vrf, ends)
     entrance = door(look, ends[0].address, ends[1].address, protocol or "", port or 0, inside)
     destination, outside = entrance[:2] if entrance else (ends[1].address, port or 0)

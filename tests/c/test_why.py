@@ -17,6 +17,7 @@ from pcg.cli.look import Look
 from pcg.cli.why import why
 from pcg.datapath.pack import CaptureWanted
 from pcg.datapath.server import Server
+from pcg.model.errors import BackendError
 from pcg.reconcile import records as r
 from tests.c import dhcp
 from tests.c.packets import answer, tcp, udp
@@ -27,6 +28,7 @@ from tests.c.places import (
     NET,
     PLAIN,
     POOL_A,
+    RED,
     SERVER,
     THIN,
     WEB,
@@ -315,6 +317,33 @@ def test_without_a_drop_it_says_how_to_see_every_one(ask, world):
     assert seen.reason == "FIREWALL_DENIED"
 
 
+def test_drops_near_it_are_told_with_how_many_flows(ask, world):
+    for dport in (51, 52, 53):
+        world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
+    assert "of its ends 3 packets of 3 flows, the last 0 s ago" in ask(why, C.address, NET)
+
+
+NAMED = {
+    "segments": [{"id": "web", "vrf": "blue"}, {"id": "red-web", "vrf": "red"}],
+    "ports": [
+        {"id": "c", "segment": "web", "addresses": [C.address]},
+        {"id": "red", "segment": "red-web", "addresses": [RED.address]},
+    ],
+    "public_addresses": [{"id": "door", "vrf": "red", "address": SERVER.elastic}],
+}
+
+
+def test_names_are_taken_for_addresses(ask, look, monkeypatch):
+    monkeypatch.setattr(look, "ask_gateway", lambda op: NAMED if op == "desired" else [])
+    told = asked(ask, "c", NET, "udp", "53")
+    assert told["flow"] == f"udp {C.address} -> {NET} port 53"
+    assert asked(ask, "c", "door", "udp", "7000")["verdict"] == "sent"
+    text = ask(explain, "--src", "c", "--dst", NET, "--protocol", "udp", "--dport", "53")
+    assert f"udp {C.address}:40000 -> {NET}:53" in text
+    with pytest.raises(BackendError, match="is in VRF red, not in blue as c is.*name one"):
+        ask(why, "c", "red", "tcp", "80")
+
+
 def test_what_found_no_place_is_said(ask, world):
     flood = [over(A, udp(dst="198.51.100.66", dport=1 + i)) for i in range(80)]
     world.inject("downlink", *flood)
@@ -333,6 +362,11 @@ DOORS = [
     ((PLAIN.address, "tcp", "22"), f"{PLAIN.address} port 22", "sent"),
     ((LONE.address, "tcp", "22"), f"{LONE.address} port 22", "NOT_OWNED"),
 ]
+
+
+def test_where_nothing_leads_to_a_workload_that_is_said(ask):
+    assert "no NAT rule leads from outside to this" in asked(ask, NET, LONE.address)["advice"]
+    assert "add the public address" in asked(ask, NET, "10.99.1.250")["advice"]
 
 
 @pytest.mark.parametrize("to, words, ends", DOORS, ids=lambda v: str(v)[:50])

@@ -19,6 +19,7 @@ WRONG = [
     ("ip[0]", 6, "stops short"),
     ("not", 4, "stops short"),
     ("host 300.1.2.3", None, "300.1.2.3"),
+    ("host web1.invalid", None, "filters take addresses, not our names"),
     ("port 99999", None, "99999"),
     ("net 10.0.0.0/33", None, "mask length"),
     ("ip[0:5] = 3", None, "data size must be 1, 2, or 4"),

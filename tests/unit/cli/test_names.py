@@ -32,7 +32,7 @@ FOUND = [
     ("p1", "", Place("10.1.0.10", "blue")),
     ("i-web", "red", Place("10.1.0.10", "red")),
     ("i-dhcp", "", Place("10.1.0.77", "blue")),
-    ("eip", "", Place("52.1.1.1", "blue")),
+    ("eip", "", Place("52.1.1.1", "blue", True)),
 ]
 
 
