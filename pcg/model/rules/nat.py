@@ -1,16 +1,16 @@
 """Rules of NAT: what each action needs, and what two rules cannot share."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from pcg.model.addresses import Prefix, span_number
 from pcg.model.desired import Nat, NatAction, PortRange, Protocol
+from pcg.model.rules import nat_terms
 from pcg.model.rules.context import Context, overlaps
 from pcg.model.rules.match import check_items, check_ports, check_product, check_range
 from pcg.model.sizes import NAT_RULES_MAX, POOL_MAX
-from pcg.model.terms import TIMERS_LEAST, Filtering
 
-# Carried by address alone: their ports, if any, are kept, so they need a 1:1 rule.
-PORTLESS = (Protocol.GRE, Protocol.ESP, Protocol.AH, Protocol.SCTP)
+ALL_PORTS = PortRange(0, 65535)
 ON_UPLINK = (NatAction.DNAT, NatAction.NO_DNAT)  # they match what came in, before translation
 SOURCE_IDS = "is a public address; the source here is an overlay address or prefix"
 PEER_IDS = "is a public address; only the destination of DNAT and NO_DNAT can be one"
@@ -26,8 +26,9 @@ def check(ctx: Context) -> None:
         ctx.refer(f"{path}.vrf", "vrfs", rule.vrf)
         check_match(ctx, path, rule)
         CHECKS[rule.action](ctx, path, rule)
-        check_terms(ctx, path, rule)
+        nat_terms.check(ctx, path, rule)
     check_shared(ctx)
+    check_promised(ctx)
     check_present(ctx)
 
 
@@ -126,7 +127,7 @@ def check_new_range(ctx: Context, path: str, to: PortRange) -> bool:
 
 
 def check_portless(ctx: Context, path: str, rule: Nat, one_to_one: bool) -> None:
-    if rule.match.protocol in PORTLESS and not one_to_one:
+    if rule.match.protocol in nat_terms.PORTLESS and not one_to_one:
         mend = "is carried by address alone; translate one address to one, or use REFLEXIVE"
         ctx.add(f"{path}.match.protocol", rule.match.protocol.value, mend)
 
@@ -198,37 +199,6 @@ def check_exemption(ctx: Context, path: str, rule: Nat) -> None:
         ctx.add(f"{path}.translated_ports", None, mend)
 
 
-def check_terms(ctx: Context, path: str, rule: Nat) -> None:
-    check_timers(ctx, path, rule)
-    if rule.filtering is not Filtering.ADDRESS_DEPENDENT and rule.action is not NatAction.SNAT:
-        mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
-        ctx.add(f"{path}.filtering", rule.filtering.value, mend)
-    if rule.overflow and rule.action is not NatAction.SNAT:
-        mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
-        ctx.add(f"{path}.overflow", True, mend)
-    if rule.quota.ports is not None and rule.action is not NatAction.SNAT:
-        mend = f"is for rules that draw ports; {rule.action.value} draws none, remove it"
-        ctx.add(f"{path}.quota.ports", rule.quota.ports, mend)
-    if rule.quota.sessions is not None and rule.action is NatAction.NO_DNAT:
-        mend = "is for rules that let sessions begin; NO_DNAT lets none, remove it"
-        ctx.add(f"{path}.quota.sessions", rule.quota.sessions, mend)
-
-
-def check_timers(ctx: Context, path: str, rule: Nat) -> None:
-    """Shorter than the RFCs allow, a session may end that both sides believe in.
-
-    RFC 4787 REQ-5a: where all destination ports are well-known ones, UDP's may be shorter.
-    """
-    dports = rule.match.destination_ports
-    known = rule.match.protocol is Protocol.UDP and dports and all(r.last < 1024 for r in dports)
-    for name, least in TIMERS_LEAST.items():
-        value = getattr(rule.timers, name)
-        if value is not None and value < least and not (name == "udp_s" and known):
-            ctx.add(
-                f"{path}.timers.{name}", value, f"is shorter than RFCs allow; use {least} or more"
-            )
-
-
 CHECKS = {
     NatAction.DNAT: check_dnat,
     NatAction.SNAT: check_snat,
@@ -276,6 +246,34 @@ def check_reflexive_overlap(ctx: Context, sources: dict) -> None:
         for later, earlier in overlaps(spans):
             mend = f"is also translated by nat[{earlier.id}], REFLEXIVE; keep them apart"
             ctx.add(f"nat[{later.id}].match.source[0]", later.match.source[0], mend)
+
+
+def check_promised(ctx: Context) -> None:
+    """A port that a DNAT rule takes is never drawn, but of one that takes all of them."""
+    doors: dict[str, list[tuple[PortRange, str]]] = {}
+    for rule in ctx.desired.nat:
+        if rule.enabled and rule.action is NatAction.DNAT:
+            for item in rule.match.destination:
+                taken = ((r, rule.id) for r in rule.match.destination_ports if r != ALL_PORTS)
+                doors.setdefault(item, []).extend(taken)
+    for rule in ctx.desired.nat:
+        to = rule.translated_ports
+        if not rule.enabled or rule.action is not NatAction.SNAT or to is None:
+            continue
+        for item in rule.translated:
+            other = whole(to, doors.get(item, ()))
+            if other:
+                mend = f"are all taken by nat[{other}], DNAT of {item}; draw from others"
+                ctx.add(f"nat[{rule.id}].translated_ports", f"{to.first} to {to.last}", mend)
+
+
+def whole(ports: PortRange, doors: Iterable[tuple[PortRange, str]]) -> str:
+    """A rule by which, with others perhaps, all of them are taken; "": some are left."""
+    at, last = ports.first, ""
+    for taken, rule in sorted(doors, key=lambda door: door[0].first):
+        if taken.first <= at <= taken.last:
+            at, last = taken.last + 1, rule
+    return last if at > ports.last else ""
 
 
 def check_present(ctx: Context) -> None:

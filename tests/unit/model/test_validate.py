@@ -35,6 +35,19 @@ def test_the_good_document_is_good():
     assert problems(GOOD) == []
 
 
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("priority: 5,", "priority: 5, firewall_match: BYPASS, reset: true, log: true,"),
+        ("translated: [eip-1]", "translated: [eip-2], translated_ports: {first: 81, last: 82}"),
+        ("{first: 80, last: 81}]}", "{first: 80, last: 81}]}, reset: true"),
+    ],
+    ids=["NO_SNAT's terms", "one port is left", "TCP's terms"],
+)  # fmt: skip
+def test_what_means_something_is_taken(old, new):
+    assert problems(edited((old, new))) == []
+
+
 def test_every_problem_says_its_value_and_a_mend():
     for row in rows():
         for line in row[2]:
