@@ -82,10 +82,12 @@ static struct pkt *made_new(struct worker *w, struct pkt *p, uint32_t slot, uint
 	return m;
 }
 
+enum { TOS_OF_ERRORS = 0xc0 }; // precedence 6, internetwork control (RFC 1812 section 4.3.2.5)
+
 static struct ip_hdr *put_ip(struct pkt *m, be32 src, be32 dst, uint8_t proto, uint32_t len)
 {
 	struct ip_hdr *ip = (struct ip_hdr *)m->data;
-	struct ip_hdr ih = {.ver_ihl = 0x45, .len = htons((uint16_t)len), .frag = htons(IP_DF), .ttl = 64, .proto = proto, .src = src, .dst = dst};
+	struct ip_hdr ih = {.ver_ihl = 0x45, .tos = proto == IPP_ICMP ? TOS_OF_ERRORS : 0, .len = htons((uint16_t)len), .frag = htons(IP_DF), .ttl = 64, .proto = proto, .src = src, .dst = dst};
 
 	memcpy(ip, &ih, sizeof(ih));
 	ip->csum = (uint16_t)~csum_ip_words(ip);

@@ -325,7 +325,8 @@ class TestOverlap:
 
 class TestBounds:
     def test_the_timer_starts_with_the_first_piece(self, world):
-        """RFC 791: 15 seconds; what comes later does not prolong it."""
+        """RFC 791: 15 seconds, not the 60 of RFC 1122 section 3.3.2; what comes later does not
+        prolong it."""
         pieces = cut(bytes(udp(dst=B.address, data=BIG[:4000])), 1500)
         down(world, A, pieces[:1])
         world.now_s += 10

@@ -169,6 +169,11 @@ class TestMadeHere:
         assert world.dp.totals()["made"] == before + 1
         return seen
 
+    @pytest.mark.parametrize("tos", [0, 0x28, 3], ids=["none", "dscp", "congested"])
+    def test_precedence_of_errors(self, world, tos):
+        """RFC 1812 section 4.3.2.5: "internetwork control", whatever the packet had."""
+        assert one(world.down(A, udp(ttl=1, tos=tos))).ip.tos == 0xC0
+
     def test_too_big_outwards(self, world):
         """RFC 4787 REQ-13, RFC 1812 section 4.3.2.3: the segment's gateway says the uplink's."""
         packet = udp(flags="DF", data=bytes(1473))

@@ -21,12 +21,13 @@ from tests.oracle.ipv4 import (
     tcp,
 )
 
+INTERNETWORK_CONTROL = 0xC0  # RFC 1812 section 4.3.2.5
 QUOTE_MAX = 576 - 28  # RFC 1812 section 4.3.2.3
 
 
 def made_error(about: Ip, speaker: int, kind: int, code: int, mtu: int) -> Ip:
-    rest = struct.pack("!HH", 0, mtu)
-    return icmp(speaker, about.src, kind, code, rest, about.whole()[:QUOTE_MAX], frag=DF)
+    rest, quote = struct.pack("!HH", 0, mtu), about.whole()[:QUOTE_MAX]
+    return icmp(speaker, about.src, kind, code, rest, quote, frag=DF, tos=INTERNETWORK_CONTROL)
 
 
 def made_reset(about: Ip) -> Ip | None:
