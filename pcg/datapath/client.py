@@ -104,7 +104,7 @@ class Client:
 
     def recent(self) -> list[dict]:
         """Flows of which packets were dropped lately, by reason and rule, the latest first."""
-        return ledger.recent(views.view("recent", record) for record in self.read("recent"))
+        return ledger.recent(views.views("recent", self._call("recent")[1][0]))
 
     def reasons(self) -> dict[str, str]:
         """Every reason -> what the operator should conclude from it."""

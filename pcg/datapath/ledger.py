@@ -37,7 +37,7 @@ def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
 def recent(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for each flow, the latest first; source port and length are of its latest packet.
 
-    A record may stand twice among them: what moved in while the table was read shifts the rest.
+    A flow may stand twice among them: it lost its place and got another while the table was read.
 
     >>> flow = dict.fromkeys(FLOW, 0)
     >>> (row,) = recent([

@@ -165,9 +165,12 @@ class Datapath(Frames):
         """Drops by reason, port, segment and rule, with times and an example; of all workers."""
         return ledger.merged(views.views("drop", self.ledger_raw()))
 
+    def recent_raw(self) -> bytes:
+        return self._array(self.lib.pcgdp_read, "recent", PAGE, table_number("recent"), 0)
+
     def recent(self) -> list[dict]:
         """Flows of which packets were dropped lately, by reason and rule; of all workers."""
-        return ledger.recent(views.view("recent", record) for record in self.read("recent"))
+        return ledger.recent(views.views("recent", self.recent_raw()))
 
     def stages(self) -> dict[str, int]:
         """Stage -> packets that entered it, in the path's order."""

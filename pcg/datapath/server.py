@@ -67,6 +67,7 @@ OPERATIONS: dict[str, Operation] = {
     "totals": lambda dp, args, arrays: Answer(dp.totals()),
     "drops": lambda dp, args, arrays: Answer(dp.drops()),
     "ledger": lambda dp, args, arrays: Answer(None, (dp.ledger_raw(),)),
+    "recent": lambda dp, args, arrays: Answer(None, (dp.recent_raw(),)),
     "stages": lambda dp, args, arrays: Answer(dp.stages()),
     "performance": lambda dp, args, arrays: Answer(None, (dp.performance_raw(),)),
     "arena_pages": lambda dp, args, arrays: Answer(dp.arena_pages()),
