@@ -7,6 +7,7 @@
     driver      the NIC's driver      interface       by the gateway
     cloud       the instance's limits interface       by the gateway
     nftables    our host firewall     chain           by the gateway
+    kernel      this host's IP stack  host            by the gateway
     relay       DHCP's relay          segment         by the gateway
 
 Keys are for programs and stay. Times are seconds since 1970; a rate is packets a second.

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from pyroute2 import IPRoute
 
+from pcg.drivers import stack_counters
 from pcg.drivers.ethtool import tool
 from pcg.drivers.netlink import said
 from pcg.drivers.nft_rules import COUNTERS
+from pcg.drivers.stack_counters import Words
 from pcg.model.errors import BackendError
 
 PER_INTERFACE = 64  # counters of one driver that are looked at; each kind of queue counts once
@@ -23,16 +25,11 @@ ALLOWANCE = "_allowance_exceeded"  # AWS ENA: frames that the instance's limits 
 class Count(NamedTuple):
     """One counter now. `ends` False: the frames go on elsewhere, they are only told for context."""
 
-    source: str  # "interface", "driver", "cloud", "nftables"
-    where: str  # interface, or nft chain
+    source: str  # "interface", "driver", "cloud", "nftables", "kernel"
+    where: str  # interface, nft chain, or "host"
     name: str
     packets: int
     ends: bool = True
-
-
-class Words(NamedTuple):
-    means: str
-    advice: str
 
 
 INTERFACE = {  # of struct rtnl_link_stats64, those that are no part of another one
@@ -101,6 +98,8 @@ def words(source: str, name: str) -> Words:
         return INTERFACE[name]
     if source == "cloud":
         return CLOUD.get(name, OTHER_ALLOWANCE)
+    if source == "kernel":
+        return stack_counters.LOSSES[name]
     return NFTABLES[name] if source == "nftables" else DRIVER
 
 
@@ -130,6 +129,12 @@ def of_driver(interface: str, statistics: dict[str, int]) -> list[Count]:
         *made[:PER_INTERFACE],
         *(Count("driver", interface, name, lost[name]) for name in sorted(lost)[:PER_INTERFACE]),
     ]
+
+
+def read_stack() -> Iterator[Count]:
+    """Of this host's own IP stack. Raises BackendError."""
+    for name, packets in stack_counters.read().items():
+        yield Count("kernel", "host", name, packets)
 
 
 def of_link(interface: str, stats: dict[str, int]) -> list[Count]:

@@ -3,6 +3,7 @@
 netdev pcg   ingress of uplink and downlink: frames that the datapath owns end here. Its
              AF_PACKET ring and its XDP program come before this hook, so it has them already;
              what is kept from them is the kernel, which would answer "port unreachable" or ARP.
+             What is nobody's is counted and left to the kernel, which forwards nothing.
 inet pcg     input of this host: default drop, and per interface what it serves. So nothing
              that slips through the first table is ever answered either.
 """
@@ -16,6 +17,8 @@ TABLE = "pcg"
 GENEVE_PORT = 6081  # RFC 8926 section 3.3
 BEFORE_OTHERS = -500  # priority of the ingress chains
 FRAGMENT_OFFSET = 0x1FFF  # RFC 791: lower 13 bits of the field, in units of 8 bytes
+TO_MANY = [{"prefix": {"addr": "224.0.0.0", "len": 4}}, "255.255.255.255"]
+LINK_LOCAL = {"prefix": {"addr": "fe80::", "len": 10}}  # neighbour discovery: input sees it
 
 # TCP ports that this host always serves, by the role of the interface.
 SERVICES = {"uplink": (), "downlink": (), "management": (22,)}
@@ -43,7 +46,10 @@ def any_of(values: list | tuple) -> dict:
 
 
 class Counter(NamedTuple):
-    """A named counter of ours. `ends` False: the datapath has the frames, the kernel must not."""
+    """A named counter of ours. `ends` False: the datapath has the frames, the kernel must not.
+
+    What it counts beside DROP the kernel has next, and no use for.
+    """
 
     family: str
     ends: bool
@@ -52,6 +58,7 @@ class Counter(NamedTuple):
 
 
 _TAKEN = "nothing; they end here only while the datapath does not run: start it"
+_IPV6 = "nothing, when it is stray; the gateway serves IPv4 alone: take IPv6 off that way"
 _HOST = "nothing, when it is a scan; this host serves SSH and metrics on management alone"
 # Chain and what is counted there.
 COUNTERS = {
@@ -64,6 +71,21 @@ COUNTERS = {
         "fragments of tunnel packets, which the datapath takes",
         "raise the underlay's MTU, or lower the sender's",
     ),
+    "uplink_not_owned": Counter(
+        "netdev",
+        True,
+        "by the uplink, for an address that is neither the datapath's nor this host's",
+        "give the secondary address to a public address of the desired state, set `routed` on the "
+        "segment, or take it off the cloud's interface and route table",
+    ),
+    "downlink_not_owned": Counter(
+        "netdev",
+        True,
+        "by the downlink and in no tunnel, for an address that is not this host's",
+        "look at who routes to this interface; workloads reach the gateway through tunnels alone",
+    ),
+    "uplink_ipv6": Counter("netdev", True, "IPv6 by the uplink", _IPV6),
+    "downlink_ipv6": Counter("netdev", True, "IPv6 by the downlink", _IPV6),
     "input_uplink": Counter("inet", True, "to this host itself, by the uplink", _HOST),
     "input_downlink": Counter("inet", True, "to this host itself, by the downlink", _HOST),
     "input_management": Counter(
@@ -114,6 +136,18 @@ def _taken(chain: str, counter: str, *expr: dict) -> dict:
     return _rule("netdev", chain, *expr, _counted(counter), DROP)
 
 
+def _nobodys(chain: str) -> list[dict]:
+    """Counted, not dropped: sent to our MAC, for an address that is neither taken nor kept."""
+    ours = match({"meta": {"key": "pkttype"}}, "host")
+    one = match(field("ip", "daddr"), any_of(TO_MANY), "!=")
+    unknown = match(field("ip", "daddr"), "@kept", "!=")
+    ipv6 = match(field("ip6", "daddr"), LINK_LOCAL, "!=")
+    return [
+        _rule("netdev", chain, ours, unknown, one, _counted(f"{chain}_not_owned")),
+        _rule("netdev", chain, ours, ipv6, _counted(f"{chain}_ipv6")),
+    ]
+
+
 def _set(name: str, elements: list) -> dict:
     made = {"family": "netdev", "table": TABLE, "name": name, "type": "ipv4_addr"}
     made |= {"flags": ["interval"]}
@@ -144,11 +178,13 @@ def _ingress(steering: Steering) -> list[dict]:
         _taken("uplink", "uplink_owned", match(field("ip", "daddr"), "@owned")),
         _rule("netdev", "uplink", match(field("arp", "daddr ip"), "@kept"), ACCEPT),
         _taken("uplink", "uplink_arp", match(field("arp", "daddr ip"), "@owned")),
+        *_nobodys("uplink"),
         hook("downlink", steering.downlink),
         _taken("downlink", "downlink_tunnel", to_tep, geneve),
         # Fragments but the first have no port. All of UDP to the TEP go: nothing else that this
         # host speaks over UDP there is ever fragmented.
         _taken("downlink", "downlink_fragment", to_tep, udp, match(offset, 0, "!=")),
+        *_nobodys("downlink"),
     ]
 
 

@@ -120,6 +120,9 @@ def kernel(facts: Facts, watched: dict[str, Any]) -> Iterator[Metric]:
         "pcg_cloud_allowance_exceeded_packets", text, (*WHERE[:2], "allowance"), rows("cloud")
     )
     yield from _nftables(watched)
+    text = "Packets that this host's own IP stack lost, by the names that nstat uses."
+    lost = [((c["name"],), c["packets"]) for c in watched["counters"] if c["source"] == "kernel"]
+    yield counter("pcg_kernel_drops", text, ("counter",), lost)
     ok = not watched["error"]
     yield gauge("pcg_counters_readable", "1: kernel and nftables tell.", (), [((), ok)])
 
@@ -132,7 +135,7 @@ def _nftables(watched: dict[str, Any]) -> Iterator[Metric]:
             if c["source"] == "nftables" and c["ends"] is ends
         ]
 
-    text = "Packets to this host that its firewall dropped."
+    text = "Frames that ended beside the datapath, as nftables counts them."
     yield counter("pcg_nftables_drops", text, ("counter",), rows(True))
     text = "Frames of the datapath that were kept from the kernel; they are no loss."
     yield counter("pcg_nftables_steered_packets", text, ("counter",), rows(False))

@@ -13,7 +13,7 @@ from typing import Any
 from pyroute2 import IPRoute
 
 from pcg.drivers import nft_counters
-from pcg.drivers.counters import Count, read_links
+from pcg.drivers.counters import Count, read_links, read_stack
 from pcg.drivers.netlink import said
 from pcg.drivers.nft_rules import COUNTERS
 from pcg.gateway.book import Book
@@ -71,5 +71,6 @@ class Watcher(Periodic):
 def read(ip: IPRoute, interfaces: Iterable[str]) -> Iterator[Count]:
     """Everything that is counted outside the datapath. Raises BackendError."""
     yield from read_links(ip, interfaces)
+    yield from read_stack()
     for name, packets in nft_counters.read().items():
         yield Count("nftables", name.split("_")[0], name, packets, COUNTERS[name].ends)

@@ -8,19 +8,27 @@ from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from pcg.lab import ns
 from pcg.lab.checks.ledger import PROVOKED
 from pcg.lab.frames import send
 from pcg.lab.lab import Lab
-from pcg.lab.layout import INTERNET, PCG_MACS, UPLINK_ROUTER
+from pcg.lab.layout import INTERNET, PCG_MACS, STRANGER, UPLINK_ROUTER
 from pcg.lab.programs import until
 
 METRICS = 9464
 TELNET = 23
 UNWANTED = 0x88B5  # EtherType for local experiments; nobody on the gateway listens to it
+NOBODYS = (
+    ("nftables", "uplink", "uplink_not_owned"),
+    ("nftables", "uplink", "uplink_ipv6"),
+    ("nftables", "downlink", "downlink_not_owned"),
+    ("kernel", "host", "IpInAddrErrors"),
+    ("kernel", "host", "Ip6InDiscards"),
+)
 REASONS = ("TEP_UNKNOWN", "SOURCE_SPOOFED", "VNI_UNKNOWN", "NO_ROUTE", "NO_NAT")
 
 
@@ -37,6 +45,17 @@ def in_the_datapath(lab: Lab) -> None:
     syn = IP(src=INTERNET, dst=secondary) / TCP(sport=1025, dport=TELNET, flags="S")
     frame = Ether(src=UPLINK_ROUTER[1], dst=PCG_MACS["up0"]) / syn
     send(lab.layout, bytes(frame), space="igw", device="vpc0")
+
+
+def for_nobody_here(lab: Lab) -> None:
+    """To our MACs, for addresses that nobody knows; counted by nftables, ended by the kernel."""
+    way = {"src": UPLINK_ROUTER[1], "dst": PCG_MACS["up0"]}
+    forgotten = IP(src=INTERNET, dst="10.99.1.99") / UDP(dport=9)
+    ipv6 = IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(dport=9)
+    frames = [bytes(Ether(**way) / packet) for packet in (forgotten, ipv6)]
+    send(lab.layout, *frames, space="igw", device="vpc0")
+    bare = Ether(src=STRANGER[1], dst=PCG_MACS["down0"])
+    send(lab.layout, bytes(bare / IP(src=STRANGER[0], dst="10.99.2.99") / UDP(dport=9)))
 
 
 def by_the_hosts_firewall(lab: Lab) -> None:
@@ -63,11 +82,13 @@ def ledger(lab: Lab) -> dict[tuple[str, str, str], dict]:
     in_the_datapath(lab)
     by_the_hosts_firewall(lab)
     in_the_interface(lab)
+    for_nobody_here(lab)
     wanted = [("datapath", "downlink", reason) for reason in REASONS]
     wanted += [
         ("datapath", "uplink", "FIREWALL_DENIED"),
         ("nftables", "input", "input_management"),
         ("interface", "mgmt0", "rx_dropped"),
+        *NOBODYS,
     ]
 
     def there():
@@ -143,6 +164,15 @@ def test_the_hosts_firewall(ledger, metrics):
     row = ledger["nftables", "input", "input_management"]
     assert row["last"] is not None
     assert metrics["pcg_nftables_drops_total", "input_management"] >= row["packets"]
+
+
+@pytest.mark.parametrize("source, where, reason", NOBODYS)
+def test_what_is_for_nobody_here(ledger, metrics, source, where, reason):
+    row = ledger[source, where, reason]
+    assert row["first"] <= row["last"]
+    assert row["means"]
+    assert row["advice"]
+    assert metrics[f"pcg_{source}_drops_total", reason] >= row["packets"]
 
 
 def test_an_interface(ledger, metrics):

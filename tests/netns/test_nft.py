@@ -1,12 +1,13 @@
 """drivers/nft.py on the kernel: ours replaced whole, others' untouched, meddling seen."""
 
+import json
 import os
 import socket
 import sys
 
 import pytest
 
-from pcg.drivers import nft_counters
+from pcg.drivers import nft_counters, stack_counters
 from pcg.drivers.nft import Nft
 from pcg.drivers.nft_rules import COUNTERS, SERVICES
 from pcg.model.errors import BackendError
@@ -116,7 +117,8 @@ def dropped(wires, chain: str) -> int:
     """Packets that our ingress rules of one chain kept from the kernel."""
     with wires.gw.inside():
         counts = nft_counters.read()
-    return sum(n for name, n in counts.items() if name.startswith(f"{chain}_"))
+    kept = {name for name, counter in COUNTERS.items() if not counter.ends}
+    return sum(n for name, n in counts.items() if name in kept and name.startswith(f"{chain}_"))
 
 
 def send_udp(wires, to: tuple[str, int], size: int = 100) -> None:
@@ -151,6 +153,45 @@ def test_arp_for_owned_is_not_answered_even_if_the_kernel_has_the_address(nft, i
 
 def test_primary_address_stays_the_kernels_though_an_owned_prefix_covers_it(nft, inside):
     assert inside.peer.works("ping -c 1 -W 2 10.0.1.10")
+
+
+def frames_to(wires, device: str, mac: str, *packets) -> None:
+    from scapy.layers.l2 import Ether
+
+    frames = [bytes(Ether(src="02:00:00:00:00:77", dst=mac) / packet) for packet in packets]
+    with wires.peer.inside(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((device, 0))
+        for frame in frames:
+            sock.send(frame)
+
+
+def test_what_is_nobodys_is_counted_and_the_kernel_says_the_same(nft, inside):
+    """Addresses neither taken nor kept, and IPv6; not what is for many, nor for others' MACs."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+
+    with inside.gw.inside():
+        before = stack_counters.read()
+    for device, taken, net in (("u1", "up0", 1), ("d1", "down0", 2)):
+        (link,) = json.loads(inside.gw.run(f"ip -json link show {taken}"))
+        mac = link["address"]
+        strange = [IP(src=f"10.0.{net}.1", dst=f"10.0.{net}.99") / UDP()] * 5
+        v6 = [IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP()] * 3
+        ours = [IP(src=f"10.0.{net}.1", dst=f"10.0.{net}.10") / UDP(dport=9)]
+        many = [IP(dst="224.0.0.9") / UDP(), IP(dst="255.255.255.255") / UDP()]
+        frames_to(inside, device, mac, *strange, *v6, *ours, *many)
+        frames_to(inside, device, "02:00:00:00:00:99", *strange, *v6)
+
+    def counted() -> dict[str, int]:
+        with inside.gw.inside():
+            return nft_counters.read()
+
+    wanted = {"uplink_not_owned": 5, "downlink_not_owned": 5, "uplink_ipv6": 3, "downlink_ipv6": 3}
+    wait_until(lambda: wanted.items() <= counted().items(), "all of them counted")
+    assert dropped(inside, "uplink") == dropped(inside, "downlink") == 0
+    with inside.gw.inside():
+        grown = {n: v - before[n] for n, v in stack_counters.read().items() if v != before[n]}
+    assert grown["IpInAddrErrors"] == 10
 
 
 def listener(address: str, port: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """counters.py: which statistics tell of lost frames, and that each has its words."""
 
-from pcg.drivers import counters
+from pcg.drivers import counters, stack_counters
 from pcg.drivers.counters import Count, of_driver, of_link, words
 from pcg.drivers.nft_rules import COUNTERS, FAMILIES
 
@@ -55,8 +55,15 @@ def test_every_counter_has_words():
     every = [("interface", name) for name in counters.INTERFACE]
     every += [("cloud", "bw_in"), ("cloud", "something_new"), ("driver", "x_drops")]
     every += [("nftables", name) for name in COUNTERS]
+    every += [("kernel", name) for name in stack_counters.LOSSES]
     assert all(all(words(source, name)) for source, name in every)
 
 
 def test_nft_counters_are_of_our_tables():
     assert {c.family for c in COUNTERS.values()} == set(FAMILIES)
+
+
+def test_this_kernels_own_tables_are_read():
+    found = stack_counters.read()
+    assert {"IpInAddrErrors", "UdpRcvbufErrors", "TcpExtListenDrops"} <= found.keys()
+    assert all(value >= 0 for value in found.values())
