@@ -49,8 +49,9 @@ def marked(dp: Datapath) -> set[int]:
     return {s["index"] for s in dp.sessions() if s["marked"]}
 
 
-def within(address: bytes, prefix: bytes, length: int) -> bool:
-    return not (int.from_bytes(address) ^ int.from_bytes(prefix)) >> (32 - length)
+def first_bits(address: bytes, length: int) -> tuple[int, int]:
+    """They, and how far an address is shifted to be compared with them."""
+    return int.from_bytes(address) >> (32 - length), 32 - length
 
 
 def ends(session: dict) -> list[tuple[bytes, bytes]]:
@@ -65,14 +66,15 @@ def address_of(value) -> bytes:
 
 
 def twin(sessions: list[dict], touches: list[Touch]) -> set[int]:
+    wanted = [
+        (t.vrf, *first_bits(t.src_be, t.src_len), *first_bits(t.dst_be, t.dst_len)) for t in touches
+    ]
     return {
         s["index"]
         for s in sessions
-        for src, dst in ends(s)
-        for t in touches
-        if t.vrf == s["vrf"]
-        and within(src, t.src_be, t.src_len)
-        and within(dst, t.dst_be, t.dst_len)
+        for src, dst in [map(int.from_bytes, way) for way in ends(s)]
+        for vrf, near, near_shift, far, far_shift in wanted
+        if vrf == s["vrf"] and src >> near_shift == near and dst >> far_shift == far
     }
 
 
