@@ -75,6 +75,7 @@ static enum pcgdp_verdict hairpin(struct worker *w, struct pkt *p)
 	l->number = NONE;
 	l->slot = 0;
 	l->told = 0;
+	l->ecn = 0; // of the tunnel, whose congestion the packet bears already; of pieces it is the last one's
 	l->outer_src = 0;
 	return PCGDP_LOOPED;
 }
