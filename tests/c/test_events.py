@@ -96,7 +96,7 @@ def test_one_that_goes_another_way_continues(world, events):
     assert ended["end"] == "decided_again"
     assert of(ended, *ENDS) == of(began, *ENDS)
     world.sweep(400)
-    assert [e["age_s"] for e in events()] == [430]  # of the whole
+    assert [of(e, "lasted_s", "idle_s") for e in events()] == [(30, 400)]  # of the whole
 
 
 def test_one_that_tcp_said_is_over(world, events):
