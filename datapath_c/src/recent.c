@@ -171,7 +171,7 @@ static struct recent_flow *enter(struct recent_set *s, uint64_t tag, const struc
 	flow->vrf = f->vrf;
 	flow->vni_proto = f->vni << 8 | f->proto;
 	flow->packets = 0;
-	flow->first_ns = now_ns;
+	flow->first_ns = flow->last_ns = now_ns;
 	STORE(&flow->seq, flow->seq + 1);
 	return flow;
 }
