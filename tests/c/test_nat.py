@@ -173,6 +173,20 @@ class TestSnat:
         assert again.ip.sport == out.ip.sport
         assert world.up(udp(OTHER_NET, out.ip.src, sport=999, dport=out.ip.sport))
 
+    def test_filtering_forgets_a_peer_with_whom_no_session_came_about(self, world):
+        """Its answers are another workload's since a door was opened on the mapping's port."""
+        out = one(world.down(A, udp(dst=NET)))
+        pub = next(p for p in (POOL_A, POOL_B) if p.secondary == out.ip.src)
+        door = to_public(pub, 17, out.ip.sport, out.ip.sport)
+        world.policy.nat["door"] = nat(30, 0, door, target=B)
+        world.commit()
+        assert world.up(udp(OTHER_NET, out.ip.src, sport=53, dport=out.ip.sport))
+        assert not world.down(A, udp(dst=OTHER_NET))
+        assert world.drops() == {"SESSION_CONFLICT": 1}
+        world.sweep()
+        totals = world.dp.totals()
+        assert (totals["sessions"], totals["mappings"], totals["peers"]) == (2, 1, 0)
+
     @pytest.mark.parametrize("packet", [udp, tcp], ids=["udp", "tcp"])
     def test_filtering_may_be_endpoint_independent(self, world, packet):
         """RFC 4787 REQ-8, RFC 5382 REQ-3: "If application transparency is most important, it is
