@@ -54,11 +54,11 @@ void relayed_from_now(void)
 
 // ---- out ----
 
-static void look_at(const struct frame *f)
+static void look_at(const struct frame *f, uint32_t vrf)
 {
 	if (relayed <= 0) {
 		hold_sane(f);
-		hold_way(f);
+		hold_way(f, vrf);
 		if (!spoiled)
 			hold_sums(f);
 	}
@@ -80,7 +80,7 @@ static void hold_totals(const struct pcgdp_totals *before, uint32_t came_in, uin
 static void run(void)
 {
 	static uint32_t lengths[SENT_MAX], roles[SENT_MAX];
-	uint32_t in_lengths[BURST_MAX], bytes = 0;
+	uint32_t in_lengths[BURST_MAX], bytes = 0, vrf = n_burst ? vrf_of(&burst[0]) : MIXED;
 	struct pcgdp_totals before;
 	uint8_t *frames;
 	int n;
@@ -90,6 +90,7 @@ static void run(void)
 	frames = malloc(bytes + 1);
 	bytes = 0;
 	for (uint32_t i = 0; i < n_burst; i++) {
+		vrf = vrf_of(&burst[i]) == vrf ? vrf : MIXED;
 		in_lengths[i] = burst[i].len;
 		memcpy(frames + bytes, burst[i].data, burst[i].len);
 		bytes += burst[i].len;
@@ -105,7 +106,7 @@ static void run(void)
 	for (int i = 0; i < n; i++) {
 		keep(&sent, roles[i], out + bytes, lengths[i]);
 		bytes += lengths[i];
-		look_at(&sent.f[(sent.n - 1) % KEPT]);
+		look_at(&sent.f[(sent.n - 1) % KEPT], vrf);
 	}
 }
 

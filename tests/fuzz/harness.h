@@ -52,7 +52,7 @@ enum kind {
 };
 
 enum { HEAD = 4, KEPT = 8, PATCH_OF_FRAME = 192, LANES = 3, ETH = 14, IP = 20, OUTER_UDP = ETH + IP, GENEVE = OUTER_UDP + 8 };
-enum { ICMP = 1, TCP = 6, UDP = 17 };
+enum { ICMP = 1, TCP = 6, UDP = 17, MIXED = 2 };
 
 struct frame {
 	uint32_t role, len;
@@ -97,7 +97,8 @@ bool trusted(const struct frame *f); // what is in it is whole, and its checksum
 void hold_sane(const struct frame *sent);
 void hold_sums(const struct frame *sent); // all that was offered was trusted
 void hold_source(const struct frame *sent); // no overlay source may leave by the uplink
-void hold_way(const struct frame *sent);    // it goes to somebody who is known
+void hold_way(const struct frame *sent, uint32_t vrf); // it goes to somebody who is known; vrf: all that came is of it, or MIXED
+uint32_t vrf_of(const struct frame *came);
 
 // reads.c: what an operator may look at, or ask for
 void relay(const struct step *s);

@@ -129,9 +129,19 @@ static void hold_quote(const struct frame *f, const uint8_t *ip, bool exempt)
 	if (ip[9] != ICMP || is_piece(ip) || !error[ip[IP]] || f->len < (uint32_t)(quote - f->data) + IP + 8)
 		return;
 	hold(!memcmp(quote + 12, ip + 16, 4), "an error about what its receiver sent", f);
-	hold(exempt || !overlay(quote + 16), "no overlay address in an error", f);
+	hold(exempt || !overlay(quote + 16), "no overlay address in an error from outside, or to it", f);
 	hold(!(get16(quote + 6) & OFFSET), "about a first fragment", f);
 	hold(quote[9] != ICMP || (quote[0] & 15) != 5 || !error[quote[IP]], "no error about an error", f);
+}
+
+// What comes to a workload from elsewhere than its own overlay.
+static void hold_inside(const struct frame *f)
+{
+	const uint8_t *ip = f->data + inner_at(f) + ETH;
+	bool inner = f->role == PCGDP_DOWNLINK && get16(ip - 2) == 0x0800;
+
+	if (inner && ip[12] != 10 && !overlay(ip + 12))
+		hold_quote(f, ip, false);
 }
 
 // In this world what leaves by the uplink is from a secondary address, from the routed segment, or
@@ -143,14 +153,24 @@ void hold_source(const struct frame *f)
 	bool routed = src[0] == 198 && src[1] == 18 && src[2] == 7;
 	bool exempt = overlay(src) && src[2] == 99 && dst[0] == 172 && dst[1] >= 16 && dst[1] < 32;
 
-	if (f->role != PCGDP_UPLINK || get16(f->data + 12) != 0x0800)
+	if (f->role != PCGDP_UPLINK || get16(f->data + 12) != 0x0800) {
+		hold_inside(f);
 		return;
+	}
 	hold(ours || routed || exempt, "no overlay source", f);
 	hold(f->len <= ETH + 1500, "as long as the uplink takes it", f);
 	hold_quote(f, ip, dst[0] == 172);
 }
 
 // ---- where it goes ----
+
+// In this world the VNIs of the second VRF are those above 19000.
+uint32_t vrf_of(const struct frame *f)
+{
+	if (f->role != PCGDP_DOWNLINK || f->len < GENEVE + 8 || f->data[ETH] != 0x45 || is_piece(f->data + ETH))
+		return MIXED;
+	return (get16(f->data + GENEVE + 4) << 8 | f->data[GENEVE + 6]) >= 19000;
+}
 
 static bool to_nexthop(const struct frame *f)
 {
@@ -173,7 +193,7 @@ static const struct pcgdp_teps *tep_of(const struct frame *f)
 }
 
 // By its VNI, its TEP, its MAC and its address: no packet comes to another VRF's workload of this address.
-static bool to_port(const struct frame *f)
+static const struct pcgdp_ports *port_of(const struct frame *f)
 {
 	const uint8_t *vni = f->data + GENEVE + 4, *inner = f->data + inner_at(f);
 	bool ip = get16(inner + 12) == 0x0800;
@@ -182,12 +202,35 @@ static bool to_port(const struct frame *f)
 	for (uint32_t i = 0; (port = world_row(PCGDP_T_PORTS, i)); i++)
 		if (port->vni == (get16(vni) << 8 | vni[2]) && !memcmp(port->mac, inner, 6) &&
 			!memcmp(&port->tep_be, f->data + ETH + 16, 4) && (!ip || !memcmp(&port->address_be, inner + ETH + 16, 4)))
+			return port;
+	return NULL;
+}
+
+static bool is_port(uint32_t vrf, const uint8_t *address)
+{
+	const struct pcgdp_ports *port;
+
+	for (uint32_t i = 0; (port = world_row(PCGDP_T_PORTS, i)); i++)
+		if (port->vrf == vrf && !memcmp(&port->address_be, address, 4))
 			return true;
 	return false;
 }
 
-void hold_way(const struct frame *f)
+// What one workload sends to another as it is stays in their VRF, and is from one of its ports. Addresses
+// that end with 1 are gateways', who speak when time has passed.
+static void hold_vrf(const struct frame *f, const struct pcgdp_ports *to, uint32_t vrf)
 {
+	const uint8_t *ip = f->data + inner_at(f) + ETH;
+
+	if (vrf == MIXED || !world_is_own() || get16(ip - 2) != 0x0800 || !overlay(ip + 12) || ip[15] == 1)
+		return;
+	hold(to->vrf == vrf, "in the VRF that it came from", f);
+	hold(is_port(vrf, ip + 12), "from a workload of this VRF", f);
+}
+
+void hold_way(const struct frame *f, uint32_t vrf)
+{
+	const struct pcgdp_ports *port;
 	const struct pcgdp_teps *tep;
 
 	if (f->role == PCGDP_UPLINK) {
@@ -198,5 +241,7 @@ void hold_way(const struct frame *f)
 	hold(tep && tep->resolved && !memcmp(tep->mac, f->data, 6), "to a TEP that is known", f);
 	hold(f->len <= ETH + (tep->mtu < 576 ? 576 : tep->mtu), "as long as the underlay takes it", f);
 	hold((inner_at(f) > GENEVE + 8) == !!tep->option, "with our option, where it is wanted", f);
-	hold(to_port(f), "to a port that is there", f);
+	port = port_of(f);
+	hold(port, "to a port that is there", f);
+	hold_vrf(f, port, vrf);
 }

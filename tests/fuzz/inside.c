@@ -41,8 +41,8 @@ static int as_worker(struct pcgdp *dp, struct worker *w, uint32_t role, const ui
 	}
 	w->capture = c;
 	worker_begin(w, at_ns);
-	while (LOAD(&dp->cuts.untold))
-		cuts_tell(w);
+	while (cuts_waiting(&dp->cuts))
+		cuts_ask(w);
 	run_frames(w, role, round, n);
 	worker_end(w);
 	w->capture = NULL;
@@ -106,22 +106,48 @@ static void hold_mapped(const struct entry *fwd, const struct mapping *m)
 	assert(m->out_port == (uplink ? fwd->key.dport : fwd->new_port));
 }
 
-static void hold_session(const struct session_table *t, const struct mapping_table *mappings, uint32_t s, uint32_t *users)
+// How many sessions each record has, whatever their state, and how many live with the peer that it is for.
+struct used {
+	uint32_t users, open;
+};
+
+static struct used used[65536];
+
+static uint32_t record_for(const struct mapping_table *t, const struct mapping *m, be32 peer)
+{
+	uint32_t f = 0;
+
+	if (m->peer == peer)
+		return (uint32_t)(m - t->m);
+	for (; f < *t->high; f++) {
+		const struct mapping *r = &t->m[f];
+
+		if (r->sessions && r->further && r->peer == peer && r->out_addr == m->out_addr && r->out_port == m->out_port &&
+			(r->domain_proto & 0xff) == (m->domain_proto & 0xff))
+			break;
+	}
+	assert(f < *t->high); // who may answer by which port is known (REQ-8)
+	return f;
+}
+
+static void hold_session(const struct session_table *t, const struct mapping_table *mappings, uint32_t s)
 {
 	const struct entry *fwd = &t->e[2 * s];
 	uint32_t m = t->cold[s].mapping;
 
 	if (m != NONE) {
 		assert(m < *mappings->high);
-		users[m]++;
+		used[m].users++;
 	}
 	if (t->cold[s].state != S_LIVE)
 		return;
 	assert(found(t, &fwd->key) == 2 * s && found(t, &fwd[1].key) == 2 * s + 1);
 	assert(fwd[0].mark == fwd[1].mark);
 	hold_both_ways(fwd);
-	if (m != NONE)
-		hold_mapped(fwd, &mappings->m[m]);
+	if (m == NONE)
+		return;
+	hold_mapped(fwd, &mappings->m[m]);
+	used[record_for(mappings, &mappings->m[m], peer_of(&fwd->key))].open++;
 }
 
 // ---- mappings, and what each workload has ----
@@ -134,7 +160,7 @@ static bool taken(const struct natports *n, const struct mapping *m)
 	return bits && bits[ntohs(m->out_port) >> 6] >> (ntohs(m->out_port) & 63) & 1;
 }
 
-static uint32_t hold_mappings(const struct pcgdp *dp, const uint32_t *users)
+static uint32_t hold_mappings(const struct pcgdp *dp)
 {
 	const struct mapping_table *t = &dp->arena.mappings;
 	uint32_t n = 0;
@@ -142,34 +168,39 @@ static uint32_t hold_mappings(const struct pcgdp *dp, const uint32_t *users)
 	for (uint32_t m = 0; m < *t->high; m++) {
 		const struct mapping *r = &t->m[m];
 
-		assert(r->sessions == users[m]);
-		if (!r->sessions)
+		n += r->sessions > 0;
+		if (r->further && r->sessions)
+			assert(r->sessions == used[m].open && !used[m].users);
+		else
+			assert(r->sessions == used[m].users);
+		if (!r->sessions || r->further)
 			continue;
-		n++;
+		assert(r->open == used[m].open);
 		assert(taken(&dp->natports, r));
 		assert(mapping_find_out(t, r->out_addr, r->out_port, (uint8_t)r->domain_proto) == m); // nobody else has it (REQ-3)
 	}
+	for (uint32_t f = t->limbo; f != NONE; f = t->m[f].next_free)
+		n++;
 	return n;
 }
 
 void hold_tables(const struct pcgdp *dp, bool swept)
 {
-	static uint32_t users[65536];
 	const struct session_table *t = &dp->arena.sessions;
 	uint32_t n[S_DYING + 1] = {0}, mappings, of_ports = 0;
 
-	memset(users, 0, *dp->arena.mappings.high * sizeof(*users));
+	memset(used, 0, *dp->arena.mappings.high * sizeof(*used));
 	for (uint32_t s = 0; s < *t->high; s++) {
 		n[t->cold[s].state]++;
 		if (t->cold[s].state != S_FREE)
-			hold_session(t, &dp->arena.mappings, s, users);
+			hold_session(t, &dp->arena.mappings, s);
 	}
 	assert(!n[S_MAKING] && (!swept || !n[S_DYING]));
 	assert(*t->live == n[S_LIVE] + n[S_DYING]);
 	assert(entries_of(&t->index) == 2 * n[S_LIVE]);
-	mappings = hold_mappings(dp, users);
+	mappings = hold_mappings(dp);
 	assert(*dp->arena.mappings.live == mappings);
-	assert(entries_of(&dp->arena.mappings.by_in) <= mappings);
+	assert(entries_of(&dp->arena.mappings.by_in) <= mappings && entries_of(&dp->arena.mappings.by_out) <= mappings);
 	for (uint32_t i = 0; i < dp->arena.head->ports_high; i++)
 		of_ports += dp->arena.ports[i].sessions;
 	assert(of_ports <= *t->live);
@@ -180,7 +211,7 @@ void hold_empty(const struct pcgdp *dp)
 {
 	const struct arena *a = &dp->arena;
 
-	assert(!*a->sessions.live && !*a->mappings.live && !dp->cuts.n && !dp->cuts.untold);
+	assert(!*a->sessions.live && !*a->mappings.live && !*a->mappings.further && dp->cuts.ended == dp->cuts.added);
 	assert(!entries_of(&a->sessions.index) && !entries_of(&a->mappings.by_in) && !entries_of(&a->mappings.by_out));
 	for (uint32_t i = 0; i < a->head->ports_high; i++)
 		assert(!a->ports[i].sessions && !a->ports[i].mappings);

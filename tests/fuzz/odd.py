@@ -4,7 +4,7 @@ from scapy.layers.l2 import ARP
 
 from pcg.cli import bpf
 from tests.c import dhcp, wire
-from tests.c.packets import tcp, udp
+from tests.c.packets import ping, tcp, udp
 from tests.c.places import (
     APP,
     FEW,
@@ -28,6 +28,7 @@ from tests.fuzz import frames
 from tests.fuzz.steps import (
     AGAIN,
     ANSWER,
+    ERROR,
     EXPLAIN,
     HOLD,
     LANES,
@@ -106,6 +107,11 @@ def met() -> list[bytes]:
         for make in (udp, lambda *a, **k: tcp("S", *a, **k))
         for op in (0, EXPLAIN)
     ]
+    red = [over(RED, make(dst=at)) for at in (C.address, A.address) for make in (udp, ping)]
+    red += [over(A, udp(dst=C.address), vni=vni) for vni in (19000, 19096)]
+    made += [step("downlink", one) + follows(ANSWER, 0, 0xFF) for one in red]
+    hairpin = step("downlink", over(A, udp(dst=SERVER.elastic, dport=7000)))
+    made += [hairpin + follows(ERROR, 0, code | 3 << 3, 0) for code in range(8)]
     lands = over(TINY, udp(TINY.address, FEW.secondary))
     doors = [wire.plain(udp(NET, at.secondary, dport=n)) for at, n in ((SERVER, 7000), (FEW, 9000))]
     made += [step("downlink", lands, op) for op in (0, EXPLAIN)]
