@@ -116,7 +116,7 @@ def test_full_at_the_limit_and_not_before(small):
 
 
 def test_further_peers_of_a_mapping_take_its_places(small):
-    """RFC 4787 REQ-11: each but the first, as long as a session with it lives. Explain says so before."""
+    """RFC 4787 REQ-11: each but the first, as long as a session with it lives. Explain says so."""
     peers = [udp(dst=f"9.9.0.{i}") for i in range(45)]
     assert len(out(small, *peers[:40], peers[3])) == 41
     told, _ = small.dp.explain("downlink", over(A, peers[40]))
