@@ -2,7 +2,7 @@
 
     source      who counts            where           when first and last
     datapath    the C path            uplink, downlink by the datapath, of each kind
-    port        its rings             interface       not known
+    port        its rings             interface       by the gateway, since it runs
     interface   the kernel            interface       by the gateway, since it runs
     driver      the NIC's driver      interface       by the gateway
     cloud       the instance's limits interface       by the gateway
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pcg.cli.kept import Told, told
 from pcg.cli.look import Look
 from pcg.cli.names import Names
 from pcg.cli.story import end
@@ -88,34 +89,57 @@ def rule_of(look: Look, drop: Row) -> str:
 
 
 def _example(look: Look, names: Names, drop: Row, offset_ns: int) -> Row:
-    vrf = look.vrf(drop["vrf"]) if drop["vrf"] is not None else ""
+    index, mac, seen = vrf_of(look, drop), _client(drop), _seen(drop)
+    vrf = look.vrf(index) if index is not None else ""
 
-    def who(side: str) -> str:
-        address = drop[side]
-        public = look.public_at(drop["vrf"], address) if vrf else None
+    def who(address: str) -> str:
+        public = look.public_at(index, address) if vrf else None
         return names.workload(vrf, address) or (public["name"] if public else "")
 
-    mac = _sender(drop)
     return {
         "at": (drop["at_ns"] + offset_ns) / NS,
         "vrf": vrf,
-        "segment": names.segment(vrf, drop["src"]) or names.segment(vrf, drop["dst"]),
-        "tep": "" if drop["outer_src"] == NOWHERE else drop["outer_src"],
-        "protocol": drop["protocol"] if drop["src"] != NOWHERE or mac else "",
-        "source": _address(drop, "src", "sport") or mac,
-        "source_name": names.client(_segment(look, drop["vni"]), mac) if mac else who("src"),
-        "destination": _address(drop, "dst", "dport"),
-        "destination_name": who("dst"),
+        "segment": names.segment(vrf, seen.src) or names.segment(vrf, seen.dst),
+        "tep": seen.tep if drop["outer_src"] == NOWHERE else drop["outer_src"],
+        "protocol": seen.protocol,
+        "source": mac or _address(seen.src, seen.sport, seen.protocol),
+        "source_name": names.client(_segment(look, drop["vni"]), mac) if mac else who(seen.src),
+        "source_mac": seen.mac,
+        "destination": _address(seen.dst, seen.dport, seen.protocol),
+        "destination_name": who(seen.dst),
         "length": drop["length"],
         "frame": drop["frame"],
     }
 
 
-def _address(drop: Row, side: str, port: str) -> str:
-    return "" if drop[side] == NOWHERE else end(drop[side], drop[port], drop["protocol"])
+def vrf_of(look: Look, drop: Row) -> int | None:
+    """Also where it ended before that was asked: by the VNI that it came with."""
+    if drop["vrf"] is not None or not drop["vni"]:
+        return drop["vrf"]
+    return next((n["vrf"] for n in look.table("segments") if n["vni"] == drop["vni"]), None)
 
 
-def _sender(drop: Row) -> str:
+def _seen(drop: Row) -> Told:
+    """As the datapath has read it; what ended before that, by the kept bytes."""
+    kept = told(bytes.fromhex(drop["frame"]))
+    mac = kept.mac if kept else ""
+    if drop["src"] != NOWHERE or _client(drop) or not kept:
+        read = (drop["src"], drop["dst"], mac, drop["sport"], drop["dport"])
+        return Told(drop["protocol"], *read)
+    return kept
+
+
+def _address(address: str, port: int, protocol: str) -> str:
+    """
+    >>> _address("0.0.0.0", 0, "any"), _address("::1", 9, "udp"), _address("10.0.0.1", 9, "icmp")
+    ('', '[::1]:9', '10.0.0.1')
+    """
+    if address == NOWHERE and protocol != "arp":
+        return ""
+    return end(f"[{address}]" if port and ":" in address else address, port, protocol)
+
+
+def _client(drop: Row) -> str:
     """The MAC of a DHCP client without an address; "" of all others."""
     at, asks = drop["l3"] - 8, (drop["sport"], drop["dport"]) == (68, 67)
     if not asks or drop["src"] != NOWHERE or not drop["vni"] or at < 6:
@@ -124,7 +148,7 @@ def _sender(drop: Row) -> str:
 
 
 def ports(look: Look, earlier: Earlier | None) -> Iterator[Row]:
-    """What the datapath's rings lost before it saw it."""
+    """What the datapath's rings lost before it saw it, where the gateway does not tell."""
     from pcg.drivers.counters import MISSED
 
     for nic in look.client.nics():

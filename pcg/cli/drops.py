@@ -57,8 +57,10 @@ def gather(look: Look, every: bool, earlier: drop_rows.Earlier | None) -> list[R
     except BackendError as error:
         silent.append(error)
     try:
-        paths = drop_rows.datapath(look, called, earlier), drop_rows.ports(look, earlier)
-        rows = [*paths[0], *paths[1], *rows]
+        path = [*drop_rows.datapath(look, called, earlier)]
+        if not any(row["source"] == "port" for row in rows):
+            path += drop_rows.ports(look, earlier)
+        rows = path + rows
     except BackendError as error:
         silent.append(error)
     if len(silent) == 2:
@@ -101,6 +103,8 @@ def example(row: Row) -> str:
 
     def side(which: str) -> str:
         name = found[f"{which}_name"]
+        if not name and which == "source" and found["protocol"] == "arp":
+            name = found["source_mac"]
         return f"{found[which]} ({name})" if name else found[which]
 
     return f"{found['protocol']} {side('source')} -> {side('destination')}{tep}"

@@ -7,7 +7,7 @@ kind (reason, side, segment, rule) 64 new ones in 100 ms find a place, more are 
 import time
 from collections.abc import Callable, Hashable, Iterable
 
-from pcg.cli.drop_rows import NOWHERE, NS, Row, rule_of
+from pcg.cli.drop_rows import NOWHERE, NS, Row, rule_of, vrf_of
 from pcg.cli.look import Look
 from pcg.cli.names import Names
 from pcg.cli.story import end
@@ -34,13 +34,6 @@ def packets(n: int) -> str:
 
 def ago_s(at_ns: int) -> float:
     return max(0, time.monotonic_ns() - at_ns) / NS
-
-
-def vrf_of(look: Look, flow: Row) -> int | None:
-    """Also where it ended before that was asked: by the VNI that it came with."""
-    if flow["vrf"] is not None or not flow["vni"]:
-        return flow["vrf"]
-    return next((n["vrf"] for n in look.table("segments") if n["vni"] == flow["vni"]), None)
 
 
 def _protocol(flow: Row) -> str:

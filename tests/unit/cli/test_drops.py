@@ -3,6 +3,9 @@
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Ether
 
 from pcg.cli import drops
 from pcg.drivers.counters import Count
@@ -81,6 +84,35 @@ def test_a_dhcp_client_is_known_by_its_mac(pcgctl, look, monkeypatch):
     example = row(pcgctl("drops", "--over", "0", as_json=True), "datapath")["example"]
     assert (example["source"], example["source_name"]) == ("06:00:00:00:00:0a", "p3")
     assert "udp 06:00:00:00:00:0a (p3) -> 255.255.255.255:67" in pcgctl("drops", "--over", "0")
+
+
+EARLY = [
+    (
+        IP(src="10.99.1.13", dst="10.99.1.11") / UDP(sport=7, dport=9),
+        {"vni": 0, "role": 1},
+        "udp 10.99.1.13:7 -> 10.99.1.11:9 ",
+    ),
+    (
+        ARP(hwsrc="06:00:00:00:00:07", psrc="0.0.0.0", pdst="10.1.0.10"),
+        {},
+        "arp 0.0.0.0 (06:00:00:00:00:07) -> 10.1.0.10 (i-web) ",
+    ),
+    (
+        IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(sport=7, dport=9),
+        {"vni": 0, "role": 1},
+        "udp [2001:db8::1]:7 -> [2001:db8::2]:9 ",
+    ),
+]
+
+
+@pytest.mark.parametrize("packet, given, text", EARLY)
+def test_what_ended_unread_is_told_by_its_bytes(pcgctl, look, monkeypatch, packet, given, text):
+    frame = bytes(Ether(src="06:00:00:00:00:02", dst="06:00:00:00:00:01") / packet)
+    unread = {"src_be": bytes(4), "dst_be": bytes(4), "sport": 0, "dport": 0, "protocol": 0}
+    unread |= {"vrf": 0xFFFFFFFF, "fw_id": 0, "outer_src_be": bytes(4), **given}
+    line = dropped(frame=frame.ljust(192, b"\0"), captured=len(frame), **unread)
+    monkeypatch.setattr(look.client, "ledger", lambda: [line])
+    assert text in pcgctl("drops", "--over", "0")
 
 
 @pytest.mark.parametrize("given, rule", [({"fw_id": 0}, "default"), ({"fw_id": 77}, "77")])
