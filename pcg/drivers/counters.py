@@ -25,7 +25,7 @@ ALLOWANCE = "_allowance_exceeded"  # AWS ENA: frames that the instance's limits 
 class Count(NamedTuple):
     """One counter now. `ends` False: the frames go on elsewhere, they are only told for context."""
 
-    source: str  # "interface", "driver", "cloud", "nftables", "kernel"
+    source: str  # "interface", "driver", "cloud", "nftables", "kernel", "port"
     where: str  # interface, nft chain, or "host"
     name: str
     packets: int
@@ -88,7 +88,12 @@ MISSED = Words(
     "lost in the ring before the datapath saw it: frames came faster than it took them",
     "give the datapath more workers or a faster driver (af_xdp), or take a larger instance",
 )
-NFTABLES = {name: Words(c.means, c.advice) for name, c in COUNTERS.items()}
+_START = "start it (`systemctl status pcg-datapath`, its log); sessions are still there"
+AWAY = {
+    "uplink_datapath_away": Words("came by the uplink while no datapath ran to take it", _START),
+    "downlink_datapath_away": Words("came in a tunnel while no datapath ran to take it", _START),
+}
+NFTABLES = {name: Words(c.means, c.advice) for name, c in COUNTERS.items()} | AWAY
 LOSS = re.compile(r"drop(s|ped)?|discard(s|ed)?|missed|errs?|errors?|fail(s|ed|ures?)?")
 
 
@@ -100,6 +105,8 @@ def words(source: str, name: str) -> Words:
         return CLOUD.get(name, OTHER_ALLOWANCE)
     if source == "kernel":
         return stack_counters.LOSSES[name]
+    if source == "port":
+        return MISSED
     return NFTABLES[name] if source == "nftables" else DRIVER
 
 

@@ -57,7 +57,7 @@ class Counter(NamedTuple):
     advice: str
 
 
-_TAKEN = "nothing; they end here only while the datapath does not run: start it"
+_TAKEN = "nothing; while no datapath runs they are lost, and counted in *_datapath_away too"
 _IPV6 = "nothing, when it is stray; the gateway serves IPv4 alone: take IPv6 off that way"
 _HOST = "nothing, when it is a scan; this host serves SSH and metrics on management alone"
 # Chain and what is counted there.
@@ -98,6 +98,7 @@ COUNTERS = {
         "inet", True, "to this host itself, by an interface that is not of the gateway", _HOST
     ),
 }
+OTHERS_MAC = match({"meta": {"key": "pkttype"}}, "other")
 DROP = {"drop": None}
 ACCEPT = {"accept": None}
 
@@ -174,12 +175,14 @@ def _ingress(steering: Steering) -> list[dict]:
         _set("owned", [_element(p) for p in steering.owned]),
         _set("kept", list(steering.kept)),
         hook("uplink", steering.uplink),
+        _rule("netdev", "uplink", OTHERS_MAC, ACCEPT),  # the kernel takes none of them
         _rule("netdev", "uplink", match(field("ip", "daddr"), "@kept"), ACCEPT),
         _taken("uplink", "uplink_owned", match(field("ip", "daddr"), "@owned")),
         _rule("netdev", "uplink", match(field("arp", "daddr ip"), "@kept"), ACCEPT),
         _taken("uplink", "uplink_arp", match(field("arp", "daddr ip"), "@owned")),
         *_nobodys("uplink"),
         hook("downlink", steering.downlink),
+        _rule("netdev", "downlink", OTHERS_MAC, ACCEPT),
         _taken("downlink", "downlink_tunnel", to_tep, geneve),
         # Fragments but the first have no port. All of UDP to the TEP go: nothing else that this
         # host speaks over UDP there is ever fragmented.

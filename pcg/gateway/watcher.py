@@ -29,15 +29,15 @@ class Watcher(Periodic):
     def __init__(
         self,
         interfaces: Callable[[], Iterable[str]],
-        relayed: Callable[[], Iterable[Count]] = tuple,
+        others: Callable[[], Iterable[Count]] = tuple,
     ) -> None:
         """Both are called from the thread.
 
         interfaces  names of those of the gateway
-        relayed     what the DHCP relay counts
+        others      what programs count: the DHCP relay, the datapath's rings, Away
         """
         super().__init__("watcher", EVERY_S)
-        self._interfaces, self._relayed, self._ip = interfaces, relayed, None
+        self._interfaces, self._others, self._ip = interfaces, others, None
         self._book, self._lock = Book(), threading.Lock()
         self._error = ""
 
@@ -51,7 +51,7 @@ class Watcher(Periodic):
             if self._ip is None:
                 with said("netlink"):
                     self._ip = IPRoute()
-            self._note([*read(self._ip, self._interfaces()), *self._relayed()], "")
+            self._note([*read(self._ip, self._interfaces()), *self._others()], "")
         except BackendError as error:
             self._note([], str(error))
 

@@ -21,7 +21,7 @@ def absent(endpoint: str, thing: str, mend: str) -> BackendError:
     does has no time for us."""
     if _forbidden(endpoint):
         return BackendError(thing, "no permission", "run as root, or as one who may open it")
-    if _listens(endpoint):
+    if listens(endpoint):
         look = "it is stopped or overloaded: look at its process, its log and the machine's load"
         return AbsentError(thing, "it listens and does not answer", look)
     return AbsentError(thing, "nobody listens there", mend)
@@ -40,7 +40,7 @@ def _forbidden(endpoint: str) -> bool:
     return not os.access(path, os.R_OK | os.W_OK)
 
 
-def _listens(endpoint: str) -> bool:
+def listens(endpoint: str) -> bool:
     """The kernel takes a connection for whoever has the socket open, running or not."""
     scheme, _, path = endpoint.partition("://")
     if scheme != "ipc":
@@ -49,6 +49,8 @@ def _listens(endpoint: str) -> bool:
         door.setblocking(False)
         try:
             door.connect(path)
+        except BlockingIOError:  # so many wait already: it is stopped
+            return True
         except (OSError, ValueError):
             return False
         return True

@@ -187,3 +187,38 @@ def test_for_people(lab: Lab, ledger):
     assert "telnet-in" in text
     assert "(eip-app)" in text
     assert "put an ALLOW rule before it" in text
+
+
+def test_what_comes_while_the_datapath_is_away(lab: Lab, ledger):
+    """It ends in the rules that keep the kernel from it, and is no secret afterwards."""
+    _, secondary = lab.layout.public("eip-app")
+    frame = Ether(src=UPLINK_ROUTER[1], dst=PCG_MACS["up0"]) / IP(src=INTERNET, dst=secondary)
+    tunnelled = next(build for reason, _, build in PROVOKED if reason == "NO_NAT")(lab)
+
+    def lost(where: str) -> int:
+        return counts(lab)["nftables", where, f"{where}_datapath_away"]
+
+    before = lost("uplink")
+    lab.programs.kill("datapath")
+    # One after the other: when it is noticed is not ours to say, nor how many until then.
+    until("a frame noticed as lost", lambda: _lost_more(lab, bytes(frame), lost, before))
+    seen = lost("downlink")
+    send(lab.layout, *[tunnelled.frame(lab.layout)] * 10)
+    until("all of the tunnel's frames lost", lambda: lost("downlink") >= seen + 10)
+    lab.programs.start("datapath")
+    lab.wait_settled()
+    row = rows(lab)["nftables", "downlink", "downlink_datapath_away"]
+    assert row["first"] <= row["last"]
+    back, owned = lost("uplink"), steered(lab)
+    send(lab.layout, *[bytes(frame)] * 10, space="igw", device="vpc0")
+    until("frames that it takes again", lambda: steered(lab) >= owned + 10)
+    assert lost("uplink") == back
+
+
+def steered(lab: Lab) -> int:
+    return rows(lab, "--all")["nftables", "uplink", "uplink_owned"]["packets"]
+
+
+def _lost_more(lab: Lab, frame: bytes, lost, before: int) -> bool:
+    send(lab.layout, frame, space="igw", device="vpc0")
+    return lost("uplink") > before
