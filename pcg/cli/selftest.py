@@ -15,6 +15,7 @@ from pcg.model.errors import BackendError
 COLUMNS = columns(
     "address",
     "MTU=mtu",
+    "Told=told",
     "underlay",
     "Largest=underlay_largest",
     "tunnel",
@@ -41,13 +42,24 @@ TUNNEL = {
 NOBODY = {"tunnel": "nobody", "tunnel_mtu": None, "tunnel_largest": None, "workload": ""}
 
 
-def conclusion(underlay: str, tunnel: str) -> str:
-    """What the underlay loses, the tunnel loses too: that is said once, and of the underlay.
+LEARNT = (
+    "the underlay told that {told} bytes pass, and larger packets are kept from it for now: "
+    "correct its MTU on the way, or the downlink's in the desired state"
+)
+
+
+def conclusion(underlay: str, tunnel: str, told: int | None = None) -> str:
+    """What the underlay loses, the tunnel loses too: that is said once, and of the underlay. What
+    it lost and spoke of (`told`) is another trouble than what vanished.
 
     >>> conclusion("passes", "passes"), conclusion("loses", "loses") == UNDERLAY["loses"]
     ('', True)
+    >>> conclusion("passes", "loses", told=1500)[:37]
+    'the underlay told that 1500 bytes pas'
     """
     if "loses" in (underlay, tunnel):
+        if told:
+            return LEARNT.format(told=told)
         return UNDERLAY["loses"] if underlay == "loses" else TUNNEL["loses"]
     return "; ".join(filter(None, (UNDERLAY[underlay], TUNNEL[tunnel])))
 
@@ -78,24 +90,40 @@ def tunnels(look: Look, source: str, mtus: Mapping[str, int]) -> dict[str, dict[
         }
 
 
+def learnt(look: Look, whole: int) -> dict[str, int]:
+    """Of ways that are narrower: what the datapath was told of its packets, and our kernel of its
+    own, which the gateway goes by, too. Asked anew, as the probes may have made a router speak."""
+    look.forget()
+    ways = [*look.table("path_mtu"), *(t for t in look.table("teps") if t["mtu"])]
+    found: dict[str, int] = {}
+    for way in ways:
+        found[way["address"]] = min(way["mtu"], found.get(way["address"], whole))
+    return {address: mtu for address, mtu in found.items() if mtu < whole}
+
+
 def probed(look: Look) -> list[dict[str, Any]]:
-    """A row for each tunnel endpoint, at the MTU at which packets are sent to it now."""
+    """A row for each tunnel endpoint, at the downlink's MTU.
+
+    Not at the path MTU that the underlay told of it: a look that asks no more than that would find
+    nothing wrong any longer, once its own large packets had made a router speak.
+    """
     local = next(iter(look.table("local")), None)
-    told = {p["address"]: p["mtu"] for p in look.table("path_mtu")}
     teps = look.table("teps")
     if not teps or not local:
         return []
-    whole, source = local["downlink_mtu"], local["tep"]
-    mtus = {t["address"]: min(t["mtu"] or whole, told.get(t["address"], whole)) for t in teps}
+    source, mtus = local["tep"], dict.fromkeys((t["address"] for t in teps), local["downlink_mtu"])
     try:
         outer, inner = underlays(source, mtus), tunnels(look, source, mtus)
     except OSError as error:
         mend = "run it as root on the gateway itself, where its tunnel endpoint's address is"
         raise BackendError(f"ping from {source}", str(error), mend) from None
+    told = learnt(look, local["downlink_mtu"])
     rows = [
-        {"address": a, **outer[a], **inner.get(a, NOBODY)} for a in sorted(mtus, key=address_key)
+        {"address": a, "told": told.get(a), **outer[a], **inner.get(a, NOBODY)}
+        for a in sorted(mtus, key=address_key)
     ]
-    return [{**row, "conclude": conclusion(row["underlay"], row["tunnel"])} for row in rows]
+    keys = ("underlay", "tunnel", "told")
+    return [{**row, "conclude": conclusion(*(row[key] for key in keys))} for row in rows]
 
 
 @click.group()
@@ -107,8 +135,8 @@ def test() -> None:
 @as_json
 @click.pass_context
 def mtu(ctx: click.Context, as_json: bool) -> None:
-    """Ping every tunnel endpoint, on the underlay and through its tunnel, at its MTU, and name
-    those that lose large packets.
+    """Ping every tunnel endpoint, on the underlay and through its tunnel, at its configured MTU,
+    and name those that lose large packets.
 
     Sizes are those of the packets on the underlay. Through a tunnel a workload behind it is pinged,
     and answers; while that lasts the datapath captures, which makes it slower. Needs root, in the

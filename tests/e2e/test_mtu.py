@@ -203,6 +203,21 @@ def test_the_self_test_finds_what_is_lost_on_the_way_back(lab: Lab):
     assert code == 1
 
 
+def test_the_self_test_says_the_same_again_of_what_the_underlay_told(lab: Lab):
+    """The first run's own large packets make the VPC's router tell the datapath and our kernel."""
+    far, vpc = lab.hosts["h5"].site, lab.layout.ns("vpc")
+    ns.ip(f"link set br-{far.zone} mtu 1500", vpc)
+    try:
+        runs = [selftest(lab) for _ in range(2)]
+    finally:
+        ns.ip(f"link set br-{far.zone} mtu 9001", vpc)
+    for code, rows in runs:
+        assert verdicts(lab, rows)["h5"] == ("loses", "loses")
+        assert (rows[far.tep]["mtu"], rows[far.tep]["told"]) == (9001, 1500)
+        assert "told that 1500 bytes pass" in rows[far.tep]["conclude"]
+        assert code == 1
+
+
 def test_the_self_test_names_who_silently_loses_large_packets(lab: Lab):
     narrow = {"h2": 1500, "h4": 1600}
     with swallow_large_packets(lab, narrow):

@@ -51,7 +51,31 @@ def test_each_at_its_own_mtu(run):
     keys = ("mtu", "underlay", "underlay_largest", "tunnel_mtu", "tunnel", "tunnel_largest")
     assert {a: tuple(r[key] for key in keys) for a, r in run().items()} == {
         PASSES: (9001, "passes", 9001, 9001, "passes", 9001),
-        TOLD: (1500, "passes", 1500, 1500, "passes", 1500),
+        TOLD: (9001, "passes", 9001, 8993, "passes", 8993),
+    }
+
+
+def test_what_the_underlay_has_told_hides_no_loss(run):
+    """Asked at what was told, everything would pass."""
+    row = run(code=1, second=1500, second_in=1500)[TOLD]
+    assert (row["mtu"], row["told"], row["underlay"], row["tunnel"]) == (9001, 1500, *["loses"] * 2)
+    assert 1500 - probe.STEP < row["underlay_largest"] <= 1500
+    assert row["conclude"].startswith("the underlay told that 1500 bytes pass")
+
+
+def test_what_the_underlay_told_of_and_no_longer_loses_is_no_fault(run):
+    row = run()[TOLD]
+    assert (row["told"], row["conclude"]) == (1500, "")
+
+
+def test_what_our_kernel_was_told_counts_as_well(run, monkeypatch):
+    """It learns from the pings on the underlay, and the gateway goes by it."""
+    teps = [t._replace(mtu=1400) for t in fake.TABLES["teps"]]
+    monkeypatch.setitem(fake.TABLES, "teps", teps)
+    rows = run(code=1, first=1400)
+    assert {a: (r["mtu"], r["told"], r["underlay"]) for a, r in rows.items()} == {
+        PASSES: (9001, 1400, "loses"),
+        TOLD: (9001, 1400, "passes"),
     }
 
 
