@@ -15,8 +15,10 @@ HEADER, SET = struct.Struct("!HHIII"), struct.Struct("!HH")
 TEXT = 65_535  # of varying length, section 7
 TEXT_MAX = 100  # bytes: a record fits beside the templates into the smallest message
 STARTED, ENDED = 256, 257  # template ids
-RESEND_S = 600.0  # section 8.4: templates come again, as any of them may get lost
-RESEND_MESSAGES = 1000
+# Section 8.4: templates come again, as any of them may get lost, or whoever had them begins anew
+# without anybody refusing what came meanwhile. Until then nothing can be read: so not seldom.
+RESEND_S = 60.0
+RESEND_MESSAGES = 20
 
 CREATE, DELETE = 4, 5  # natEvent: NAT44 session create, delete
 PRIVATE, PUBLIC = 1, 2  # natOriginatingAddressRealm: which side opened it
@@ -32,7 +34,9 @@ class Field(NamedTuple):
 
 
 BOTH = (
-    Field(323, 8, "Q"),  # observationTimeMilliseconds
+    Field(323, 8, "Q"),  # observationTimeMilliseconds: an end's is when it was noticed
+    Field(152, 8, "Q"),  # flowStartMilliseconds
+    Field(153, 8, "Q"),  # flowEndMilliseconds: its last packet so far
     Field(230, 1, "B"),  # natEvent
     Field(229, 1, "B"),  # natOriginatingAddressRealm
     Field(4, 1, "B"),  # protocolIdentifier
@@ -50,6 +54,9 @@ OF_AN_END = (
     Field(232, 8, "Q"),  # responderOctets
     Field(298, 8, "Q"),  # initiatorPackets
     Field(299, 8, "Q"),  # responderPackets
+    # From source to destination, whoever opened it: what collectors look at that know no initiator
+    Field(1, 8, "Q"),  # octetDeltaCount
+    Field(2, 8, "Q"),  # packetDeltaCount
 )
 # No element is registered for the name of a NAT rule; a rule selects sessions as a selector does.
 TEXTS = (Field(236, TEXT, ""), Field(335, TEXT, ""))  # VRFname, selectorName

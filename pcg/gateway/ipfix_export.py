@@ -35,9 +35,9 @@ class Exporter:
         Raises BackendError: some was lost, or the collector refused what came before.
         """
         records, self._waiting = self._waiting, []
-        error: OSError | None = None
         try:
             size = self._size()
+            error = self._refused()
         except OSError as e:
             self.close()
             self.unsent += len(records)
@@ -47,6 +47,7 @@ class Exporter:
             failed = self._send(message)
             if failed and failed.errno in GONE:
                 error = failed
+                self._encoder.templates_lost()  # the next message has them, if not this one
                 failed = self._send(message)
             error, stuck = failed or error, stuck or bool(failed)
             self.sent += 0 if failed else n
@@ -56,6 +57,14 @@ class Exporter:
         if error:
             self._encoder.templates_lost()  # with a message, or to a collector that begins anew
             raise self._error(error)
+
+    def _refused(self) -> OSError | None:
+        """Of what went out before: whoever is there now may have begun since, and needs templates
+        before anything else."""
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # and forgets it
+        if number:
+            self._encoder.templates_lost()
+        return OSError(number, os.strerror(number)) if number else None
 
     def _send(self, message: bytes) -> OSError | None:
         try:

@@ -112,9 +112,12 @@ class NatLog:
         nat_event = ipfix.CREATE if e.kind == BEGAN else ipfix.DELETE
         realm = ipfix.PUBLIC if e.from_uplink else ipfix.PRIVATE
         at_ms = int(e.at_ns / 1e6 + offset_s * 1e3)
+        last_ms = max(0, at_ms - e.idle_s * 1000)  # a start has neither been idle nor lasted
+        first_ms = max(0, last_ms - e.lasted_s * 1000)
         inside, peer = (e.inside_be, e.inside_port), (e.peer_be, peer_port(e))
         outside = (names.public(e), e.outside_port)
-        values = (at_ms, nat_event, realm, e.protocol, *inside, *outside, *peer)
+        head = (at_ms, first_ms, last_ms, nat_event, realm, e.protocol)
+        values = (*head, *inside, *outside, *peer)
         texts = (names.vrf(e), names.nat(e.nat_id))
         if e.kind == BEGAN:
             return ipfix.record(ipfix.STARTED, values, texts)
@@ -122,7 +125,7 @@ class NatLog:
         if e.from_uplink:
             octets, packets = octets[::-1], packets[::-1]
         duration_ms = min(e.lasted_s * 1000, 0xFFFFFFFF)
-        end = (FLOW_END[e.end], duration_ms, *octets, *packets)
+        end = (FLOW_END[e.end], duration_ms, *octets, *packets, e.out_bytes, e.out_packets)
         return ipfix.record(ipfix.ENDED, (*values, *end), texts)
 
     def shortfall(self, lost: int, at_s: float) -> list[dict[str, Any]]:

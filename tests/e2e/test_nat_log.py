@@ -22,7 +22,7 @@ COLLECTOR = CONTROLLER, 4739  # as the example settings have it
 RULE, WORKLOAD = "out-t1", "legacy1"
 FIELDS = ("nat_event", "srcaddr", "srcport", "post_natsource_ipv4_address")
 FIELDS += ("post_naptsource_transport_port", "dstaddr", "dstport", "protocol", "vrfname")
-FIELDS += ("selector_name", "initiator_octets", "responder_octets", "flow_end_reason")
+FIELDS += ("selector_name", "initiator_octets", "responder_octets", "flow_end_reason", "octets")
 
 
 def lines(lab: Lab, **wanted) -> list[dict]:
@@ -116,8 +116,10 @@ def test_a_session_from_its_start_to_its_end(lab: Lab, collector, removable, tmp
         "selector_name": RULE,
     }
     began, ended = wait_until(both, "two records")
-    nothing = dict.fromkeys(("initiator_octets", "responder_octets", "flow_end_reason"))
+    of_an_end = "initiator_octets", "responder_octets", "octets", "flow_end_reason"
+    nothing = dict.fromkeys(of_an_end)
     assert began == told | nothing | {"nat_event": "4"}
     octets = {"initiator_octets": end["out_bytes"], "responder_octets": end["in_bytes"]}
+    octets["octets"] = end["out_bytes"]
     octets = {name: str(n) for name, n in octets.items()}
     assert ended == told | octets | {"nat_event": "5", "flow_end_reason": "4"}

@@ -26,9 +26,13 @@ def ip(text: str) -> bytes:
 
 WEB = ip("192.168.99.9"), 1000, ip("203.0.113.11"), 40_000, ip("198.51.100.9"), 443
 DNS = ip("192.168.99.9"), 53, ip("203.0.113.12"), 5353, ip("198.51.100.9"), 999
-START = ipfix.record(ipfix.STARTED, (1_700_000_000_250, 4, 1, 6, *WEB), ("t1", "out-t1"))
-COUNTS = 1, 9000, 1 << 40, 200, 3, 2
-END = ipfix.record(ipfix.ENDED, (1_700_000_009_250, 5, 2, 17, *DNS, *COUNTS), ("t1", "dns-in"))
+AT_MS = 1_700_000_000_250
+START = ipfix.record(ipfix.STARTED, (*[AT_MS] * 3, 4, 1, 6, *WEB), ("t1", "out-t1"))
+# noticed 70 s after its last packet; the peer opened it, so what the workload sent are responses
+LAST_MS = AT_MS + 9000
+COUNTS = 1, 9000, 1 << 40, 200, 3, 2, 200, 2
+TIMES = LAST_MS + 70_000, AT_MS, LAST_MS
+END = ipfix.record(ipfix.ENDED, (*TIMES, 5, 2, 17, *DNS, *COUNTS), ("t1", "dns-in"))
 
 
 def messages(encoder, records, size=1472, now=0.0) -> list[bytes]:
@@ -69,11 +73,15 @@ def test_wireshark_reads_what_was_meant(tmp_path):
     wanted |= {"cflow.nat_originating_address_realm": "1"}
     assert start == start | wanted
     assert start["cflow.observation_time_milliseconds"].startswith("Nov 14, 2023 22:13:20.25")
+    assert start["cflow.timedelta"] == "0.000000000"
     wanted = both | {"cflow.nat_event": "5", "cflow.flow_end_reason": "1"}
     wanted |= {"cflow.initiator_octets": str(1 << 40), "cflow.responder_octets": "200"}
     wanted |= {"cflow.initiator_packets": "3", "cflow.responder_packets": "2"}
     wanted |= {"cflow.nat_originating_address_realm": "2", "cflow.selector_name": "dns-in"}
+    wanted |= {"cflow.octets": "200", "cflow.packets": "2"}
     assert end == end | wanted
+    times = [end["cflow.timedelta_tree"][f"cflow.abstime{which}"] for which in ("start", "end")]
+    assert [t.split()[3][:11] for t in times] == ["22:13:20.25", "22:13:29.25"]
 
 
 def test_scapy_reads_head_and_templates():
@@ -103,7 +111,7 @@ def test_no_message_is_longer_than_it_may_be_and_none_is_missing(tmp_path):
 
 
 def test_the_longest_names_fit_the_smallest_message():
-    zeros = (0, 0, 0, 0, *(bytes(4), 0) * 3, *(0,) * 6)
+    zeros = (*(0,) * 6, *(bytes(4), 0) * 3, *(0,) * 8)
     long = [ipfix.record(ipfix.ENDED, zeros, ("\u00e4" * 300, "b" * 300))] * 3
     data = messages(ipfix.Encoder(1), long, size=ipfix_export.SIZE_MIN)
     assert max(map(len, data)) <= ipfix_export.SIZE_MIN
@@ -117,15 +125,15 @@ def has_templates(data: bytes) -> bool:
 def test_templates_come_first_and_again_by_time_and_by_messages(monkeypatch):
     encoder = ipfix.Encoder(1)
     assert [has_templates(m) for m in messages(encoder, [START])] == [True]
-    assert [has_templates(m) for m in messages(encoder, [START], now=599.0)] == [False]
-    assert messages(encoder, [], now=599.9) == []
-    (alone,) = messages(encoder, [], now=600.0)
+    assert [has_templates(m) for m in messages(encoder, [START], now=59.0)] == [False]
+    assert messages(encoder, [], now=59.9) == []
+    (alone,) = messages(encoder, [], now=60.0)
     assert has_templates(alone)
     monkeypatch.setattr(ipfix, "RESEND_MESSAGES", 3)
-    told = [has_templates(messages(encoder, [START], now=601.0)[0]) for _ in range(8)]
+    told = [has_templates(messages(encoder, [START], now=61.0)[0]) for _ in range(8)]
     assert told == [False, False, True, False, False, True, False, False]
     encoder.templates_lost()
-    assert has_templates(messages(encoder, [START], now=602.0)[0])
+    assert has_templates(messages(encoder, [START], now=62.0)[0])
     assert encoder.sequence == 11, "templates do not count"
 
 
@@ -195,6 +203,27 @@ def test_a_collector_that_comes_later_is_told_how_to_read(collector):
     exporter.close()
 
 
+def test_who_begins_between_two_turns_reads_the_first_that_comes(collector):
+    """What the one before refused is known when the next is sent: templates go ahead of it."""
+    address = collector.getsockname()
+    exporter = Exporter(*address, domain=5)
+    exporter.put([START])
+    exporter.flush(0.0, AT_S)
+    collector.close()
+    exporter.put([START])
+    exporter.flush(1.0, AT_S)  # goes out, and is refused
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind(address)
+        again.settimeout(10)
+        exporter.put([END])
+        with pytest.raises(BackendError, match="refused"):
+            exporter.flush(2.0, AT_S)
+        data = again.recv(65_536)
+        assert has_templates(data)
+        assert END.data in data
+    exporter.close()
+
+
 class Full:
     """A socket that takes nothing."""
 
@@ -204,8 +233,8 @@ class Full:
     def send(self, data):
         raise OSError(self.number, "full")
 
-    def getsockopt(self, *_):
-        return 1500
+    def getsockopt(self, level, option):
+        return 0 if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR) else 1500
 
     def close(self):
         self.closed = True

@@ -18,12 +18,12 @@ from pcg.model.settings import NatLog as Settings
 from tests.unit.gateway.test_first_seen import FACTS, OFFSET_S, FakeClient, ip, read
 
 FIELDS = "at_ns kind end protocol from_uplink continued log vrf inside_be inside_port outside_be"
-FIELDS += " outside_port peer_be peer_port nat_id fw_id lasted_s out_packets out_bytes in_packets"
-Event = namedtuple("Event", FIELDS + " in_bytes")
+FIELDS += " outside_port peer_be peer_port nat_id fw_id lasted_s idle_s out_packets out_bytes"
+Event = namedtuple("Event", FIELDS + " in_packets in_bytes")
 ENDS = ip("10.1.0.10"), 1000, ip("10.99.1.11"), 40_000, ip("198.51.100.9"), 443
-STARTED = Event(2_500_000_000, 1, 0, 6, 0, 0, 1, 4, *ENDS, 7, 0, 0, 0, 0, 0, 0)
+STARTED = Event(2_500_000_000, 1, 0, 6, 0, 0, 1, 4, *ENDS, 7, 0, 0, 0, 0, 0, 0, 0)
 ENDED = STARTED._replace(
-    kind=2, end=1, lasted_s=9, out_packets=3, out_bytes=300, in_packets=2, in_bytes=2000
+    kind=2, end=1, lasted_s=9, idle_s=60, out_packets=3, out_bytes=300, in_packets=2, in_bytes=2000
 )
 
 
@@ -60,9 +60,11 @@ def test_a_line_of_a_start_and_of_an_end():
 def test_a_record_says_the_same():
     log = made()
     start, end = (log.record(e, OFFSET_S) for e in log.choose([STARTED, ENDED], 0.0))
-    values = (1_700_000_002_500, 4, 1, 6, ENDS[0], 1000, ip("203.0.113.11"), *ENDS[3:])
+    at_ms = 1_700_000_002_500
+    values = (*[at_ms] * 3, 4, 1, 6, ENDS[0], 1000, ip("203.0.113.11"), *ENDS[3:])
     assert start == ipfix.record(ipfix.STARTED, values, ("t1", "out-t1"))
-    values = (values[0], 5, *values[2:], 1, 9000, 300, 2000, 3, 2)
+    first_ms, last_ms = at_ms - 69_000, at_ms - 60_000
+    values = (at_ms, first_ms, last_ms, 5, *values[4:], 1, 9000, 300, 2000, 3, 2, 300, 3)
     assert end == ipfix.record(ipfix.ENDED, values, ("t1", "out-t1"))
 
 
@@ -70,8 +72,8 @@ def test_the_initiator_is_who_opened_it():
     log = made()
     (e,) = log.choose([ENDED._replace(from_uplink=1)], 0.0)
     values = ipfix.CODECS[ipfix.ENDED].unpack_from(log.record(e, OFFSET_S).data)
-    assert values[2] == ipfix.PUBLIC
-    assert values[-4:] == (2000, 300, 2, 3)
+    assert values[4] == ipfix.PUBLIC
+    assert values[-6:] == (2000, 300, 2, 3, 300, 3), "the last two: from source to destination"
     assert log.line(e, OFFSET_S)["opened_by"] == "destination"
 
 
@@ -82,7 +84,7 @@ def test_the_initiator_is_who_opened_it():
 def test_why_it_ended(end, reason, number):
     log, e = made(), ENDED._replace(end=end)
     assert log.line(e, OFFSET_S)["reason"] == reason
-    assert ipfix.CODECS[ipfix.ENDED].unpack_from(log.record(e, OFFSET_S).data)[-6] == number
+    assert ipfix.CODECS[ipfix.ENDED].unpack_from(log.record(e, OFFSET_S).data)[-8] == number
 
 
 def test_a_pings_identifier_is_the_workloads():
@@ -90,7 +92,7 @@ def test_a_pings_identifier_is_the_workloads():
     line = log.line(e, OFFSET_S)
     ports = line["inside_port"], line["outside_port"], line["destination_port"]
     values = ipfix.CODECS[ipfix.STARTED].unpack_from(log.record(e, OFFSET_S).data)
-    assert ports == (values[5], values[7], values[9]) == (7, 8, 0)
+    assert ports == (values[7], values[9], values[11]) == (7, 8, 0)
 
 
 def test_which_sessions():
