@@ -16,6 +16,9 @@ class Destinations:
         # least recently used first, both the workloads and what each has spoken to
         self._of: OrderedDict[Hashable, dict[Hashable, None]] = OrderedDict()
 
+    def has(self, workload: Hashable, destination: Hashable) -> bool:
+        return destination in self._of.get(workload, ())
+
     def is_new(self, workload: Hashable, destination: Hashable) -> bool:
         """Whether it was not there; it is from now on.
 

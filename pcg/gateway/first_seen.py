@@ -3,15 +3,25 @@
 A destination is an address, a protocol and a port (0 where the protocol has none) to which a
 workload opened a session: everything beyond the uplink, and Elastic IPs. Traffic from workload to
 workload has no sessions and does not come here.
+
+A workload has so many lines a second: a scanner shall not push out of the file what others dialled.
+What is more is counted and not remembered, so it is told when it is dialled again in calmer times.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from pcg.gateway.destinations import Destinations
 from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
 
+log = logging.getLogger(__name__)
+
 BEGAN = 1  # enum pcgdp_event_kind
+LEFT_OUT_S = 10.0  # what was left out is said at most that often
+LOG_S = 60.0  # in the gateway's log: at most that often
+Workload = tuple[int, bytes]  # VRF and address
 
 
 class FirstSeen:
@@ -19,10 +29,15 @@ class FirstSeen:
 
     name = "first_seen"
 
-    def __init__(self, gateway: str, total: int, each: int, names: Names) -> None:
-        self.gateway, self._names = gateway, names
-        self.known = Destinations(total, each)
+    def __init__(self, gateway: str, known: Destinations, per_second: int, names: Names) -> None:
+        """`per_second`: lines of one workload."""
+        self.gateway, self.known, self.per_second, self._names = gateway, known, per_second, names
         self._lost = self._forgotten = 0
+        self._told: Counter[Workload] = Counter()  # this second
+        self._second = 0
+        self._left_out: dict[Workload, tuple[Any, int]] = {}  # not said yet: an event, how many
+        self.left_out = self._logged = 0  # ever; as the gateway's log has said
+        self._say_at = self._log_at = float("-inf")
 
     def begins(self, at_s: float) -> dict[str, Any]:
         """The first line of a life: nothing is known, so what follows may have been told before."""
@@ -35,24 +50,56 @@ class FirstSeen:
     def lines(self, events: Iterable[Any], now: float, offset_s: float) -> list[dict[str, Any]]:
         """What is to be logged of these events, in their order."""
         self._names.follow(now)
-        return [self._line(e, offset_s) for e in events if self._is_new(e)]
+        if self._second != int(now):
+            self._second, self._told = int(now), Counter()
+        made = [self._line(e, offset_s) for e in events if self._is_told(e)]
+        return made + self._overdue(now, offset_s)
 
-    def _is_new(self, e: Any) -> bool:
+    def counts(self) -> dict[str, int]:
+        return {f"{self.name}_rate": self.left_out}
+
+    def _is_told(self, e: Any) -> bool:
         if e.kind != BEGAN or e.from_uplink or e.continued:
             return False
         port = e.peer_port if e.protocol in WITH_PORTS else 0
         there = e.peer_be + bytes([e.protocol]) + port.to_bytes(2, "big")
-        return self.known.is_new((e.vrf, e.inside_be), there)
+        who = e.vrf, e.inside_be
+        if self._told[who] >= self.per_second and not self.known.has(who, there):
+            self._left_out[who] = e, self._left_out.get(who, (e, 0))[1] + 1
+            self.left_out += 1
+            return False
+        new = self.known.is_new(who, there)
+        self._told[who] += new
+        return new
 
-    def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
+    def _overdue(self, now: float, offset_s: float) -> list[dict[str, Any]]:
+        """A line for each workload of which something was left out, unless that was said just now.
+        In the gateway's log, too, how many: whoever reads only that shall know."""
+        if self.left_out != self._logged and now >= self._log_at:
+            text = "first-seen log: %d destinations left out, more than its per_second allows"
+            log.warning(text, self.left_out - self._logged)
+            self._logged, self._log_at = self.left_out, now + LOG_S
+        if not self._left_out or now < self._say_at:
+            return []
+        left_out, self._left_out = self._left_out, {}
+        self._say_at = now + LEFT_OUT_S
+        at = written(now + offset_s)
+        return [self._head("left out", e, at) | {"starts": n} for e, n in left_out.values()]
+
+    def _head(self, event: str, e: Any, at: str) -> dict[str, Any]:
         names, inside = self._names, dotted(e.inside_be)
         return {
-            "time": written(e.at_ns / 1e9 + offset_s),
+            "time": at,
             "gateway": self.gateway,
-            "event": "first seen",
+            "event": event,
             "vrf": names.vrf(e),
             "workload": names.workload(e, inside),
             "address": inside,
+        }
+
+    def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
+        names = self._names
+        return self._head("first seen", e, written(e.at_ns / 1e9 + offset_s)) | {
             "destination": dotted(e.peer_be),
             "protocol": PROTOCOLS.get(e.protocol, str(e.protocol)),
             "port": e.peer_port if e.protocol in WITH_PORTS else 0,

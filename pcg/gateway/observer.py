@@ -5,6 +5,7 @@ from pcg.drivers.counters import Count
 from pcg.gateway import nat_log
 from pcg.gateway.away import Away
 from pcg.gateway.dhcp import Dhcp
+from pcg.gateway.destinations import Destinations
 from pcg.gateway.exposition import Exposition
 from pcg.gateway.facts import Facts, interfaces, management_address
 from pcg.gateway.first_seen import FirstSeen
@@ -49,8 +50,8 @@ class Observer:
     def _logs(self, settings: GatewaySettings) -> list[Log]:
         names, logs = Names(lambda: self._facts), []
         if wanted := settings.first_seen:
-            limits = wanted.destinations, wanted.per_workload
-            first_seen = FirstSeen(settings.id, *limits, names)
+            known = Destinations(wanted.destinations, wanted.per_workload)
+            first_seen = FirstSeen(settings.id, known, wanted.per_second, names)
             logs.append(Part(first_seen, JsonLog(wanted.log, wanted.log_mib << 20)))
         if wanted := settings.rule_log:
             rules = RuleLog(settings.id, wanted.per_second, names)

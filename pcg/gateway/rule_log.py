@@ -39,6 +39,10 @@ class RuleLog:
             return True
         return any(rule.log for table in ("nat", "firewall") for rule in policy.get(table, ()))
 
+    def counts(self) -> dict[str, int]:
+        """None: how much a rule leaves out is the operator's choice, and said in the log."""
+        return {}
+
     def lines(self, events: Iterable[Any], now: float, offset_s: float) -> list[dict[str, Any]]:
         """What is to be logged of these events, in their order."""
         self._names.follow(now)

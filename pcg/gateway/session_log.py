@@ -64,7 +64,7 @@ class Part:
         self._out.flush()
 
     def counts(self) -> dict[str, int]:
-        return {f"{self._maker.name}_unwritten": self._out.dropped}
+        return {f"{self._maker.name}_unwritten": self._out.dropped} | self._maker.counts()
 
     def close(self) -> None:
         """The file is closed after each batch."""

@@ -46,9 +46,13 @@ def event(peer="8.8.8.8", port=443, **given) -> Event:
     return made._replace(**given)
 
 
+def made_with(names: Names, per_second=100) -> FirstSeen:
+    return FirstSeen("gw-a", Destinations(100, 10), per_second, names)
+
+
 @pytest.fixture
 def first_seen() -> FirstSeen:
-    return FirstSeen("gw-a", 100, 10, Names(lambda: FACTS))
+    return made_with(Names(lambda: FACTS))
 
 
 def told(first_seen, *events) -> list[tuple]:
@@ -74,7 +78,7 @@ def test_a_line_has_names(first_seen):
 
 
 def test_what_has_no_name_is_told_all_the_same():
-    first_seen = FirstSeen("gw-a", 100, 10, Names(Facts))
+    first_seen = made_with(Names(Facts))
     (line,) = first_seen.lines([event(protocol=99)], 0.0, OFFSET_S)
     assert (line["vrf"], line["workload"], line["as"], line["nat"]) == ("4", "", "10.99.1.11", "7")
     assert (line["protocol"], line["port"]) == ("99", 0)
@@ -84,7 +88,7 @@ def test_a_leased_address_has_its_ports_name_and_another_one_later():
     facts = FACTS._replace(leased=(("t1", "10.1.0.77", "vm-1"),))
     names = Names(lambda: facts)
     seen = event(inside_be=ip("10.1.0.77"))
-    first_seen = FirstSeen("gw-a", 100, 10, names)
+    first_seen = made_with(names)
     (line,) = first_seen.lines([seen], 0.0, OFFSET_S)
     assert line["workload"] == "vm-1"
     facts = facts._replace(leased=(("t1", "10.1.0.77", "vm-2"),))
@@ -112,7 +116,7 @@ def test_what_is_no_first_word_of_a_workload(first_seen, given):
 
 def test_names_follow_the_desired_state_but_not_at_every_turn():
     facts = [FACTS]
-    first_seen = FirstSeen("gw-a", 100, 10, Names(lambda: facts[0]))
+    first_seen = made_with(Names(lambda: facts[0]))
     first_seen.lines([event()], 0.0, OFFSET_S)
     renamed = SimpleNamespace(**vars(T1) | {"ports": [SimpleNamespace(**vars(T1.ports[0]))]})
     renamed.ports[0].id = "web2"
@@ -164,6 +168,44 @@ def test_shortfalls_are_said_once(first_seen):
     assert (line["events_lost"], line["forgotten"], line["held"]) == (5, 3, 10)
     assert first_seen.shortfall(5, 0.0) == []
     assert first_seen.shortfall(7, 0.0)[0]["events_lost"] == 2
+
+
+SCAN = [event(port=n) for n in range(1, 9)]
+
+
+def events_told(first_seen, events, now) -> list[tuple]:
+    lines = first_seen.lines(events, now, OFFSET_S)
+    return [(li["event"], li["address"], li.get("port", li.get("starts"))) for li in lines]
+
+
+def test_a_scanner_has_its_own_limit_and_nobody_elses():
+    log, web, other = made_with(Names(lambda: FACTS), per_second=3), "10.1.0.10", "10.1.0.11"
+    others = [event(port=n, inside_be=ip(other)) for n in (1, 2)]
+    told = [("first seen", web, 1), ("first seen", web, 2), ("first seen", web, 3)]
+    told += [("first seen", other, 1), ("first seen", other, 2), ("left out", web, 5)]
+    assert events_told(log, [*SCAN, *others], 0.0) == told
+    assert log.known.held == 5, "a scan pushes out nothing that is remembered"
+    assert log.counts() == {"first_seen_rate": 5}
+
+
+def test_what_was_left_out_is_told_when_it_is_dialled_again():
+    log = made_with(Names(lambda: FACTS), per_second=3)
+    told = [port for now in range(4) for _, _, port in events_told(log, SCAN, now)]
+    assert told == [1, 2, 3, 5, 4, 5, 6, 7, 8]  # the second 5: how many the line before left out
+    assert log.counts()["first_seen_rate"] == 5 + 2
+
+
+def test_what_is_left_out_is_said_by_workload_and_now_and_then(caplog):
+    log, said = made_with(Names(lambda: FACTS), per_second=1), {}
+    for turn in range(122):
+        new = [event(port=1 + 3 * turn + n) for n in range(3)]
+        for line in log.lines(new, float(turn), OFFSET_S):
+            if line["event"] == "left out":
+                said[turn] = line["starts"]
+                assert (line["workload"], line["vrf"]) == ("web1", "t1")
+    assert said == {0: 2} | dict.fromkeys(range(10, 121, 10), 20)
+    assert [r.args for r in caplog.records] == [(2,), (120,), (120,)]
+    assert caplog.messages[0].startswith("first-seen log: 2 destinations left out")
 
 
 def read(path) -> list[dict]:
