@@ -2,15 +2,16 @@
 
 import json
 import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import click
 
-from pcg.cli import drop_rows, names, recent
+from pcg.cli import drop_blocks, drop_rows, names, recent
 from pcg.cli.drop_rows import Row
 from pcg.cli.kinds import Seconds
 from pcg.cli.look import Look
-from pcg.cli.tables import Column, print_rows
+from pcg.cli.tables import Column, console, print_rows
 from pcg.model.errors import BackendError
 
 COUNTS = tuple(
@@ -41,6 +42,7 @@ FLOWS = tuple(
         ("First", "first"),
     )
 )
+Block = Callable[[Row], Iterable[str]]
 SHOWN = 50  # flows, for people
 WORDS = (Column("Reason", "reason"), Column("What it means", "means"), Column("Do", "advice"))
 
@@ -116,6 +118,18 @@ def for_people(row: Row) -> Row:
     return row | shown | {"rate": rate}
 
 
+def show(rows: list[Row], table: Sequence[Column], nothing: str, block: Block) -> None:
+    """A table and the words of its reasons, or below each other where that is too wide."""
+    columns = console().width
+    if rows and columns < drop_blocks.ENOUGH:
+        click.echo("\n".join(drop_blocks.lines(((row, block(row)) for row in rows), columns)))
+        return
+    print_rows(rows, table, nothing, as_json=False)
+    if rows:
+        reasons = {(row["reason"], row["means"]): row for row in rows}
+        print_rows(list(reasons.values()), WORDS, "reasons", as_json=False)
+
+
 def show_recent(look: Look, since_s: float | None, as_json: bool) -> None:
     """Flows dropped lately, the latest first."""
     called = names.if_known(look)
@@ -130,14 +144,11 @@ def show_recent(look: Look, since_s: float | None, as_json: bool) -> None:
         | {"first": moment(row["first"])}
         for row in rows[:SHOWN]
     ]
-    print_rows(shown, FLOWS, "flows that were dropped lately", as_json=False)
+    show(shown, FLOWS, "flows that were dropped lately", drop_blocks.dropped)
     if len(rows) > SHOWN:
         click.echo(f"and {len(rows) - SHOWN} more: --since says fewer, --json all")
     if missing := recent.unlisted(look.client.ledger()):
         click.echo(recent.unlisted_text(missing))
-    if rows:
-        reasons = {row["reason"]: row for row in rows[:SHOWN]}
-        print_rows(list(reasons.values()), WORDS, "reasons", as_json=False)
 
 
 @click.command()
@@ -168,7 +179,4 @@ def drops(
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    print_rows([for_people(row) for row in rows], COUNTS, "drops", as_json=False)
-    if rows:
-        reasons = {(row["source"], row["reason"]): row for row in rows}
-        print_rows(list(reasons.values()), WORDS, "reasons", as_json=False)
+    show([for_people(row) for row in rows], COUNTS, "drops", drop_blocks.counted)

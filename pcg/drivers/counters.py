@@ -88,13 +88,20 @@ MISSED = Words(
     "lost in the ring before the datapath saw it: frames came faster than it took them",
     "give the datapath more workers or a faster driver (af_xdp), or take a larger instance",
 )
-_START = "start it (`systemctl status pcg-datapath`, its log); sessions are still there"
+_START = (
+    "see why it was away (`systemctl status pcg-datapath`, its log), and start it if it still is"
+)
 AWAY = {
     "uplink_datapath_away": Words("came by the uplink while no datapath ran to take it", _START),
     "downlink_datapath_away": Words("came in a tunnel while no datapath ran to take it", _START),
 }
 NFTABLES = {name: Words(c.means, c.advice) for name, c in COUNTERS.items()} | AWAY
-LOSS = re.compile(r"drop(s|ped)?|discard(s|ed)?|missed|errs?|errors?|fail(s|ed|ures?)?")
+LOSS = re.compile(
+    r"drop(s|ped)?|discard(s|ed)?|missed|errs?|errors?|fail(s|ed|ures?)?"
+    r"|bad|timeouts?|overruns?|overflows?|aborted|oob"
+)
+NO_ROOM = re.compile(r"(no|out of) (buffer|buf|desc|dma|rxbd|memory|mem)")
+TAKEN_YET = {"csum", "checksum"}  # beside "bad": the frame goes on, its checksum looked at again
 
 
 def words(source: str, name: str) -> Words:
@@ -119,6 +126,19 @@ def plain(statistic: str) -> str:
     return re.sub(r"_?\d+", "", statistic).strip("_")
 
 
+def lossy(statistic: str) -> bool:
+    """
+    >>> [lossy(n) for n in ("rx_bad_desc_num", "rx_out_of_buffer", "tx_timeout", "rx_no_buffer")]
+    [True, True, True, True]
+    >>> [lossy(n) for n in ("queue_rx_bad_csum", "rx_packets", "tx_queue_stopped")]
+    [False, False, False]
+    """
+    words = re.split("[ _]+", statistic.lower())
+    if "bad" in words and TAKEN_YET & {*words}:
+        return False
+    return any(map(LOSS.fullmatch, words)) or bool(NO_ROOM.search(" ".join(words)))
+
+
 def of_driver(interface: str, statistics: dict[str, int]) -> list[Count]:
     """The statistics that tell of lost frames, of all queues together.
 
@@ -130,7 +150,7 @@ def of_driver(interface: str, statistics: dict[str, int]) -> list[Count]:
     made = [Count("cloud", interface, n.removesuffix(ALLOWANCE), v) for n, v in limits.items()]
     lost: Counter[str] = Counter()
     for name, value in statistics.items():
-        if name not in limits and any(map(LOSS.fullmatch, plain(name).split("_"))):
+        if name not in limits and lossy(plain(name)):
             lost[plain(name)] += value
     return [
         *made[:PER_INTERFACE],

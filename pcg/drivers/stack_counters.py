@@ -31,7 +31,10 @@ _SUM = Words("to this host, its checksum wrong", _STRAY)
 _NOBODY = Words("UDP to this host, for a port that no program listens on", _STRAY)
 _FULL = Words("UDP to this host, the program's receive buffer was full", _BUFFER)
 _DISCARD_IN = Words("to this host: no memory for it, or dropped by routing or a filter", _MEMORY)
-_DISCARD_OUT = Words("of this host, not sent: no memory for it, or dropped by a filter", _MEMORY)
+_DISCARD_OUT = Words(
+    "of this host itself, not sent: a queue, a filter or want of memory stopped it",
+    "nothing, when they are few; else look at the host's memory and queues",
+)
 LOSSES = {
     "IpInHdrErrors": _HEADER,
     "IpInAddrErrors": _UNKNOWN,

@@ -259,3 +259,60 @@ def test_flows_without_the_gateway_have_no_names(pcgctl, look, monkeypatch):
     monkeypatch.setattr(look, "ask_gateway", absent)
     (found,) = pcgctl("drops", "--recent", as_json=True)
     assert (found["source"], found["source_name"]) == ("10.1.0.10:5000", "")
+
+
+# ---- on a narrow terminal ----
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """80 columns, of which no line may take more."""
+
+    class Terminal:
+        width = 80
+
+    monkeypatch.setattr(drops, "console", Terminal)
+
+
+def block(text: str, head: str) -> list[str]:
+    (found,) = [part for part in text.split("\n\n") if part.startswith(head)]
+    return found.splitlines()
+
+
+def test_a_narrow_terminal_has_a_block_for_each_row(pcgctl, narrow):
+    text = pcgctl("drops", "--over", "0")
+    assert max(map(len, text.splitlines())) <= 80
+    found = block(text, "FIREWALL_DENIED: 9 packets, downlink")
+    assert found[1] == "  counter datapath"
+    assert "  segment web" in found
+    assert "  rule    no-telnet" in found
+    assert "  packet  tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in found
+    assert "  do      put a rule before it" in found
+    assert block(text, "rx_missed: 6 packets, down0")
+
+
+def test_what_a_reason_means_is_said_once(pcgctl, look, narrow, monkeypatch):
+    lines = [dropped(), dropped(vni=1002, fw_id=4)]
+    monkeypatch.setattr(look.client, "ledger", lambda: lines)
+    text = pcgctl("drops", "--over", "0")
+    assert text.count("FIREWALL_DENIED: ") == 2
+    assert text.count("put a rule before it") == 1
+
+
+def test_flows_on_a_narrow_terminal(pcgctl, narrow):
+    text = pcgctl("drops", "--recent")
+    assert max(map(len, text.splitlines())) <= 80
+    found = block(text, "FIREWALL_DENIED: 2 packets, the last ")
+    assert "  rule    no-telnet" in found
+    assert "  do      put a rule before it" in found
+
+
+def test_nothing_on_a_narrow_terminal(pcgctl, narrow):
+    assert "no flows that were dropped lately" in pcgctl("drops", "--recent", "--since", "1")
+
+
+def test_rings_have_times_where_the_gateway_tells_them(pcgctl, look):
+    look.answers["drops"] = counted(Count("port", "down0", "rx_missed", 4))
+    rows = pcgctl("drops", "--over", "0", "--since", "60", as_json=True)
+    found = row(rows, "port")
+    assert (found["packets"], found["rate"], found["where"]) == (4, 4.0, "down0")

@@ -6,7 +6,7 @@ from pcg.drivers.nft_rules import COUNTERS, FAMILIES
 
 # As `ethtool -S` names them on an ENA interface of EC2.
 ENA = {
-    "tx_timeout": 0,
+    "tx_timeout": 2,
     "suspend": 0,
     "total_resets": 0,
     "bw_in_allowance_exceeded": 12,
@@ -21,6 +21,8 @@ ENA = {
     "queue_0_rx_cnt": 800,
     "queue_0_rx_page_alloc_fail": 4,
     "queue_0_rx_bad_csum": 5,  # handed on all the same
+    "queue_0_rx_bad_desc_num": 6,
+    "queue_0_tx_bad_req_id": 1,
     "rx_drops": 9,
 }
 
@@ -36,6 +38,9 @@ def test_the_clouds_limits_and_the_drivers_losses():
         ("driver", "queue_tx_dma_mapping_err"): 3,
         ("driver", "queue_rx_page_alloc_fail"): 4,
         ("driver", "rx_drops"): 9,
+        ("driver", "tx_timeout"): 2,
+        ("driver", "queue_rx_bad_desc_num"): 6,
+        ("driver", "queue_tx_bad_req_id"): 1,
     }
 
 
