@@ -1,21 +1,15 @@
 """One flow as an operator names it, and what the datapath has of it: sessions, drops, frames."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
-from pcg.cli.kinds import PROTOCOLS
 from pcg.cli.look import Look
+from pcg.cli.sides import WITH_PORTS, Side, aliases, expression
 
-WITH_PORTS = ("tcp", "udp")
 ROUTED = 1  # of a segment's flags, enum pcgdp_segment_flags
-
-
-def aliases(look: Look, address: str) -> frozenset[str]:
-    """An address and, of a public one, its other name: Elastic IP and secondary address."""
-    pairs = ({p["address"], p["secondary"]} for p in look.table("publics"))
-    return frozenset({address}.union(*(pair for pair in pairs if address in pair)))
 
 
 class Door(NamedTuple):
@@ -113,16 +107,6 @@ class Flow:
             return self._ports(p["sport"])
         return False
 
-    def answers(self, p: dict[str, Any], session: dict[str, Any]) -> bool:
-        """A packet of its session as it is on the other side, by translated addresses."""
-        if p["vrf"] not in (None, session["vrf"]) or p["protocol"] != session["protocol"]:
-            return False
-        there, back = ("rev_dst", "rev_dport"), ("rev_src", "rev_sport")
-        return any(
-            (p["src"], p["dst"], p["dport"]) == (session[a], session[b], session[port])
-            for (a, _), (b, port) in ((there, back), (back, there))
-        )
-
     def port_of(self, p: dict[str, Any]) -> int:
         """Of its destination, whichever way the packet went; of others, where it was sent to."""
         if p["protocol"] not in WITH_PORTS:
@@ -143,18 +127,15 @@ class Flow:
         ends = self.sources | self.destinations
         return (ends & known) or set(ends)
 
-    def expression(self) -> str:
-        """It in tcpdump's syntax."""
-        ends = (self.sources, self.destinations)
-        hosts = [f"({' or '.join(f'host {a}' for a in sorted(end))})" for end in ends]
-        if self.port:
-            hosts.append(f"{self.protocol} port {self.port}")
-        elif self.protocol:
-            hosts.append(f"ip proto {PROTOCOLS[self.protocol]}")
-        return " and ".join(hosts)
+    def expression(self, sides: Iterable[Side] = ()) -> str:
+        """It in tcpdump's syntax, on all its sides."""
+        ends = self.sources, self.destinations
+        mine = expression(*ends, protocol=self.protocol, ports=[self.port])
+        every = dict.fromkeys([mine, *(side.expression() for side in sides)])
+        return mine if len(every) == 1 else " or ".join(f"({one})" for one in every)
 
 
-def watched(look: Look, flow: Flow, seconds: float) -> dict[str, Any]:
+def watched(look: Look, expression: str, seconds: float) -> dict[str, Any]:
     """What came of it and what became of that, for so long: {came, sent, dropped: {fate: n}}."""
     from pcg.cli import bpf
     from pcg.cli.capture import Capture
@@ -163,7 +144,7 @@ def watched(look: Look, flow: Flow, seconds: float) -> dict[str, Any]:
 
     wanted = CaptureWanted(inner=1, directions=1, snaplen=14)
     fate, dropped, seen = Fates(look), Counter(), Counter()
-    with Capture(look, wanted, bpf.compiled(flow.expression()), None, seconds) as running:
+    with Capture(look, wanted, bpf.compiled(expression), None, seconds) as running:
         for frames in running.follow():
             for c in frames:
                 seen[c.verdict] += 1

@@ -2,20 +2,23 @@
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from pcg.cli import names, recent, story
+from pcg.cli import names, recent, sides, story
 from pcg.cli.drop_rows import NOWHERE
-from pcg.cli.flow import WITH_PORTS, Flow, aliases, door, watched
+from pcg.cli.flow import Flow, door, watched
 from pcg.cli.kinds import PROTOCOLS, Seconds
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
+from pcg.cli.sides import WITH_PORTS, Side, aliases
 from pcg.model.errors import BackendError
 
 FLOOD_S = 600  # as old may a flood be that is told of
 STILL_S = 60  # a drop as old as this may still go on
+EXACT = 16  # sessions whose packets are told from others' by each of their ports
 SHOWN = 5  # sessions, drops: what is more is counted
 ASKED_INSTEAD = "icmp"  # where no protocol is named: a ping
 
@@ -46,14 +49,21 @@ class Answer:
     """All that is known of a flow."""
 
     def __init__(self, look: Look, flow: Flow, watch_s: float) -> None:
-        from pcg.cli import packets
-
         self.look, self.flow = look, flow
         self.sessions = look.client.sessions_between(flow.sources, flow.destinations)
         self.sessions = [s for s in self.sessions if flow.has_session(s)]
+        self.sessions += [s for s in sides.beyond(look, self.sessions) if s not in self.sessions]
         self.names = names.if_known(look)
+        self._ask()
+        self.sides = sides.of_events(look, self.events, flow.protocol, flow.port)
         self._find_drops()
-        self.watched = watched(look, flow, watch_s) if watch_s else None
+        self.watched = watched(look, self._now(), watch_s) if watch_s else None
+
+    def _ask(self) -> None:
+        """What would become of a packet of it now, and by which rules."""
+        from pcg.cli import packets
+
+        look, flow = self.look, self.flow
         self.role, self.frame = packets.build(
             look,
             packets.Wanted(
@@ -67,17 +77,35 @@ class Answer:
         self.events, self.out = look.client.explain(self.role, self.frame)
         self.rules = rulings(look, self.events)
 
+    @property
+    def _exact(self) -> list[Side]:
+        """Where all that fits is its."""
+        behind = [side for s in self.sessions if (side := sides.of_session(self.look, s))]
+        return behind + [side for side in self.sides if not side.shared]
+
+    @property
+    def _later(self) -> list[Side]:
+        """By whatever ports its sessions are to have."""
+        ports = bool(self.flow.port)
+        open_ = [replace(one, sport=0, dport=one.dport * ports) for one in self._exact]
+        return list(dict.fromkeys(open_ + [replace(one, shared=False) for one in self.sides]))
+
+    def _now(self) -> str:
+        exact = self._exact
+        return self.flow.expression(exact if len(exact) <= EXACT else self._later)
+
     def _find_drops(self) -> None:
         """Of it, and `near` it: of its ends with others, and of its host what could not be read."""
         look, flow = self.look, self.flow
         hosts = {p["tep"] for p in look.table("ports") if flow.is_at(p)}
         dropped = look.client.recent()
-        ours = flow.ours(look)
+        ours, exact, later = flow.ours(look), self._exact, self._later
         its, near = [], []
         for d in dropped:
-            if flow.has_packet(d) or any(flow.answers(d, s) for s in self.sessions):
+            unread = d["src"] == NOWHERE and d["outer_src"] in hosts
+            if flow.has_packet(d) or any(side.has(d) for side in exact):
                 its.append(d)
-            elif ours & {d["src"], d["dst"]} or (d["src"] == NOWHERE and d["outer_src"] in hosts):
+            elif unread or ours & {d["src"], d["dst"]} or any(side.has(d) for side in later):
                 near.append(d)
 
         def row(d: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +126,7 @@ class Answer:
     @property
     def capture(self) -> str:
         """The command that shows each of its drops from now on."""
-        return f"pcgctl capture --drops --inner {shlex.quote(self.flow.expression())}"
+        return f"pcgctl capture --drops --inner {shlex.quote(self.flow.expression(self._later))}"
 
     def advice(self) -> str:
         """One thing to do next."""

@@ -1,12 +1,17 @@
 """The C packet path in this process, without a NIC. Whatever a test does, no frame may vanish."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
+from click.testing import CliRunner
 
+from pcg.cli.look import Look
 from pcg.datapath.lib import Datapath
+from pcg.datapath.server import Server
 from tests.c.world import World
 
 
@@ -44,6 +49,43 @@ def dp(built) -> Iterator[Datapath]:
 def world(dp):
     """The datapath `dp`, holding the world of places.py; every frame it sends is checked."""
     return World(dp)
+
+
+@pytest.fixture
+def look(world: World, tmp_path) -> Iterator[Look]:
+    """The world behind a socket, as pcgctl meets it."""
+    endpoint, end = f"ipc://{tmp_path}/dp.sock", threading.Event()
+    with zmq.Context() as context:
+        server = Server(world.dp, context, endpoint)
+
+        def serve() -> None:
+            while not end.is_set():
+                if server.socket.poll(10):
+                    server.answer_one()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with Look(endpoint, "") as look:
+                yield look
+        finally:
+            end.set()
+            thread.join()
+            server.close()
+
+
+@pytest.fixture
+def ask(look):
+    """A command of pcgctl, run there: what it prints."""
+
+    def call(command, *args: str) -> str:
+        look.forget()
+        done = CliRunner().invoke(command, args, obj=look, standalone_mode=False)
+        if done.exception:
+            raise done.exception
+        return done.stdout
+
+    return call
 
 
 @pytest.fixture

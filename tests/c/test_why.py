@@ -4,19 +4,14 @@ import contextlib
 import json
 import shlex
 import threading
-from collections.abc import Iterator
 
 import pytest
-import zmq
-from click.testing import CliRunner
 
 from pcg.cli import bpf
 from pcg.cli.capture import capture
 from pcg.cli.explain import explain
-from pcg.cli.look import Look
 from pcg.cli.why import why
 from pcg.datapath.pack import CaptureWanted
-from pcg.datapath.server import Server
 from pcg.model.errors import BackendError
 from pcg.reconcile import records as r
 from tests.c import dhcp
@@ -38,42 +33,7 @@ from tests.c.places import (
     C,
     R,
 )
-from tests.c.world import World, over
-
-
-@pytest.fixture
-def look(world: World, tmp_path) -> Iterator[Look]:
-    """The world behind a socket, as pcgctl meets it."""
-    endpoint, end = f"ipc://{tmp_path}/dp.sock", threading.Event()
-    with zmq.Context() as context:
-        server = Server(world.dp, context, endpoint)
-
-        def serve() -> None:
-            while not end.is_set():
-                if server.socket.poll(10):
-                    server.answer_one()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            with Look(endpoint, "") as look:
-                yield look
-        finally:
-            end.set()
-            thread.join()
-            server.close()
-
-
-@pytest.fixture
-def ask(look):
-    def call(command, *args: str) -> str:
-        look.forget()
-        done = CliRunner().invoke(command, args, obj=look, standalone_mode=False)
-        if done.exception:
-            raise done.exception
-        return done.stdout
-
-    return call
+from tests.c.world import over
 
 
 def asked(ask, *args: str) -> dict:
