@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from pcg.datapath import border
+from pcg.drivers.counters import NFTABLES
 from pcg.gateway.metrics import Metrics
 from pcg.model.settings import GatewaySettings
 from pcg.proto import relay_words
@@ -53,6 +54,13 @@ def test_an_alert_asks_for_what_is_served(alert, served):
     assert set(chosen) <= known
     assert alert["labels"]["severity"] in ("warning", "critical")
     assert alert["annotations"]["description"].endswith(".")
+
+
+def test_alerts_name_counters_of_nftables_that_there_are():
+    text = " ".join(a["expr"] for a in ALERTS if "pcg_nftables_drops_total" in a["expr"])
+    named = {one for some in re.findall(r'counter=~?"([^"]+)"', text) for one in some.split("|")}
+    assert named
+    assert named <= NFTABLES.keys()
 
 
 def test_alerts_name_reasons_that_there_are():

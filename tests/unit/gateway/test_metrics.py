@@ -91,6 +91,7 @@ def watched(error: str = "") -> dict:
         Count("cloud", "up0", "pps", 8),
         Count("driver", "down0", "rx_queue_drops", 1),
         Count("nftables", "input", "input_uplink", 2),
+        Count("kernel", "host", "IpInAddrErrors", 6),
         Count("nftables", "downlink", "downlink_tunnel", 99, ends=False),
     ]
     book.note(counts, 1.0, 1.0)
@@ -162,6 +163,7 @@ def test_what_ends_outside_the_datapath(text):
     down = 'counter="rx_queue_drops",interface="down0",role="downlink"'
     assert seen[f"pcg_driver_drops_total{{{down}}}"] == 1
     assert seen['pcg_nftables_drops_total{counter="input_uplink"}'] == 2
+    assert seen['pcg_kernel_drops_total{counter="IpInAddrErrors"}'] == 6
     assert seen['pcg_nftables_steered_packets_total{counter="downlink_tunnel"}'] == 99
 
 
