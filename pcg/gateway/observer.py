@@ -4,8 +4,8 @@ from pcg.datapath.client import Client
 from pcg.drivers.counters import Count
 from pcg.gateway import nat_log
 from pcg.gateway.away import Away
-from pcg.gateway.dhcp import Dhcp
 from pcg.gateway.destinations import Destinations
+from pcg.gateway.dhcp import Dhcp
 from pcg.gateway.exposition import Exposition
 from pcg.gateway.facts import Facts, interfaces, management_address
 from pcg.gateway.first_seen import FirstSeen

@@ -45,7 +45,7 @@ class FirstSeen(Value):
     log: File  # JSON lines
     destinations: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 262_144  # kept in memory
     per_workload: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256  # of these at most
-    per_second: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20  # of each workload; more: counted
+    per_second: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20  # of each workload
     log_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 100  # then it becomes LOG.1
 
 
