@@ -4,7 +4,7 @@ PY      := .venv/bin/python
 PYTEST  := $(PY) -m pytest
 LOCK    := images/python-dev.lock
 DEBIAN  := images/debian-packages.txt
-MASKED  := coturn kea-dhcp4-server # packages whose service must not run on the machine that installs them
+MASKED  := coturn kea-dhcp4-server prometheus # packages whose service must not run on the machine that installs them
 # Stamps are named by the content they stand for: what has not changed is not done again.
 STAMP_DEBIAN := build/setup/debian-$(shell sha256sum $(DEBIAN) | cut -c1-16)
 STAMP_VENV   := .venv/setup-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)

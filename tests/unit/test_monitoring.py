@@ -1,7 +1,11 @@
-"""Alert rules and the dashboard ask for metrics that there are; both are well formed."""
+"""Alert rules and the dashboard ask for metrics that there are; Prometheus's promtool takes both.
+
+When alerts fire is in test_alerts.py.
+"""
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -24,12 +28,25 @@ DASHBOARD = json.loads((CONFIGS / "grafana" / "pcg-gateway.json").read_text())
 TARGETS = [(panel, target) for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
+def promtool(*words, stdin: str | None = None) -> str:
+    """What it says; fails with it."""
+    argv = ["promtool", *map(str, words)]
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
-def served() -> dict[str, set[str]]:
-    """Name of a sample -> names of its labels, as the gateway serves them."""
+def page() -> str:
+    """What the gateway serves."""
     registry = CollectorRegistry()
     registry.register(Metrics(FakeClient(), lambda: FACTS, watched, lambda: {"unread": 3}))
-    page = generate_latest(registry).decode()
+    return generate_latest(registry).decode()
+
+
+@pytest.fixture(scope="module")
+def served(page) -> dict[str, set[str]]:
+    """Name of a sample -> names of its labels."""
     found = {}
     for line in page.splitlines():
         if not line.startswith("#"):
@@ -115,3 +132,42 @@ def test_the_example_scrapes_the_port_that_is_served():
     management = desired["gateway"]["interfaces"]["management"]["addresses"][0]
     (port,) = [f.default for f in msgspec.structs.fields(GatewaySettings) if f.name == "metrics"]
     assert target == f"{management.partition('/')[0]}:{port}"
+
+
+def checked(tmp_path, expressions: list[str]) -> str:
+    rules = [{"record": f"panel:{n}", "expr": e} for n, e in enumerate(expressions)]
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    return promtool("check", "rules", path)
+
+
+def test_prometheus_takes_the_rules():
+    said = promtool("check", "rules", CONFIGS / "prometheus" / "pcg.rules.yml")
+    assert f"{len(ALERTS)} rules found" in said
+
+
+def test_prometheus_takes_every_expression_of_the_dashboard(tmp_path):
+    """With what Grafana puts in for its variables."""
+    asked = [target["expr"] for _, target in TARGETS]
+    asked = [e.replace("$__rate_interval", "1m").replace("$instance", "gw.*") for e in asked]
+    assert f"{len(asked)} rules found" in checked(tmp_path, asked)
+
+
+@pytest.mark.parametrize("wrong", ["rate(pcg_x_total)", "pcg_x{a=}", "pcg_x > ", "sum(pcg_x"])
+def test_it_would_refuse_what_is_no_expression(tmp_path, wrong):
+    with pytest.raises(AssertionError, match="could not parse"):
+        checked(tmp_path, [wrong])
+
+
+def test_the_page_is_what_prometheus_reads(page):
+    """Names, units, types, help: its own linter finds nothing to say."""
+    assert promtool("check", "metrics", stdin=page) == ""
+
+
+def test_rates_are_of_counters(page):
+    """Of a gauge they would say something, but nothing true: promtool does not know the types."""
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", page, re.MULTILINE))
+    expressions = [alert["expr"] for alert in ALERTS] + [target["expr"] for _, target in TARGETS]
+    rated = re.findall(r"\b(?:rate|increase)\((\w+)", " ".join(expressions))
+    assert len(rated) > 20
+    assert {kinds[name] for name in rated} == {"counter"}
