@@ -7,9 +7,8 @@ from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
 from pcg.cli.look import Look
+from pcg.cli.rulings import ROUTED
 from pcg.cli.sides import WITH_PORTS, Side, aliases, expression
-
-ROUTED = 1  # of a segment's flags, enum pcgdp_segment_flags
 
 
 class Door(NamedTuple):

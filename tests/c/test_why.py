@@ -26,12 +26,14 @@ from tests.c.places import (
     RED,
     SERVER,
     THIN,
+    TWIN,
     WEB,
     WHOLE,
     A,
     B,
     C,
     R,
+    ip,
 )
 from tests.c.world import over
 
@@ -361,6 +363,76 @@ UNDECIDED = [
     ((C.address, "192.168.100.200", "53"), ["route"]),
     ((C.address, "192.168.100.99", "53"), ["route"]),
 ]
+
+
+WHOLLY = [
+    # from, to, dport                                      all that is said, why it ends
+    (
+        ("198.51.100.68", SERVER.elastic, "7000"),
+        [
+            ("route", "192.168.100.0/24, segment app"),
+            ("NAT", "rule rule-5 (DNAT), leads to 192.168.100.3"),
+            ("firewall", "rule said-in (REJECT)"),
+        ],
+        "FIREWALL_DENIED",
+    ),
+    (
+        ("198.51.100.68", TWIN.elastic, "22"),
+        [
+            ("route", "192.168.100.0/24, segment app"),
+            ("NAT", "rule rule-2 (REFLEXIVE), leads to 192.168.100.4"),
+            ("firewall", "rule said-in (REJECT)"),
+        ],
+        "FIREWALL_DENIED",
+    ),
+    ((NET, SERVER.elastic, "9"), [("NAT", "no rule")], "NO_DNAT"),
+    ((NET, "198.18.7.99", "9"), [("route", "198.18.7.0/24, segment routed")], "PORT_UNKNOWN"),
+    (
+        ("100.127.0.9", SERVER.elastic, "7000"),
+        [
+            ("route", "192.168.100.0/24, segment app"),
+            ("NAT", "rule rule-5 (DNAT), leads to 192.168.100.3"),
+            (
+                "way back",
+                "100.127.0.0/16, by the uplink to 10.99.1.3; 10.99.1.3, not among the next hops",
+            ),
+        ],
+        "NEIGHBOUR_UNRESOLVED",
+    ),
+]
+
+
+@pytest.mark.parametrize("flow, says, ends", WHOLLY, ids=lambda v: str(v)[:50])
+def test_what_ends_before_it_is_translated_is_routed_as_its_rule_leads(ask, flow, says, ends):
+    told = asked(ask, *flow[:2], "udp", flow[2])
+    assert [tuple(line) for line in told["rules"]] == says
+    assert told["reason"] == ends
+
+
+def test_a_stranger_to_a_mapping_is_told_of_no_route(ask, world):
+    """Whom it stands for is nobody's to know but the path's."""
+    (out,) = world.down(C, udp(C.address, sport=7))
+    told = asked(ask, "198.51.100.11", out.ip.src, "udp", str(out.ip.sport))
+    assert told["reason"] == "NAT_FILTERED"
+    assert told["rules"] == [["NAT", SNAT]]
+
+
+def test_an_answer_is_let_in_by_its_session(ask, world):
+    world.policy.defaults = (1, 0)
+    world.commit()
+    (out,) = world.down(R, udp(R.address, sport=7))
+    args = ("--src", NET, "--dst", TWIN.elastic, "--protocol", "udp", "--sport", "53")
+    told = json.loads(ask(explain, *args, "--dport", str(out.ip.sport), "--json"))
+    assert told["events"][-1]["verdict"] == "sent"
+    assert dict(told["rules"])["firewall"] == "no rule, when its session was made"
+
+
+def test_an_elastic_ip_that_is_routed_away_is_not_turned_round(ask, world):
+    world.policy.routes["away"] = r.Routes(0, ip("203.0.113.12"), 32, 2, bytes(4), 0)
+    world.commit()
+    told = asked(ask, C.address, SERVER.elastic, "udp", "7000")
+    assert told["reason"] == "BLACKHOLE"
+    assert told["rules"] == [["route", "203.0.113.12/32, blackhole"]]
 
 
 @pytest.mark.parametrize("flow, parts", UNDECIDED, ids=str)
