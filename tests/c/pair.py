@@ -6,13 +6,14 @@ from collections import Counter
 from pcg.datapath import pack
 from pcg.datapath.lib import Datapath
 from tests.c import worlds as w
+from tests.c.explained import Noting, Told
 from tests.c.traffic import Traffic
 from tests.c.worlds import Given, Picks
 from tests.oracle import ipv4 as ip4
 from tests.oracle import tunnel
 from tests.oracle.checksum import ones_sum, pseudo
 from tests.oracle.decision import Key, Policy, num
-from tests.oracle.gateway import Sent, Twin
+from tests.oracle.gateway import Sent
 from tests.oracle.table import Session
 
 SMALL = {"sessions": 1024, "workload_addresses": 1024, "fresh": True}
@@ -64,7 +65,8 @@ class Pair(Traffic):
                 self.dp.put(table, rows)
         self.dp.put("nexthops", self.neighbours[2])
         self.dp.put("ports", self.neighbours[0])
-        self.twin = Twin(self.policy(), (w.UP_MAC, w.DOWN_MAC))
+        self.twin = Noting(self.policy(), (w.UP_MAC, w.DOWN_MAC))
+        self.told = Told(self.dp, self.twin, bare)
         self.dp.commit(self.policies[0], 1)
         self.dp.sweep(self.now_ns)
 
@@ -95,6 +97,7 @@ class Pair(Traffic):
         self.dp.commit(self.policies[self.which], 1)
         self.dp.sweep(self.now_ns)
         self.twin.commit(self.policy(), self.now_s)
+        self.told.look.forget()
         self.ask()
 
     def ask(self) -> None:
@@ -113,7 +116,7 @@ class Pair(Traffic):
         before, made = self.dp.drops(), self.dp.totals()["made"]
         told, shown = self.dp.explain(role, frame)
         twin_made = self.twin.made
-        ended, lived = len(self.twin.table.ended), set(self.twin.table.live)
+        ended = len(self.twin.table.ended)
         in_vain = self.twin.table.in_vain
         sent = self.dp.inject(role, [frame], self.now_ns)
         drops = Counter(self.dp.drops())
@@ -126,7 +129,7 @@ class Pair(Traffic):
         self.hold_held()
         # What is drawn in vain counts as the workload's; explain draws nothing.
         if not (drops["QUOTA_PORTS"] and self.twin.table.in_vain > in_vain):
-            self.hold_explain(told, shown, sent, bool(set(self.twin.table.live) - lived))
+            self.hold_explain(told, shown, sent)
         self.note(drops, sent, expected, len(self.twin.table.ended) > ended)
 
     def note(self, drops: Counter, sent: list, expected: list[Sent], again: bool) -> None:
@@ -187,19 +190,18 @@ class Pair(Traffic):
         start = pseudo(frame[26:30], frame[30:34], 17, len(frame) - 34)
         assert ones_sum(frame[34:], start) == 0xFFFF
 
-    def hold_explain(self, told, shown, sent, made_session: bool) -> None:
-        """What was said before is what happened. Explain makes nothing, so it cannot say what
-        becomes of a packet that is turned round once its session is there: it may meet that."""
-        if self.twin.turned and made_session:
-            return
+    def hold_explain(self, told, shown, sent) -> None:
+        """What was said before is what happened."""
         assert (told[-1]["verdict"] == "held") == self.twin.piece, told[-1]
         if self.twin.piece:  # what becomes of the whole is told when it is whole
+            return
+        if self.told.hold_until_its_session(told):
+            self.met["turned round, by a session just made"] += 1
             return
         reason = self.twin.why[0] if self.twin.why else ""
         assert told[-1]["reason"] == reason, told[-1]
         assert bool(shown) == (not reason), told[-1]
-        if shown and len(sent) == 1:
-            assert len(shown) == len(sent[0].frame)
+        self.told.hold(told, shown, sent)
 
     # ---- at the end ----
 

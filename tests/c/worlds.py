@@ -72,7 +72,16 @@ def segments(p: Picks) -> list[r.Segments]:
             gateway = (subnet + 1).to_bytes(4)
             rows.append(
                 r.Segments(
-                    vni, vrf, 0, subnet.to_bytes(4), gateway, mtu, 24, flags, mac(8, vrf, vni), ""
+                    vni,
+                    vrf,
+                    0,
+                    subnet.to_bytes(4),
+                    gateway,
+                    mtu,
+                    24,
+                    flags,
+                    mac(8, vrf, vni),
+                    f"seg-{vni}",
                 )
             )
         none = bytes(4)
