@@ -123,12 +123,13 @@ bool may_leave_as(const struct config *c, const union key *k, const struct publi
 	struct decision asked = {.reason = R_OK, .kind = d->kind, .log = d->rule->log ? PCGDP_LOG_RULE : 0};
 	struct five f = five_of(k);
 
-	if (d->rule->fw_match != PCGDP_FW_EXTERNAL)
+	if (d->rule->fw_match != PCGDP_FW_EXTERNAL || d->asked == pub->rec.secondary_be)
 		return true;
 	f.src = pub->rec.secondary_be;
 	firewall(c, vrf_of(c, k->domain_proto >> 9), PCGDP_OUT, d->rule, &f, &asked);
 	if (asked.reason != R_OK)
 		return false;
+	d->asked = f.src;
 	d->fw_id = asked.fw_id;
 	d->log = asked.log;
 	return true;
@@ -155,7 +156,7 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	if (d->reason != R_OK)
 		return;
 	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)
-		f.src = held && d->draw_port ? held : leaves_as(c, a, k, d);
+		f.src = d->asked = held && d->draw_port ? held : leaves_as(c, a, k, d);
 	firewall(c, v, PCGDP_OUT, r, &f, d);
 	if (d->reason == R_OK && !d->slot)
 		d->reason = R_NEIGHBOUR_UNRESOLVED;

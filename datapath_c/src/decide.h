@@ -24,6 +24,7 @@ struct decision {
 	const struct public_address *pub; // SNAT: the one of the rule's pool that is asked first
 	uint32_t pool_at;       // its place in the pool
 	uint32_t mapping;       // inbound to a mapping's outside endpoint; NONE: not that
+	be32 asked;             // SNAT from a pool: the address that the firewall was asked about
 	be32 new_addr;          // SNAT: source; DNAT: destination
 	be16 new_port;
 	uint32_t slot;          // fwd leaves by

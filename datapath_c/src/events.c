@@ -117,7 +117,7 @@ void event_ended(struct pcgdp *dp, uint32_t session, enum pcgdp_end end, uint64_
 	const struct entry *fwd = &t->e[2 * session], *rev = fwd + 1, *out = fwd, *in = rev;
 	struct events *e = LOAD(&dp->events);
 	struct pcgdp_event *ev = e ? room(e, KEEPERS) : NULL;
-	uint32_t last_s;
+	uint32_t now_s = seconds_of(dp, now_ns), last_s;
 
 	if (!ev)
 		return;
@@ -131,7 +131,7 @@ void event_ended(struct pcgdp *dp, uint32_t session, enum pcgdp_end end, uint64_
 	ev->at_ns = now_ns;
 	last_s = MAX(PEEK(&fwd->last_s), PEEK(&rev->last_s));
 	ev->lasted_s = last_s - t->cold[session].made_s;
-	ev->idle_s = seconds_of(dp, now_ns) - last_s;
+	ev->idle_s = now_s > last_s ? now_s - last_s : 0; // a worker's clock may be ahead of the sweep's
 	ev->out_packets = PEEK(&out->packets);
 	ev->out_bytes = PEEK(&out->bytes);
 	ev->in_packets = PEEK(&in->packets);

@@ -124,10 +124,10 @@ static bool conflict_dry(const struct worker *w, const struct making *mk)
 }
 
 // Something that all share is short, or too much of it is this workload's. A conflict of two tuples is
-// neither, nor is LAND.
+// neither, nor are LAND and what the firewall says of the address that it would leave by.
 static struct entry *want(struct worker *w, const struct making *mk, enum reason reason)
 {
-	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT && reason != R_LAND)
+	if (reason != R_SESSION_CONFLICT && reason != R_NO_DNAT && reason != R_LAND && reason != R_FIREWALL_DENIED)
 		fair_refused(w, mk, reason);
 	drop(mk->p, reason);
 	return NULL;

@@ -48,7 +48,7 @@ static bool draw(struct worker *w, struct making *mk, struct mapping *m)
 {
 	const struct decision *d = &mk->d;
 	const struct pcgdp_nat *r = d->rule;
-	const struct public_address *pub = d->pub;
+	const struct public_address *pub = r->n_pool > 1 ? of_pool(w, mk, 0) : d->pub;
 	uint16_t first = port_first_of(w->cfg, r), last = port_last_of(w->cfg, r);
 	uint64_t random = mk->random;
 
@@ -107,6 +107,14 @@ static int mapping_make(struct worker *w, struct making *mk, struct stock *st, u
 	return rc == -EEXIST ? rc : -1;
 }
 
+// One that another packet made since the decision may stand on another address of the pool.
+static bool leaves_by(struct worker *w, struct making *mk, be32 addr)
+{
+	const struct public_address *pub = mk->d.rule->n_pool > 1 ? public_of_secondary(w->cfg, addr) : NULL;
+
+	return !pub || may_leave_as(w->cfg, &mk->k, pub, &mk->d);
+}
+
 // Find or make the mapping of this inside endpoint and hold it for one session.
 static int mapping_get(struct worker *w, struct making *mk, struct stock *st, uint32_t *out, enum reason *reason)
 {
@@ -119,6 +127,9 @@ static int mapping_get(struct worker *w, struct making *mk, struct stock *st, ui
 
 		if (m != NONE && !mapping_fits(w->cfg, mk->d.rule, &t->m[m])) {
 			mapping_retire(t, m);
+		} else if (m != NONE && !leaves_by(w, mk, t->m[m].out_addr)) {
+			*reason = R_FIREWALL_DENIED;
+			return -1;
 		} else if (m != NONE && mapping_hold(t, m)) {
 			*out = m;
 			return 0;

@@ -99,6 +99,18 @@ def test_one_that_goes_another_way_continues(world, events):
     assert [of(e, "lasted_s", "idle_s") for e in events()] == [(30, 400)]  # of the whole
 
 
+def test_an_end_that_is_noted_by_an_older_clock(world, events):
+    """Housekeeping reads the time once, before it meets a session that a worker has just used."""
+    before = world.now_ns
+    world.now_s += 1
+    world.down(A, udp())
+    world.policy.nat = {}
+    world.dp.commit(world.policy.tables(), 1, None)
+    world.dp.sweep(before)
+    ended = events()[-1]
+    assert of(ended, "kind", "lasted_s", "idle_s") == ("ended", 0, 0)
+
+
 def test_one_that_tcp_said_is_over(world, events):
     (out,) = world.down(A, tcp("S"))
     world.up(answer(out, flags="R"))

@@ -5,7 +5,7 @@ import pytest
 from pcg.reconcile import records as r
 from tests.c.packets import udp
 from tests.c.places import POOL_A, POOL_B, A
-from tests.c.world import SNAT, ip, nat, source
+from tests.c.world import SNAT, ip, nat, over, source
 
 ALLOW, DROP = 0, 1
 OUT = 2
@@ -79,6 +79,18 @@ class TestSessionsThatLive:
         world.commit()
         another = world.down(A, udp(sport=2, dst="198.51.100.10"))
         assert [one.ip.src for one in another] == [second.secondary]
+
+
+def test_two_of_one_endpoint_in_a_burst(world, first, second):
+    """The second finds the mapping that the first has just made, by an address denied to it."""
+    rule = from_(second, DROP, 1)
+    far = rule.match._replace(dst_be=ip("198.51.100.10"), dst_len=32)
+    world.policy.firewall = [rule._replace(match=far)]
+    world.commit()
+    pair = [over(A, udp(sport=2)), over(A, udp(sport=2, dst="198.51.100.10"))]
+    sent = world.inject("downlink", *pair)
+    assert [(one.ip.src, one.ip.dst) for one in sent] == [(second.secondary, "198.51.100.9")]
+    assert world.drops() == {"FIREWALL_DENIED": 1}
 
 
 def test_a_pool_that_grows_leaves_them_alone(world):
