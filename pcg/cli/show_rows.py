@@ -121,8 +121,9 @@ def _translated(look: Look, rule: dict[str, Any]) -> str:
 
 
 def nat(look: Look) -> Rows:
-    """In the order of evaluation; counters are of the rule, which may have several rows."""
-    counters = counters_of(look, "nat")
+    """In the order of evaluation. Counters are of the rule: its first row has them, if several."""
+    left = counters_of(look, "nat")
+    none = dict.fromkeys(COUNTED["nat"])
     return [
         {
             "id": rule["id"],
@@ -138,7 +139,7 @@ def nat(look: Look) -> Rows:
             ),
             "translated": _translated(look, rule),
             "firewall_match": rule["fw_match"],
-            **counters[rule["id"]],
+            **left.pop(rule["id"], none),
         }
         for rule in look.table("nat")
     ]

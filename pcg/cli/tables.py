@@ -48,7 +48,8 @@ def print_rows(rows: Sequence[dict], columns: Sequence[Column], title: str, as_j
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        numbers = bool(rows) and all(type(row.get(column.key)) is int for row in rows)
+        kinds = {type(row.get(column.key)) for row in rows} - {type(None)}
+        numbers = kinds == {int}
         table.add_column(column.title, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(text(row.get(c.key), c.key.endswith(COUNTS)) for c in columns))

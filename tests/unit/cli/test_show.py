@@ -7,6 +7,7 @@ import pytest
 
 from pcg.cli.show import REPORTS, show
 from pcg.model.errors import BackendError
+from tests.unit.cli.fake import TABLES
 
 ROWS = {
     "ports": {"vrf", "address", "segment", "vni", "mac", "tep"},
@@ -59,6 +60,20 @@ def test_nat_reads_as_the_operator_wrote_it(pcgctl):
     assert (dnat["in_packets"], snat["in_packets"]) == (5, 0)
     assert snat["translated"] == "eip-1 (52.1.1.1)"
     assert snat["source"] == "any"
+
+
+def test_a_rule_of_several_matches_counts_once(pcgctl, monkeypatch):
+    """A sum over the column is what was carried."""
+    dnat, snat = TABLES["nat"]
+    again = dnat._replace(match=dnat.match._replace(protocol=17))
+    monkeypatch.setitem(TABLES, "nat", [dnat, again, snat])
+    rows = pcgctl("show", "nat", as_json=True)
+    assert [(r["name"], r["in_packets"]) for r in rows] == [
+        (dnat.name, 5),
+        (dnat.name, None),
+        (snat.name, 0),
+    ]
+    assert len(pcgctl("show", "nat").splitlines()) >= 5
 
 
 def test_the_firewalls_defaults_come_last(pcgctl):
