@@ -21,6 +21,8 @@ from pcg.model.desired import (
     FirewallRule,
     FirewallSection,
     Group,
+    Nat,
+    NatAction,
     PortRange,
     Protocol,
     Service,
@@ -155,7 +157,8 @@ def silent_connection(lab: Lab) -> str:
     denying = walled(rule("no-other", DROP, OUT, destination=(INTERNET_OTHER,)))
 
     def change(desired: Desired) -> Desired:
-        return denying(replace(desired, nat=tuple(replace(n, reset=True) for n in desired.nat)))
+        nat = (replace(n, reset=_has_tcp(n)) for n in desired.nat)
+        return denying(replace(desired, nat=tuple(nat)))
 
     with put_back(lab), ns.inside(space), socket.create_connection((INTERNET_OTHER, HTTP)) as held:
         held.settimeout(PATIENCE_S)
@@ -168,6 +171,12 @@ def silent_connection(lab: Lab) -> str:
             expect(False, "the connection was closed, not reset")
     becomes(lab, space, INTERNET_OTHER, "open")
     return f"reset {took * 1000:.0f} ms after the controller knew"
+
+
+def _has_tcp(rule: Nat) -> bool:
+    """Whether TCP's sessions begin by it, which alone can be reset."""
+    tcp_too = rule.match.protocol in (Protocol.ANY, Protocol.TCP)
+    return tcp_too and rule.action is not NatAction.NO_DNAT
 
 
 def _last_growth(stream: Stream) -> float:
