@@ -63,10 +63,12 @@ figures: build ## latency, throughput and CPU time beside Open vSwitch in the la
 	$(PY) -m pcg.lab figures $(ARGS)
 
 # As many at once as there are cores, the longest first: no test judges how fast something is, and
-# each has names of its own. What one prints comes when it ends; the others go on if it fails.
+# each has names of its own. What one prints comes when it ends; the others go on if it fails. All is
+# built before: while something is being built, what waits for it loses its place in the order.
 test: build build-asan ## every test, as root; CORES=1: one folder after the other
 	@echo "$(CORES) at a time, shown when they end: $(SUITES)"
-	@$(MAKE) --no-print-directory --jobs=$(CORES) --output-sync=target --keep-going $(SUITES)
+	@$(MAKE) --no-print-directory --jobs=$(CORES) --output-sync=target --keep-going \
+		--assume-old=build --assume-old=build-asan $(SUITES)
 
 test-unit: build ## the tests without root
 	$(PYTEST) tests/unit $(ARGS)
