@@ -40,6 +40,8 @@ def _placed(look: Look, wanted: dict[str, Any]) -> dict[str, Any]:
 @click.option("--flags", type=Flags(), default="S", show_default=True, help="Of TCP: SA, F, R...")
 @click.option("--length", type=click.IntRange(0, 9000), default=0, help="Of the IP packet.")
 @click.option("--ttl", type=click.IntRange(0, 255), default=64, show_default=True)
+@click.option("--tos", type=click.IntRange(0, 255), default=0, help="Of IP: DSCP and ECN.")
+@click.option("--df/--no-df", default=True, show_default=True, help="May it not be cut?")
 @click.option("--vni", type=click.IntRange(1, 0xFFFFFF), help="It arrives with; else its port's.")
 @click.option("--segment", default="", help="The same, by name.")
 @click.option("--vrf", default="", help="Of the source, where several VRFs have its address.")

@@ -28,6 +28,8 @@ class Wanted:
     flags: str = "S"
     length: int = 0  # of the IP packet, padded up to it
     ttl: int = 64
+    tos: int = 0  # DSCP and ECN, as one byte
+    df: bool = True
     entry: str = ""  # "uplink" or a TEP's address
     vni: int | None = None
     segment: str = ""
@@ -35,11 +37,12 @@ class Wanted:
 
 
 def inner(wanted: Wanted):
-    """The IP packet alone, as scapy's."""
+    """The IP packet alone, as scapy's. BackendError: shorter than its headers."""
     from scapy.layers.inet import ICMP, IP, TCP, UDP
     from scapy.packet import Raw
 
-    ip = IP(src=wanted.source, dst=wanted.destination, ttl=wanted.ttl, flags="DF")
+    ends = {"src": wanted.source, "dst": wanted.destination}
+    ip = IP(**ends, ttl=wanted.ttl, tos=wanted.tos, flags="DF" if wanted.df else 0)
     headers: dict[str, Callable[[], Any]] = {
         "tcp": lambda: TCP(sport=wanted.sport, dport=wanted.dport, flags=wanted.flags),
         "udp": lambda: UDP(sport=wanted.sport, dport=wanted.dport),
@@ -50,6 +53,9 @@ def inner(wanted: Wanted):
     else:
         ip.proto = PROTOCOLS[wanted.protocol]
         packet = ip
+    if 0 < wanted.length < len(packet):
+        why = f"is less than the headers of {wanted.protocol}"
+        raise BackendError(f"length {wanted.length}", why, f"say {len(packet)} or more")
     return packet / Raw(bytes(max(0, wanted.length - len(packet))))
 
 
@@ -213,5 +219,6 @@ def describe(frame: bytes) -> str:
     inmost = packet
     while inmost and inmost.payload and inmost.payload.haslayer(IP):
         inmost = inmost.payload.getlayer(IP)
-        parts.append(f"{inmost.src} -> {inmost.dst} ttl {inmost.ttl} length {inmost.len}")
+        more = ", more pieces follow" if inmost.flags.MF else ""
+        parts.append(f"{inmost.src} -> {inmost.dst} ttl {inmost.ttl} length {inmost.len}{more}")
     return "; ".join(parts)

@@ -154,6 +154,26 @@ def test_explain_says_the_rules_and_the_mtu(ask):
     assert f"  NAT      {SNAT}, puts" in text
 
 
+def test_explain_of_what_may_be_cut(ask):
+    args = (
+        "--src",
+        C.address,
+        "--dst",
+        NET,
+        "--protocol",
+        "udp",
+        "--length",
+        "1600",
+        "--tos",
+        "40",
+    )
+    text = ask(explain, *args, "--no-df")
+    assert "=> sent by the uplink to 10.99.1.1" in text
+    assert text.splitlines()[-1].startswith("as it would leave: ")
+    assert text.splitlines()[-1].endswith(" ttl 63 length 1500, more pieces follow")
+    assert "TOO_BIG" in ask(explain, *args, "--df")
+
+
 def test_explain_of_the_gateway_itself_names_no_rules(ask):
     args = ("--src", C.address, "--dst", GATEWAY[WEB][0], "--protocol", "icmp", "--json")
     assert json.loads(ask(explain, *args))["rules"] == []

@@ -122,6 +122,19 @@ class TestDhcp:
         assert (Ether(frame)[IP].src, Ether(frame)[GENEVE].vni) == ("10.99.0.3", 1001)
 
 
+def test_what_the_header_says_besides(look):
+    ip = build(look, df=False, tos=0x2A, length=1600)[1][GENEVE][IP]
+    assert (int(ip.flags), ip.tos, ip.len) == (0, 0x2A, 1600)
+    assert str(build(look)[1][GENEVE][IP].flags) == "DF"
+
+
+@pytest.mark.parametrize("protocol, least", [("tcp", 40), ("udp", 28), ("icmp", 28), ("gre", 20)])
+def test_no_packet_is_shorter_than_its_headers(look, protocol, least):
+    assert build(look, protocol=protocol, length=least)[1][GENEVE][IP].len == least
+    with pytest.raises(BackendError, match=f"headers of {protocol}.*say {least} or more"):
+        build(look, protocol=protocol, length=least - 1)
+
+
 def test_explain_asks_for_a_packet_or_a_client(pcgctl, look):
     with pytest.raises(click.UsageError, match="say --src and --dst, or --dhcp MAC"):
         pcgctl("explain", "--src", "10.1.0.9")
