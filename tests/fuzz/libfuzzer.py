@@ -82,7 +82,7 @@ def environment() -> dict[str, str]:
 def fuzz(seconds: int, options: list[str]) -> int:
     """Runs libFuzzer and prints its summary; its exit code."""
     program = linked(FUZZ, ["-fsanitize=fuzzer,address,undefined"], "harness")
-    limits = [f"-max_total_time={seconds}", "-max_len=16384", "-timeout=10", "-rss_limit_mb=4096"]
+    limits = [f"-max_total_time={seconds}", "-max_len=16384", "-timeout=60", "-rss_limit_mb=4096"]
     limits += ["-print_final_stats=1", f"-artifact_prefix={WHERE}/", *options]
     command = [str(program), str(CORPUS), str(SEEDS), *limits]
     done = subprocess.run(

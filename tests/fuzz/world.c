@@ -200,6 +200,17 @@ static void change_single(struct pcgdp *dp, const struct table *t, const struct 
 		now_is(t->number, row, false);
 }
 
+// The path has a place for each VRF up to the highest index; a million of them is allowed, and takes a
+// sanitized commit ten seconds.
+static void near(uint8_t *row)
+{
+	struct pcgdp_vrfs vrf;
+
+	memcpy(&vrf, row, sizeof(vrf));
+	vrf.index &= 0xff;
+	memcpy(row, &vrf, sizeof(vrf));
+}
+
 static void change_policy(struct pcgdp *dp, const struct table *t, const struct step *s)
 {
 	struct table other = *t;
@@ -213,6 +224,8 @@ static void change_policy(struct pcgdp *dp, const struct table *t, const struct 
 		memmove(at, at + t->size, (size_t)(--other.n - row) * t->size);
 	else
 		patch_row(at, t->size, 0, s);
+	if (t->number == PCGDP_T_VRFS && s->len >= 4)
+		near(at);
 	commit(dp, &other);
 	policy_is_another = true;
 	free(other.records);
