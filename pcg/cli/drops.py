@@ -168,7 +168,10 @@ def show_recent(look: Look, since_s: float | None, as_json: bool) -> None:
 def drops(
     look: Look, over_s: float, since_s: float | None, flows: bool, every: bool, as_json: bool
 ) -> None:
-    """Every way a frame ended: interface, driver, cloud, datapath, host firewall; what to do."""
+    """Every way a frame ended, from NIC to firewall rule: who counted it, and what to do.
+
+    Who counts: datapath, port, interface, driver, cloud, nftables, kernel, relay.
+    """
     if flows:
         show_recent(look, since_s, as_json)
         return

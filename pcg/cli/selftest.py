@@ -43,19 +43,19 @@ NOBODY = {"tunnel": "nobody", "tunnel_mtu": None, "tunnel_largest": None, "workl
 
 
 LEARNT = (
-    "the underlay told that {told} bytes pass, and larger packets are kept from it for now: "
-    "correct its MTU on the way, or the downlink's in the desired state"
+    "the underlay or a route here says that {told} bytes pass, and larger packets are kept from "
+    "it: correct the MTU on the way, the route's, or the downlink's in the desired state"
 )
 
 
 def conclusion(underlay: str, tunnel: str, told: int | None = None) -> str:
     """What the underlay loses, the tunnel loses too: that is said once, and of the underlay. What
-    it lost and spoke of (`told`) is another trouble than what vanished.
+    it lost and spoke of, or a route forbids (`told`), is another trouble than what vanished.
 
     >>> conclusion("passes", "passes"), conclusion("loses", "loses") == UNDERLAY["loses"]
     ('', True)
-    >>> conclusion("passes", "loses", told=1500)[:37]
-    'the underlay told that 1500 bytes pas'
+    >>> conclusion("passes", "loses", told=1500)[:53]
+    'the underlay or a route here says that 1500 bytes pas'
     """
     if "loses" in (underlay, tunnel):
         if told:

@@ -76,8 +76,9 @@ class FirstSeen:
         """A line for each workload of which something was left out, unless that was said just now.
         In the gateway's log, too, how many: whoever reads only that shall know."""
         if self.left_out != self._logged and now >= self._log_at:
-            text = "first-seen log: %d destinations left out, more than its per_second allows"
-            log.warning(text, self.left_out - self._logged)
+            left_out = self.left_out - self._logged
+            text = "first-seen log: %d sessions to new destinations left out"
+            log.warning(f"{text}, more than its per_second allows", left_out)
             self._logged, self._log_at = self.left_out, now + LOG_S
         if not self._left_out or now < self._say_at:
             return []

@@ -205,7 +205,7 @@ def test_what_is_left_out_is_said_by_workload_and_now_and_then(caplog):
                 assert (line["workload"], line["vrf"]) == ("web1", "t1")
     assert said == {0: 2} | dict.fromkeys(range(10, 121, 10), 20)
     assert [r.args for r in caplog.records] == [(2,), (120,), (120,)]
-    assert caplog.messages[0].startswith("first-seen log: 2 destinations left out")
+    assert caplog.messages[0].startswith("first-seen log: 2 sessions to new destinations left out")
 
 
 def read(path) -> list[dict]:
