@@ -36,6 +36,7 @@ def dropped(lab: Lab) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("how", ["--ftp-pasv", "--disable-epsv"], ids=["EPSV", "PASV"])
 def test_passive_behind_snat(lab: Lab, log: Path, how: str):
+    """RFC 5382 REQ-6: without an ALG, since the workload opens both connections."""
     assert curl(lab.layout.workload_ns("web1"), URL, how) == BODY
     elastic, _ = lab.layout.public("eip-t1")
     assert f"{elastic}:" in log.read_text()  # as whom it was seen
@@ -59,7 +60,8 @@ def test_active_names_an_address_that_nobody_outside_knows(lab: Lab, log: Path, 
 
 
 def test_active_to_the_public_address_finds_no_door(lab: Lab, log: Path):
-    """Nor does it help to name the right one: the server's SYN is for a port that is nobody's."""
+    """RFC 5382 REQ-6: nor does it help to name the right one: the server's SYN is for a port that
+    is nobody's."""
     elastic, secondary = lab.layout.public("eip-t1")
     with ns.inside(lab.layout.workload_ns("web1")):
         asked, door = ftplib.FTP(INTERNET, timeout=20), socket.create_server(("", 0))
