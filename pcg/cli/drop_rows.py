@@ -17,14 +17,14 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pcg.cli.kept import Told, told
+from pcg.cli.kept import Headers, headers
+from pcg.cli.kinds import NOWHERE
 from pcg.cli.look import Look
 from pcg.cli.names import Names
 from pcg.cli.story import end
 from pcg.datapath.ledger import KIND
 
 Row = dict[str, Any]
-NOWHERE = "0.0.0.0"
 NS = 1_000_000_000
 
 
@@ -119,13 +119,13 @@ def vrf_of(look: Look, drop: Row) -> int | None:
     return next((n["vrf"] for n in look.table("segments") if n["vni"] == drop["vni"]), None)
 
 
-def _seen(drop: Row) -> Told:
+def _seen(drop: Row) -> Headers:
     """As the datapath has read it; what ended before that, by the kept bytes."""
-    kept = told(bytes.fromhex(drop["frame"]))
+    kept = headers(bytes.fromhex(drop["frame"]))
     mac = kept.mac if kept else ""
     if drop["src"] != NOWHERE or _client(drop) or not kept:
         read = (drop["src"], drop["dst"], mac, drop["sport"], drop["dport"])
-        return Told(drop["protocol"], *read)
+        return Headers(drop["protocol"], *read)
     return kept
 
 

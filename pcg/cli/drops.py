@@ -49,17 +49,17 @@ WORDS = (Column("Reason", "reason"), Column("What it means", "means"), Column("D
 
 def gather(look: Look, every: bool, earlier: drop_rows.Earlier | None) -> list[Row]:
     """All rows; who does not answer is said on stderr, and raised when nobody does."""
-    rows, silent, called = [], [], names.Names({})
+    rows, silent, known = [], [], names.Names({})
     try:
         told = look.ask_gateway("drops")
-        called = names.known(look)
+        known = names.known(look)
         if told["error"]:
             click.echo(f"of interfaces and nftables nothing is known: {told['error']}", err=True)
         rows += drop_rows.kernel(told, every)
     except BackendError as error:
         silent.append(error)
     try:
-        path = [*drop_rows.datapath(look, called, earlier)]
+        path = [*drop_rows.datapath(look, known, earlier)]
         if not any(row["source"] == "port" for row in rows):
             path += drop_rows.ports(look, earlier)
         rows = path + rows
@@ -132,8 +132,8 @@ def show(rows: list[Row], table: Sequence[Column], nothing: str, block: Block) -
 
 def show_recent(look: Look, since_s: float | None, as_json: bool) -> None:
     """Flows dropped lately, the latest first."""
-    called = names.if_known(look)
-    rows = [recent.row(look, called, flow) for flow in look.client.recent()]
+    known = names.if_known(look)
+    rows = [recent.row(look, known, flow) for flow in look.client.recent()]
     rows = [row for row in rows if since_s is None or row["ago_s"] <= since_s]
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -4,18 +4,17 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from pcg.cli.kinds import PROTOCOLS
+from pcg.cli.kinds import GENEVE_PORT, PROTOCOLS
 
 ETHERNET, GENEVE = 14, 8  # bytes of a header
-GENEVE_PORT = 6081
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
 ETHERTYPES = {0x8100: "vlan", 0x88A8: "vlan", 0x8847: "mpls", 0x88CC: "lldp"}
 NAMES = {number: name for name, number in PROTOCOLS.items() if name != "any"} | {58: "icmpv6"}
-WITH_PORTS = ("tcp", "udp", "sctp")
+PORTS_FIRST = ("tcp", "udp", "sctp")  # their headers begin with both; rules know no SCTP ports
 FRAGMENT_OFFSET = 0x1FFF  # RFC 791, in units of 8 bytes: the first piece alone has ports
 
 
-class Told(NamedTuple):
+class Headers(NamedTuple):
     """What a frame says of itself; its MACs where it is neither IP nor ARP."""
 
     protocol: str
@@ -35,11 +34,11 @@ class Ip(NamedTuple):
 
     @property
     def ports(self) -> tuple[int, int]:
-        known = NAMES.get(self.protocol) in WITH_PORTS and len(self.rest) >= 4
+        known = NAMES.get(self.protocol) in PORTS_FIRST and len(self.rest) >= 4
         return struct.unpack_from("!HH", self.rest) if known else (0, 0)
 
 
-def told(frame: bytes) -> Told | None:
+def headers(frame: bytes) -> Headers | None:
     """Of a tunnel's packet the one inside, as far as that can be read; None: too short."""
     if len(frame) < ETHERNET:
         return None
@@ -47,21 +46,23 @@ def told(frame: bytes) -> Told | None:
     mac, packet = frame[6:12].hex(":"), frame[ETHERNET:]
     if kind == ARP and len(packet) >= 28:
         ends = IPv4Address(packet[14:18]), IPv4Address(packet[24:28])
-        return Told("arp", *map(str, ends), packet[8:14].hex(":"))
+        return Headers("arp", *map(str, ends), packet[8:14].hex(":"))
     ip = {IPV4: _ipv4, IPV6: _ipv6}.get(kind, lambda _: None)(packet)
     if ip is None:
-        return Told(ETHERTYPES.get(kind, f"EtherType 0x{kind:04x}"), mac, frame[:6].hex(":"), mac)
+        return Headers(
+            ETHERTYPES.get(kind, f"EtherType 0x{kind:04x}"), mac, frame[:6].hex(":"), mac
+        )
     if inner := _inside(ip):
         return inner._replace(tep=ip.src)
-    return Told(NAMES.get(ip.protocol, f"IP {ip.protocol}"), ip.src, ip.dst, mac, *ip.ports)
+    return Headers(NAMES.get(ip.protocol, f"IP {ip.protocol}"), ip.src, ip.dst, mac, *ip.ports)
 
 
-def _inside(ip: Ip) -> Told | None:
+def _inside(ip: Ip) -> Headers | None:
     """RFC 8926 section 3.4: a header, options of 4 bytes each, a frame."""
     if ip.ports[1] != GENEVE_PORT or len(ip.rest) < 8 + GENEVE:
         return None
     options = (ip.rest[8] & 0x3F) * 4
-    return told(ip.rest[8 + GENEVE + options :])
+    return headers(ip.rest[8 + GENEVE + options :])
 
 
 def _ipv4(packet: bytes) -> Ip | None:

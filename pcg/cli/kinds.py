@@ -8,6 +8,8 @@ import click
 
 PROTOCOLS = {"any": 0, "icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "sctp": 132}
 FLAGS = "FSRPAUECN"
+GENEVE_PORT = 6081  # RFC 8926 section 3.3
+NOWHERE = "0.0.0.0"  # no address is known
 
 
 class Address(click.ParamType):

@@ -23,10 +23,8 @@ class Names:
         self, desired: Mapping[str, Any], leases: Iterable[Mapping[str, Any]] = ()
     ) -> None:
         """As the gateway tells them; empty when it does not answer."""
-        ports, vrfs = (
-            desired.get("ports", ()),
-            {s["id"]: s["vrf"] for s in desired.get("segments", ())},
-        )
+        ports = desired.get("ports", ())
+        vrfs = {s["id"]: s["vrf"] for s in desired.get("segments", ())}
         by_id = {port["id"]: port for port in ports}
         self._ports = {
             (lease["vrf"], lease["address"]): by_id[lease["port"]]

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pcg.cli.kinds import PROTOCOLS
+from pcg.cli.kinds import GENEVE_PORT, PROTOCOLS
 from pcg.cli.look import Look
 from pcg.model.errors import BackendError
 
 OPTION_CLASS, OPTION_TYPE = 0x0104, 0x80  # DESIGN section 7; type 0x80: critical
-GENEVE_PORT = 6081
 ETHERNET = 0x6558
 NOBODY, EVERYBODY, ALL_MACS = "0.0.0.0", "255.255.255.255", "ff:ff:ff:ff:ff:ff"
 DHCP_SERVER, DHCP_CLIENT = 67, 68

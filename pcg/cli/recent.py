@@ -7,7 +7,8 @@ kind (reason, side, segment, rule) 64 new ones in 100 ms find a place, more are 
 import time
 from collections.abc import Callable, Hashable, Iterable
 
-from pcg.cli.drop_rows import NOWHERE, NS, Row, rule_of, vrf_of
+from pcg.cli.drop_rows import NS, Row, rule_of, vrf_of
+from pcg.cli.kinds import NOWHERE
 from pcg.cli.look import Look
 from pcg.cli.names import Names
 from pcg.cli.story import end
@@ -48,7 +49,6 @@ def row(look: Look, names: Names, flow: Row) -> Row:
     offset_ns = time.time_ns() - time.monotonic_ns()  # both are of this host
     index = vrf_of(look, flow)
     vrf = look.vrf(index) if index is not None else ""
-
     protocol = _protocol(flow)
 
     def side(address: str, port: str) -> str:

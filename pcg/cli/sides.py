@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pcg.cli.kinds import PROTOCOLS
+from pcg.cli.kinds import NOWHERE, PROTOCOLS
 from pcg.cli.look import Look
 from pcg.cli.rulings import inward, vrf_of
-from pcg.cli.story import NOWHERE, Event
+from pcg.cli.story import Event
 
 Row = dict[str, Any]
 WITH_PORTS = ("tcp", "udp")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pcg.cli.kinds import NOWHERE
 from pcg.cli.look import Look
 
 Event = dict[str, Any]
-NOWHERE = "0.0.0.0"
 ENDS = {"dropped", "punted", "sent", "held", "answered"}  # verdicts after which nothing follows
 
 

@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pcg.cli import bpf
+from pcg.cli.kinds import GENEVE_PORT
 from pcg.cli.look import Look
-from pcg.cli.packets import ETHERNET, GENEVE_PORT, OPTION_CLASS, OPTION_TYPE
+from pcg.cli.packets import ETHERNET, OPTION_CLASS, OPTION_TYPE
 from pcg.cli.probe import (
     IP_MTU_DISCOVER,
     IP_PMTUDISC_PROBE,

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from pcg.cli import names, recent, sides, story
-from pcg.cli.drop_rows import NOWHERE
 from pcg.cli.flow import Flow, door, watched
-from pcg.cli.kinds import PROTOCOLS, Seconds
+from pcg.cli.kinds import NOWHERE, PROTOCOLS, Seconds
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
 from pcg.cli.sides import WITH_PORTS, Side, aliases

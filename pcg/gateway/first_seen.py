@@ -76,9 +76,8 @@ class FirstSeen:
         """A line for each workload of which something was left out, unless that was said just now.
         In the gateway's log, too, how many: whoever reads only that shall know."""
         if self.left_out != self._logged and now >= self._log_at:
-            left_out = self.left_out - self._logged
-            text = "first-seen log: %d sessions to new destinations left out"
-            log.warning(f"{text}, more than its per_second allows", left_out)
+            what = "sessions to new destinations left out, more than its per_second allows"
+            log.warning(f"first-seen log: %d {what}", self.left_out - self._logged)
             self._logged, self._log_at = self.left_out, now + LOG_S
         if not self._left_out or now < self._say_at:
             return []

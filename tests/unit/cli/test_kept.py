@@ -7,7 +7,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-from pcg.cli.kept import Told, told
+from pcg.cli.kept import Headers, headers
 
 US, THEM, HOST = "06:00:00:00:00:01", "06:00:00:00:00:02", "06:00:00:00:00:03"
 ETHER = Ether(dst=US, src=THEM)
@@ -22,70 +22,74 @@ def tunnel(inner, options=()):
 
 
 FRAMES = [
-    ("udp", ETHER / PAIR / UDP(sport=7, dport=9), Told("udp", "10.0.0.1", "10.0.0.2", THEM, 7, 9)),
+    (
+        "udp",
+        ETHER / PAIR / UDP(sport=7, dport=9),
+        Headers("udp", "10.0.0.1", "10.0.0.2", THEM, 7, 9),
+    ),
     (
         "options",
         ETHER / IP(src="1.2.3.4", dst="10.0.0.2", options=b"\1" * 8) / TCP(sport=7, dport=80),
-        Told("tcp", "1.2.3.4", "10.0.0.2", THEM, 7, 80),
+        Headers("tcp", "1.2.3.4", "10.0.0.2", THEM, 7, 80),
     ),
-    ("no ports", ETHER / PAIR / ICMP(), Told("icmp", "10.0.0.1", "10.0.0.2", THEM)),
+    ("no ports", ETHER / PAIR / ICMP(), Headers("icmp", "10.0.0.1", "10.0.0.2", THEM)),
     (
         "a later fragment",
         ETHER / IP(src="1.1.1.1", dst="2.2.2.2", frag=9, proto=17) / Raw(b"\0\7\0\7"),
-        Told("udp", "1.1.1.1", "2.2.2.2", THEM),
+        Headers("udp", "1.1.1.1", "2.2.2.2", THEM),
     ),
     (
         "a protocol without name",
         ETHER / IP(src="1.1.1.1", dst="2.2.2.2", proto=99),
-        Told("IP 99", "1.1.1.1", "2.2.2.2", THEM),
+        Headers("IP 99", "1.1.1.1", "2.2.2.2", THEM),
     ),
     (
         "ipv6",
         ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(sport=7, dport=9),
-        Told("udp", "2001:db8::1", "2001:db8::2", THEM, 7, 9),
+        Headers("udp", "2001:db8::1", "2001:db8::2", THEM, 7, 9),
     ),
     (
         "icmpv6",
         ETHER / IPv6(src="fe80::1", dst="fe80::2") / ICMPv6EchoRequest(),
-        Told("icmpv6", "fe80::1", "fe80::2", THEM),
+        Headers("icmpv6", "fe80::1", "fe80::2", THEM),
     ),
     (
         "arp",
         ETHER / ARP(hwsrc=HOST, psrc="10.0.0.7", pdst="10.0.0.8"),
-        Told("arp", "10.0.0.7", "10.0.0.8", HOST),
+        Headers("arp", "10.0.0.7", "10.0.0.8", HOST),
     ),
-    ("vlan", ETHER / Dot1Q(vlan=5) / PAIR, Told("vlan", THEM, US, THEM)),
+    ("vlan", ETHER / Dot1Q(vlan=5) / PAIR, Headers("vlan", THEM, US, THEM)),
     (
         "an unknown EtherType",
         Ether(dst=US, src=THEM, type=0x88B5),
-        Told("EtherType 0x88b5", THEM, US, THEM),
+        Headers("EtherType 0x88b5", THEM, US, THEM),
     ),
     (
         "in a tunnel",
         tunnel(INNER / PAIR / UDP(sport=7, dport=9), [OPTION]),
-        Told("udp", "10.0.0.1", "10.0.0.2", HOST, 7, 9, "10.9.0.5"),
+        Headers("udp", "10.0.0.1", "10.0.0.2", HOST, 7, 9, "10.9.0.5"),
     ),
     (
         "arp in a tunnel",
         tunnel(INNER / ARP(hwsrc=HOST, psrc="10.0.0.7", pdst="10.0.0.8")),
-        Told("arp", "10.0.0.7", "10.0.0.8", HOST, tep="10.9.0.5"),
+        Headers("arp", "10.0.0.7", "10.0.0.8", HOST, tep="10.9.0.5"),
     ),
     (
         "a tunnel and nothing",
         tunnel(Raw(b"")),
-        Told("udp", "10.9.0.5", "10.9.0.1", THEM, 50000, 6081),
+        Headers("udp", "10.9.0.5", "10.9.0.1", THEM, 50000, 6081),
     ),
 ]
 
 
 @pytest.mark.parametrize("frame, wanted", [f[1:] for f in FRAMES], ids=[f[0] for f in FRAMES])
 def test_told(frame, wanted):
-    assert told(bytes(frame)) == wanted
+    assert headers(bytes(frame)) == wanted
 
 
 def test_cut_anywhere_it_says_less_and_never_fails():
     whole = bytes(tunnel(INNER / PAIR / UDP(sport=7, dport=9), [OPTION]))
-    said = [told(whole[:cut]) for cut in range(len(whole) + 1)]
+    said = [headers(whole[:cut]) for cut in range(len(whole) + 1)]
     assert said[:14] == [None] * 14
     assert {t.protocol for t in said[14:]} == {"EtherType 0x0800", "udp"}
     assert said[-1].tep == "10.9.0.5"
@@ -94,4 +98,4 @@ def test_cut_anywhere_it_says_less_and_never_fails():
 def test_a_header_that_claims_another_version_is_not_believed():
     frame = bytearray(bytes(ETHER / PAIR / UDP()))
     frame[14] = 0x65
-    assert told(bytes(frame)) == Told("EtherType 0x0800", THEM, US, THEM)
+    assert headers(bytes(frame)) == Headers("EtherType 0x0800", THEM, US, THEM)
