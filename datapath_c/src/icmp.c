@@ -14,6 +14,7 @@ enum {
 	SECOND_US = 1000000,
 	ALL_RESERVE_US = 100000,  // so long what is not used is kept: of the rate for all,
 	EACH_RESERVE_US = 500000, // and for one source
+	TOLD_TOO_BIG = ICMP_UNREACH << 4 | UNREACH_FRAG,
 };
 
 _Static_assert(IP_HLEN + 8 + QUOTE_MAX <= MADE_LEN, "the longest made packet fits its buffer");
@@ -28,14 +29,14 @@ static uint64_t before_us(uint64_t now_us, uint64_t reserve_us, uint32_t per_s)
 
 // A noisy source is stopped first, so that it does not use up what all share. NULL, or what counts those
 // that one more would be too many of.
-static uint64_t *limit_met(struct worker *w, const struct pkt *p)
+static uint64_t *limit_met(struct worker *w, const struct pkt *p, uint8_t told)
 {
 	const struct pcgdp_local *l = &w->cfg->local;
 	union key k = {.src = pkt_ip(p)->src, .domain_proto = p->vrf << 9 | stranger(p)};
 	struct limits *lim = &w->dp->limits;
 	uint64_t hash = hash_key(&w->dp->arena.head->secret, &k), now_us = w->now_ns / 1000;
 	uint64_t floor_us = before_us(now_us, EACH_RESERVE_US, l->made_each);
-	uint64_t *all = &lim->total[stranger(p)], all_floor_us = before_us(now_us, ALL_RESERVE_US, l->made_all);
+	uint64_t *all = &lim->total[2 * (told == TOLD_TOO_BIG) + stranger(p)], all_floor_us = before_us(now_us, ALL_RESERVE_US, l->made_all);
 
 	if (!l->made_each || !limit_pay(limit_source(lim, hash, floor_us), hash, now_us, SECOND_US / l->made_each, floor_us))
 		return &w->c.unmade_source;
@@ -69,7 +70,7 @@ static struct pkt *made_new(struct worker *w, struct pkt *p, uint32_t slot, uint
 		p->told = slot && l->made_each && l->made_all ? told : 0;
 		return NULL;
 	}
-	why = slot ? limit_met(w, p) : &w->c.unmade_no_way;
+	why = slot ? limit_met(w, p, told) : &w->c.unmade_no_way;
 	if (why || w->made.n == MADE_MAX) {
 		BUMP(&w->c.unmade, 1);
 		if (why)

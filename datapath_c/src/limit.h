@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // limit.h - how many packets we make ourselves (RFC 1812 section 4.3.2.8): for one source, and in all.
 //
-// Each side has a total of its own: a flood from the uplink must not keep workloads from hearing of
-// their path's MTU. All workers share the rates; only who is about to make a packet comes here.
+// Each side has a total of its own, and one for "too big" alone: a flood from the uplink must not keep workloads from hearing of
+// their path's MTU, nor must workloads that scan. All workers share the rates; only who is about to make a packet comes here.
 //
 // A rate is one word: whose it is (16 bits of a keyed hash) and the time, in microseconds, up to
 // which packets have been paid for, each with its share of a second. That lags behind by a reserve
@@ -16,7 +16,7 @@
 enum { LIMIT_LINES = 512, LIMIT_WAYS = 8 };
 
 struct limits {
-	uint64_t total[2]; // by role
+	uint64_t total[4]; // by role; then those that say "too big", by role
 	uint64_t source[LIMIT_LINES][LIMIT_WAYS];
 };
 

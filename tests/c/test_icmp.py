@@ -319,6 +319,15 @@ class TestRates:
         world.now_s += 0.050
         assert self.from_outside(world, *many) == 50
 
+    def test_too_big_has_a_rate_of_its_own(self, world):
+        """RFC 1191: whatever others scan for, a path that is too narrow is told."""
+        world.policy.quota = {"made_all": 200}
+        world.commit()
+        assert sum(self.answers(world, B, R, C)) == 20
+        large = udp(flags="DF", data=bytes(1473))
+        sent = world.inject("downlink", *[over(A, large)] * 10)
+        assert [seen.ip[ICMP].code for seen in sent] == [4] * 10
+
     def test_the_uplink_does_not_use_up_the_workloads_share(self, world):
         assert self.from_outside(world, *[f"198.51.100.{1 + n}" for n in range(250)], n=2) == 100
         assert self.answers(world, A, n=50) == [50]
