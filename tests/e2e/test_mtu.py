@@ -214,7 +214,7 @@ def test_the_self_test_says_the_same_again_of_what_the_underlay_told(lab: Lab):
     for code, rows in runs:
         assert verdicts(lab, rows)["h5"] == ("loses", "loses")
         assert (rows[far.tep]["mtu"], rows[far.tep]["told"]) == (9001, 1500)
-        assert "told that 1500 bytes pass" in rows[far.tep]["conclude"]
+        assert "says that 1500 bytes pass" in rows[far.tep]["conclude"]
         assert code == 1
 
 
