@@ -120,6 +120,11 @@ static bool overlay(const uint8_t *address)
 	return address[0] == 192 && address[1] == 168;
 }
 
+static bool routed(const uint8_t *address) // of the overlay too, but known outside
+{
+	return address[0] == 198 && address[1] == 18 && address[2] == 7;
+}
+
 // An error is for who sent the packet that it is about, and names nobody of the overlay outside.
 static void hold_quote(const struct frame *f, const uint8_t *ip, bool exempt)
 {
@@ -140,7 +145,7 @@ static void hold_inside(const struct frame *f)
 	const uint8_t *ip = f->data + inner_at(f) + ETH;
 	bool inner = f->role == PCGDP_DOWNLINK && get16(ip - 2) == 0x0800;
 
-	if (inner && ip[12] != 10 && !overlay(ip + 12))
+	if (inner && ip[12] != 10 && !overlay(ip + 12) && !routed(ip + 12))
 		hold_quote(f, ip, false);
 }
 
@@ -150,14 +155,13 @@ void hold_source(const struct frame *f)
 {
 	const uint8_t *ip = f->data + ETH, *src = ip + 12, *dst = ip + 16;
 	bool ours = src[0] == 10 && src[1] == 99 && src[2] == 1;
-	bool routed = src[0] == 198 && src[1] == 18 && src[2] == 7;
 	bool exempt = overlay(src) && src[2] == 99 && dst[0] == 172 && dst[1] >= 16 && dst[1] < 32;
 
 	if (f->role != PCGDP_UPLINK || get16(f->data + 12) != 0x0800) {
 		hold_inside(f);
 		return;
 	}
-	hold(ours || routed || exempt, "no overlay source", f);
+	hold(ours || routed(src) || exempt, "no overlay source", f);
 	hold(f->len <= ETH + 1500, "as long as the uplink takes it", f);
 	hold_quote(f, ip, dst[0] == 172);
 }
