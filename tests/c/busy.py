@@ -14,9 +14,8 @@ from tests.c.world import World, numbered, over
 SAY = sys.stdout.write
 
 
-def sessions(w: World) -> Callable[[int], None]:
-    """Rounds of 512 new sessions; every other round, those of an hour ago end."""
-    frames = numbered((1 + i, 1 + i % 7) for i in range(2048))
+def rounds_of(w: World, frames: list[bytes]) -> Callable[[int], None]:
+    """Rounds of 512 of these 2,048; behind every other round, sessions of an hour ago end."""
 
     def work(round_: int) -> None:
         at = 512 * (round_ % 4)
@@ -26,21 +25,18 @@ def sessions(w: World) -> Callable[[int], None]:
             w.sweep()
 
     return work
+
+
+def sessions(w: World) -> Callable[[int], None]:
+    """Rounds of 512 new sessions; every other round, those of an hour ago end."""
+    return rounds_of(w, numbered((1 + i, 1 + i % 7) for i in range(2048)))
 
 
 def peers(w: World) -> Callable[[int], None]:
     """As above, of sixteen inside endpoints with 32 peers each."""
     peer = [f"9.9.{i >> 5}.{i & 31}" for i in range(128)]
     frames = [over(A, udp(dst=dst, sport=1 + i)) for dst in peer for i in range(16)]
-
-    def work(round_: int) -> None:
-        at = 512 * (round_ % 4)
-        w.now_s = 200.0 * round_
-        w.dp.inject("downlink", frames[at : at + 512], w.now_ns)
-        if round_ % 2:
-            w.sweep()
-
-    return work
+    return rounds_of(w, frames)
 
 
 def ports(w: World) -> Callable[[int], None]:
