@@ -153,6 +153,7 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 	session_fill(w, w->dry_entry, mk, out.addr, out.port);
 	if (conflict_dry(w, mk))
 		return want(w, mk, R_SESSION_CONFLICT);
+	w->dry_draws = d->draw_port && out.mapping == NONE;
 	p->flags |= PF_NEW;
 	p->number = NONE;
 	return &w->dry_entry[!key_equal(&p->key, &mk->k)];

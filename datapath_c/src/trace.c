@@ -44,14 +44,14 @@ static void say_address(char *at, size_t n, const char *what, be32 address, be16
 		snprintf(at + used, n - (size_t)used, ":%u", ntohs(port));
 }
 
-// In explain a new session's port is not drawn, so there is none to name.
-static bool would_draw(const struct pkt *p)
+// In explain no port is drawn: there is none to name, unless the new session's endpoint has a mapping already.
+static bool would_draw(const struct worker *w, const struct pkt *p)
 {
-	return p->entry->op & OP_SRC && p->flags & PF_NEW && p->number == NONE && p->entry->new_port != p->key.sport;
+	return w->dry_draws && p->flags & PF_NEW && p->number == NONE;
 }
 
 // What the stage found, in words.
-static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event *ev)
+static void note(const struct worker *w, const struct pkt *p, enum stage stage, struct pcgdp_trace_event *ev)
 {
 	const struct entry *e = p->entry;
 	const uint8_t *b = (const uint8_t *)&p->outer_src;
@@ -78,7 +78,7 @@ static void note(const struct pkt *p, enum stage stage, struct pcgdp_trace_event
 			snprintf(ev->note, sizeof(ev->note), "%s session", p->flags & PF_NEW ? "new" : "known");
 		break;
 	case STAGE_rewrite:
-		if (e && would_draw(p))
+		if (e && would_draw(w, p))
 			say_address(ev->note, sizeof(ev->note), "port drawn at random, source becomes", e->new_addr, 0);
 		else if (e && e->op)
 			say_address(ev->note, sizeof(ev->note), e->op & OP_SRC ? "source becomes" : "destination becomes", e->new_addr, e->new_port);
@@ -123,7 +123,7 @@ static void fill(const struct worker *w, const struct pkt *p, enum stage stage, 
 	ev->fw_id = p->fw_id;
 	if (p->entry && p->entry->op) {
 		ev->new_be = p->entry->new_addr;
-		ev->new_port = would_draw(p) ? 0 : ntohs(p->entry->new_port);
+		ev->new_port = would_draw(w, p) ? 0 : ntohs(p->entry->new_port);
 	}
 	if (p->entry && p->number != NONE) {
 		ev->nat_id = w->dp->arena.sessions.cold[p->number / 2].nat_id;
@@ -138,7 +138,7 @@ static void fill(const struct worker *w, const struct pkt *p, enum stage stage, 
 		if (stage == STAGE_egress && a->kind == ADJ_TUNNEL)
 			snprintf(ev->note, sizeof(ev->note), "Geneve, VNI %u", a->vni);
 	}
-	note(p, stage, ev);
+	note(w, p, stage, ev);
 	if (p->told && p->verdict == PCGDP_DROPPED)
 		note_told(p, ev);
 }

@@ -101,6 +101,7 @@ struct worker {
 	uint8_t (*made_buf)[HEADROOM + MADE_LEN]; // MADE_MAX of them
 	struct entry dry_entry[2];
 	uint32_t dry_ended;      // explain: the session that this packet would have ended; NONE
+	bool dry_draws;          // explain: the port of its new session would be drawn, so none is known yet
 	struct reassembly *reassembly;
 	uint8_t (*piece_buf)[PIECE_STRIDE]; // PIECES of them
 	uint32_t n_pieces;

@@ -37,10 +37,12 @@ class Pass:
     session: Session | None = None
     way: Way | None = None  # how it goes on; None: it does not
     new: bool = False
+    mapped: bool = False  # its endpoint had a mapping that fits
 
     @property
     def drawn(self) -> bool:
-        return self.new and bool(self.decision.pool)
+        kept = self.mapped and self.session and self.session.mapping  # else it shares a port
+        return self.new and bool(self.decision.pool) and not kept
 
     @property
     def rules(self) -> tuple[int, int]:
@@ -77,7 +79,9 @@ class Noting(Twin):
         return d
 
     def new_session(self, p: Arrived, d: Decision) -> None:
-        self.passes[-1].new = self.own or self.passes[-1].new
+        if self.own:
+            self.passes[-1].new = True
+            self.passes[-1].mapped = bool(d.pool and self.table.leaves_as(self.policy, d, p.key))
         super().new_session(p, d)
 
     def rewrite(self, p: Arrived, way: Way, back: tuple | None, counted: bool = True) -> None:
@@ -169,8 +173,7 @@ class Told:
             assert event["new"] == NOWHERE
         else:
             assert event["new"] == dotted(way.address), (event, one)
-            # Of one drawn, or that its mapping has had since another packet, none is told.
-            assert event["new_port"] in ({0, way.port} if one.drawn else {way.port}), event
+            assert event["new_port"] == (0 if one.drawn else way.port), (event, one)
         if way.way[0] != "hairpin" and not self.twin.lost(way.way):
             assert event["next"] == self.leads_to(way.way), (event, one)
             assert event["mtu"] == self.twin.mtu(way.way), (event, one)

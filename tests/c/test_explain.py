@@ -5,8 +5,8 @@ import pytest
 from pcg.datapath.pack import TraceFilter
 from pcg.reconcile import records as r
 from tests.c import wire
-from tests.c.packets import answer, ping, tcp, udp
-from tests.c.places import GATEWAY, LONE, LOST, NET, RED, SERVER, TEP3, WEB, A, B, ip
+from tests.c.packets import answer, flow, ping, tcp, udp
+from tests.c.places import GATEWAY, LONE, LOST, NET, OTHER_NET, RED, SERVER, TEP3, WEB, A, B, ip
 from tests.c.world import NEXTHOPS, over
 
 DOWN, UP = "downlink", "uplink"
@@ -128,6 +128,46 @@ def test_explain_of_a_session_that_will_go_another_way(world):
     told, _ = world.dp.explain("uplink", wire.plain(answer(out)))
     assert (told[-1]["verdict"], told[-1]["next"]) == ("sent", A.tep)
     assert [s["marked"] for s in world.dp.sessions()] == [1]
+
+
+# The first port that is free is 1024: drawn or not, that it is its own too says nothing.
+ENDPOINTS = {
+    "udp": lambda **to: udp(sport=1024, **to),
+    "tcp": lambda **to: tcp("S", sport=1024, **to),
+    "icmp": lambda **to: ping(id_=1024, **to),
+}
+
+
+def rewritten(told) -> tuple[str, int]:
+    """What the rewriting stage says, and the port that it names."""
+    (event,) = [event for event in told if event["stage"] == "rewrite"]
+    return event["note"], event["new_port"]
+
+
+@pytest.mark.parametrize("packet", ENDPOINTS.values(), ids=ENDPOINTS)
+class TestPort:
+    """RFC 4787 REQ-1: an endpoint keeps its port, whomever it talks to."""
+
+    def test_of_a_new_mapping_is_not_known(self, world, packet):
+        told, _ = world.dp.explain("downlink", over(A, packet()))
+        (out,) = world.down(A, packet())
+        assert rewritten(told) == (f"port drawn at random, source becomes {out.ip.src}", 0)
+
+    def test_of_the_mapping_that_it_has_is_told(self, world, packet):
+        (has,) = world.down(A, packet())
+        told, shown = world.dp.explain("downlink", over(A, packet(dst=OTHER_NET)))
+        source, _, port, _ = flow(has)
+        assert rewritten(told) == (f"source becomes {source}:{port}", port)
+        (out,) = world.down(A, packet(dst=OTHER_NET))
+        assert flow(out)[::2] == flow(has)[::2]
+        assert shown[14:] == bytes(out.ip)
+
+    def test_of_a_mapping_that_its_rule_no_longer_fits(self, world, packet):
+        world.down(A, packet())
+        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(port_first=1, port_last=1023)
+        world.commit()
+        told, _ = world.dp.explain("downlink", over(A, packet(dst=OTHER_NET)))
+        assert rewritten(told)[0].startswith("port drawn at random")
 
 
 def test_the_stages_of_a_packet(world):

@@ -107,6 +107,8 @@ def test_the_port_s_owner_goes_where_a_sharer_is(full):
     """Its own port leads there for somebody else: it shares another one."""
     sharer = one(full.down(TINY, says(5, OTHER_NET)))
     (owner,) = [s for s in range(1, 5) if one(full.down(TINY, says(s))).ip.sport == sharer.ip.sport]
+    told, _ = full.dp.explain("downlink", over(TINY, says(owner, OTHER_NET)))
+    assert told[-2]["note"] == f"port drawn at random, source becomes {FEW.secondary}"
     out = one(full.down(TINY, says(owner, OTHER_NET)))
     assert out.ip.sport != sharer.ip.sport
     assert flow(one(full.up(answer(out)))) == (OTHER_NET, TINY.address, 53, owner)
