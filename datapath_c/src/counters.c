@@ -29,19 +29,32 @@ static int segment_counters(struct pcgdp *dp, struct pcgdp_counter *out, uint32_
 
 // ---- rules ----
 
-static void add_living(struct pcgdp *dp, bool nat, struct rule_totals *sum)
+// Its packets are not in the totals: it lives, or it has ended and housekeeping has not come to it yet. Left out
+// until then they would fall and rise again, and who reads a counter that falls takes it for one that began anew.
+static bool carries(const struct cold *c)
+{
+	uint8_t state = LOAD(&c->state);
+
+	return (state == S_LIVE || state == S_LEAVING || state == S_DYING) && c->published;
+}
+
+static void add_sessions(struct pcgdp *dp, bool nat, struct rule_totals *sum)
 {
 	const struct session_table *t = &dp->arena.sessions;
 
 	for (uint32_t s = 0, high = LOAD(t->high); s < high; s++) {
 		const struct entry *fwd = &t->e[2 * s], *rev = fwd + 1;
 		const struct cold *c = &t->cold[s];
-		const struct entry *in = session_from_uplink(t, s) ? fwd : rev, *out = session_from_uplink(t, s) ? rev : fwd;
-		uint32_t id = nat ? c->nat_id : c->fw_id;
-		struct rule_totals *at = &sum[id < FW_COUNTED ? id : 0];
+		const struct entry *in, *out;
+		struct rule_totals *at;
+		uint32_t id;
 
-		if (LOAD(&c->state) != S_LIVE)
+		if (!carries(c))
 			continue;
+		in = session_from_uplink(t, s) ? fwd : rev;
+		out = in == fwd ? rev : fwd;
+		id = nat ? c->nat_id : c->fw_id;
+		at = &sum[id < FW_COUNTED ? id : 0];
 		at->in_packets += PEEK(&in->packets);
 		at->in_bytes += PEEK(&in->bytes);
 		at->out_packets += PEEK(&out->packets);
@@ -80,7 +93,7 @@ static void add_ports(struct pcgdp *dp, struct pcgdp_counter *of)
 	pthread_mutex_unlock(&dp->control);
 }
 
-// Sessions that ended are in the totals; those that live carry their own counts.
+// Sessions that have been taken apart are in the totals; the others carry their own counts.
 static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, uint32_t n)
 {
 	struct rule_totals *sum = malloc(FW_COUNTED * sizeof(*sum));
@@ -96,7 +109,7 @@ static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, 
 		add_ports(dp, ports);
 	pthread_mutex_lock(&dp->sweeping); // so that no session is counted twice or not at all
 	memcpy(sum, nat ? dp->nat_totals : dp->fw_totals, FW_COUNTED * sizeof(*sum));
-	add_living(dp, nat, sum);
+	add_sessions(dp, nat, sum);
 	pthread_mutex_unlock(&dp->sweeping);
 	if (!nat)
 		add_decided(dp, sum);

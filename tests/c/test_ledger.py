@@ -14,7 +14,7 @@ from pcg.reconcile import records as r
 from tests.c.conftest import assert_accounted
 from tests.c.packets import udp
 from tests.c.places import FEW, NET, OTHER_NET, RED, RED_WEB, SERVER, TINY, TRANSIT, WEB, A, B
-from tests.c.world import World, nat, numbered, over, to_public
+from tests.c.world import NO_DNAT, World, nat, numbered, over, to_public
 
 DENIED, DENIED_IN = "198.51.100.66", "198.51.100.68"
 KINDS = 1536  # lines before the rest shares one a reason
@@ -196,6 +196,31 @@ def test_what_ended_stays_counted(allowing):
     assert allowing.dp.totals()["sessions"] == 0
     assert rules(allowing) == before
     assert (before[9]["in_packets"], before[9]["out_packets"]) == (1, 1)
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["another in its place", "at an end"])
+def test_what_a_packet_ends_is_counted_before_housekeeping_comes(world, goes_on):
+    """A counter that falls, and rises a second later, reads as one that began anew."""
+
+    def counted():
+        (row,) = [row for row in world.dp.counters("nat") if row["id"] == snat.id]
+        return row["in_packets"], row["in_bytes"], row["out_packets"]
+
+    snat = world.policy.nat["snat"]
+    (sent,) = world.down(A, udp())
+    world.up(IP(src=NET, dst=sent.ip.src) / UDP(sport=53, dport=sent.ip.sport) / b"answer")
+    before = counted()
+    world.policy.nat["snat"] = snat._replace(log=1)
+    world.commit()
+    if not goes_on:
+        world.policy.nat["snat"] = snat._replace(action=NO_DNAT)
+        world.dp.commit(world.policy.tables(), 2)
+    (left,) = world.down(A, udp())
+    assert left.role == ("uplink" if goes_on else "downlink")  # itself, or what its sender hears
+    assert counted() == (*before[:2], before[2] + goes_on)
+    world.sweep()
+    assert counted() == (*before[:2], before[2] + goes_on)
+    assert goes_on or world.drops() == {"NO_NAT": 1}
 
 
 def ports_of(w, rule: str) -> tuple[int, int]:
