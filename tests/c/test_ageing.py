@@ -6,8 +6,8 @@ No test waits: `world.now_s` is the clock.
 import pytest
 
 from tests.c.packets import answer, flow, gre, ping, tcp, udp
-from tests.c.places import NET, SERVER, A, B, R
-from tests.c.world import over
+from tests.c.places import NET, PLAIN, SERVER, A, B, R
+from tests.c.world import NO_SNAT, nat, over, source
 
 UDP_S, ICMP_S, OTHER_S, OPENING_S, ESTABLISHED_S, CLOSING_S = 300, 60, 300, 240, 7440, 240
 
@@ -30,10 +30,10 @@ def assert_ends_after(w, idle_s: float) -> None:
     assert w.dp.totals()["mappings"] == 0
 
 
-def handshake(w):
-    out = one(w.down(A, tcp("S")))
+def handshake(w, vm=A):
+    out = one(w.down(vm, tcp("S", vm.address)))
     w.up(answer(out, "SA", b""))
-    w.down(A, tcp("A"))
+    w.down(vm, tcp("A", vm.address))
     return out
 
 
@@ -65,6 +65,9 @@ def test_either_direction_refreshes(world, packet):
     assert lives(world) == 1
 
 
+WHOSE = ("SNAT", "NO_SNAT of a routed segment")
+
+
 class TestByRule:
     """RFC 4787 REQ-5b: "The value of the NAT UDP mapping timer MAY be configurable." RFC 5382
     REQ-5a: "The value of the NAT idle-timeouts MAY be configurable."
@@ -74,31 +77,35 @@ class TestByRule:
 
     @pytest.fixture(autouse=True)
     def timers(self, world):
-        for rule in ("snat", "reflexive"):
+        world.policy.nat["as it is"] = nat(21, NO_SNAT, source(PLAIN.address, 32))
+        for rule in ("snat", "reflexive", "as it is"):
             world.policy.nat[rule] = world.policy.nat[rule]._replace(timeouts=self.TIMERS)
         world.commit()
 
+    @pytest.mark.parametrize("vm", [A, PLAIN], ids=WHOSE)
     @pytest.mark.parametrize(
         "packet, idle_s",
-        [(udp(), 125), (ping(), 65), (tcp("S"), 250)],
+        [(udp, 125), (ping, 65), (lambda src: tcp("S", src), 250)],
         ids=["udp", "icmp", "tcp opening"],
     )
-    def test_by_protocol(self, world, packet, idle_s):
+    def test_by_protocol(self, world, vm, packet, idle_s):
         """RFC 5508 REQ-2."""
-        world.down(A, packet)
+        world.down(vm, packet(vm.address))
         assert world.dp.sessions()[0]["timeout_s"] == idle_s
         assert_ends_after(world, idle_s)
 
-    def test_other_protocols(self, world):
-        world.down(R, gre(R.address))
+    @pytest.mark.parametrize("vm", [R, PLAIN], ids=["REFLEXIVE", WHOSE[1]])
+    def test_other_protocols(self, world, vm):
+        world.down(vm, gre(vm.address))
         assert_ends_after(world, 305)
 
-    def test_established_and_closing(self, world):
+    @pytest.mark.parametrize("vm", [A, PLAIN], ids=WHOSE)
+    def test_established_and_closing(self, world, vm):
         """RFC 5382 REQ-5, RFC 7857 section 2.1."""
-        out = handshake(world)
+        out = handshake(world, vm)
         world.sweep(after_s=8000)
         assert lives(world) == 1
-        world.down(A, tcp("FA"))
+        world.down(vm, tcp("FA", vm.address))
         world.up(answer(out, "FA", b""))
         assert_ends_after(world, 260)
 
@@ -106,10 +113,22 @@ class TestByRule:
         world.up(udp(NET, SERVER.secondary, dport=7000))
         assert_ends_after(world, UDP_S)
 
-    def test_a_change_is_for_sessions_that_live(self, world):
-        world.down(A, udp())
-        world.policy.nat["snat"] = world.policy.nat["snat"]._replace(timeouts=(0,) * 6)
+    @pytest.mark.parametrize("vm", [A, PLAIN], ids=WHOSE)
+    def test_a_change_is_for_sessions_that_live(self, world, vm):
+        world.down(vm, udp(vm.address))
+        for rule in ("snat", "as it is"):
+            world.policy.nat[rule] = world.policy.nat[rule]._replace(timeouts=(0,) * 6)
         world.commit()
+        assert_ends_after(world, UDP_S)
+
+    def test_a_routed_segment_s_session_goes_on_without_the_rule(self, world):
+        """In its name until the next packet, by the gateway's timers from then on."""
+        world.down(PLAIN, udp(PLAIN.address))
+        del world.policy.nat["as it is"]
+        world.commit()
+        assert [s["timeout_s"] for s in world.dp.sessions()] == [125]
+        world.down(PLAIN, udp(PLAIN.address))
+        world.sweep()
         assert_ends_after(world, UDP_S)
 
 

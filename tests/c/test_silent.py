@@ -6,8 +6,9 @@ from scapy.layers.inet import TCP
 
 from pcg.reconcile import records as r
 from tests.c.packets import answer, flow, ping, tcp, udp
-from tests.c.places import NET, POOL_A, POOL_B, SERVER, A, B, ip
+from tests.c.places import NET, PLAIN, POOL_A, POOL_B, SERVER, A, B, ip
 from tests.c.test_rule_change import ends, numbers, one, talk
+from tests.c.world import NO_SNAT, nat, source
 
 ESTABLISHED_S = 7440
 CHANGE, IDLE = 1, 2  # enum pcgdp_reset
@@ -156,6 +157,65 @@ class TestReset:
         del world.policy.nat["web"]
         world.commit()
         assert B.address in {seen.ip.dst for seen in said(world)}
+
+
+class TestAsItIs:
+    """The terms of a NO_SNAT rule, of the session of a routed segment: its ends are told in the
+    addresses that they know, which are the same on both sides."""
+
+    @pytest.fixture
+    def free(self, world):
+        world.policy.nat["free"] = nat(30, NO_SNAT, source(PLAIN.address, 32))
+        world.commit()
+        return world
+
+    def denied(self, world) -> None:
+        by_rule(world, CHANGE, "free")
+        match = r.Match(dst_be=ip(NET), dst_len=32)
+        world.policy.firewall.insert(0, r.Firewall(5, 0, 1, 2, 0, match, "closed"))
+        world.commit()
+
+    def silent(self, world) -> None:
+        by_rule(world, IDLE, "free")
+        world.sweep(after_s=ESTABLISHED_S + 2)
+
+    @pytest.mark.parametrize("how", [denied, silent])
+    @pytest.mark.parametrize("speaks", ["workload", "other side"])
+    def test_both_ends_are_asked_and_then_reset(self, free, how, speaks):
+        out = talk(free, PLAIN)
+        how(self, free)
+        flows = (NET, PLAIN.address, 80, 1000), (PLAIN.address, NET, 1000, 80)
+        asked = ends(said(free))
+        assert tuple(map(flow, asked)) == flows
+        if speaks == "workload":
+            told = ends(free.down(PLAIN, tcp("A", PLAIN.address, seq=500, ack=900)))
+            assert tuple(map(numbers, told)) == ((900, 0, "R"), (500, 900, "RA"))
+        else:
+            packet = answer(out, "A", b"")
+            packet[TCP].seq, packet[TCP].ack = 70, 80
+            told = ends(free.up(packet))
+            assert tuple(map(numbers, told)) == ((70, 80, "RA"), (80, 0, "R"))
+        assert tuple(map(flow, told)) == flows
+        free.sweep()
+        assert lives(free) == 0
+
+    @pytest.mark.parametrize("how", [denied, silent])
+    def test_without_the_rule_in_silence(self, world, how):
+        world.policy.nat["free"] = nat(30, NO_SNAT, source(A.address, 32))
+        world.commit()
+        talk(world, PLAIN)
+        how(self, world)
+        assert (lives(world), said(world)) == (0, [])
+
+    def test_the_rule_s_own_end_is_not_the_session_s(self, free):
+        """The segment is routed: nothing else is needed."""
+        talk(free, PLAIN)
+        by_rule(free, CHANGE, "free")
+        del free.policy.nat["free"]
+        free.commit()
+        assert (lives(free), said(free)) == (1, [])
+        assert one(free.down(PLAIN, tcp("PA", PLAIN.address))).role == "uplink"
+        assert [s["nat_id"] for s in free.dp.sessions()] == [0]
 
 
 SILENT = {
