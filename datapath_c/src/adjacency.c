@@ -5,6 +5,9 @@
 
 #include "csum.h"
 
+// Whatever a record says: the buffers of what is cut (fragment.c) are made for frames of that length.
+#define WIDEST ((uint32_t)(PCGDP_FRAME_MAX - ETH_HLEN_))
+
 uint32_t adj_alloc(struct adj_table *t)
 {
 	uint32_t i = *t->free_head;
@@ -56,7 +59,7 @@ void adj_make_tunnel(struct adj *a, const struct adj_tunnel *t)
 	// identification may stay 0 (RFC 6864 section 4.1)
 	struct ip_hdr ih = {.ver_ihl = 0x45, .frag = htons(IP_DF), .ttl = 64, .proto = IPP_UDP, .src = t->our_tep, .dst = t->tep};
 	struct udp_hdr uh = {.dport = htons(GENEVE_PORT)};
-	uint32_t overhead = TUNNEL_HLEN - ETH_HLEN_ + opt_len;
+	uint32_t overhead = TUNNEL_HLEN - ETH_HLEN_ + opt_len, underlay_mtu = MIN(t->underlay_mtu, WIDEST);
 
 	memset(a, 0, sizeof(*a));
 	gh.flags = t->option ? GENEVE_F_CRITICAL : 0; // our option is critical (RFC 8926 section 3.4)
@@ -73,7 +76,7 @@ void adj_make_tunnel(struct adj *a, const struct adj_tunnel *t)
 	a->ip_sum = csum_ip_words(ip);
 	a->udp_sum = csum_fold(csum_add_bytes(csum_pseudo(ih.src, ih.dst, IPP_UDP, 0), udp, UDP_HLEN + GENEVE_HLEN + opt_len + ETH_HLEN_));
 	a->len = (uint16_t)(TUNNEL_HLEN + opt_len);
-	a->mtu = (uint16_t)MIN(t->inner_mtu, t->underlay_mtu > overhead ? t->underlay_mtu - overhead : 0);
+	a->mtu = (uint16_t)MIN(t->inner_mtu, underlay_mtu > overhead ? underlay_mtu - overhead : 0);
 	a->kind = ADJ_TUNNEL;
 	a->resolved = t->resolved;
 	a->silent = t->silent;
@@ -91,7 +94,7 @@ void adj_make_plain(struct adj *a, const uint8_t *our_mac, const uint8_t *next_m
 	memset(a, 0, sizeof(*a));
 	put_eth(a->tmpl + ADJ_TMPL - ETH_HLEN_, next_mac, our_mac, ETYPE_IPV4);
 	a->len = ETH_HLEN_;
-	a->mtu = (uint16_t)MIN(mtu, 65535);
+	a->mtu = (uint16_t)MIN(mtu, WIDEST);
 	a->kind = ADJ_PLAIN;
 	a->role = PCGDP_UPLINK;
 	a->next = next;

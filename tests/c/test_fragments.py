@@ -8,6 +8,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror
 from scapy.packet import Raw
 
+from pcg.model.sizes import FRAME_MAX
 from tests.c import wire
 from tests.c.packets import PONG, gre, tcp, udp
 from tests.c.places import (
@@ -22,7 +23,7 @@ from tests.c.places import (
     B,
     C,
 )
-from tests.c.world import over
+from tests.c.world import TEPS, over
 from tests.oracle import fragments
 from tests.oracle.fragments import cut, joined, piece
 
@@ -212,6 +213,18 @@ class TestCut:
         sent = world.down(A, udp(dst=THIN.address, data=BIG[:3000]))
         assert frags(sent) == [("MF", 0, 1444), ("MF", 178, 1444), ("", 356, 180)]
         assert len({s.sport for s in sent}) == 1  # one flow for the underlay
+
+    @pytest.mark.parametrize("way", ["uplink", "tunnel"])
+    def test_no_piece_is_longer_than_a_frame_may_be(self, world, way):
+        """Whatever the records say of a link: no buffer has room for more."""
+        world.policy.uplink_mtu = 30_000
+        world.policy.segments = [s._replace(mtu=30_000) for s in world.policy.segments]
+        world.dp.put("teps", [row._replace(mtu=30_000) for row in TEPS])
+        world.commit()
+        dst = NET if way == "uplink" else B.address
+        sent = down(world, A, cut(bytes(udp(dst=dst, data=BIG)), 8943))
+        assert FRAME_MAX - 64 < max(len(s.frame) for s in sent) <= FRAME_MAX
+        assert bytes(whole(sent)[UDP].payload) == BIG
 
     def test_with_df_the_sender_is_told(self, world):
         """RFC 1191 section 4: the MTU of that side: the uplink's outwards, the tunnel's inner one
