@@ -183,6 +183,8 @@ static int build_nat(struct config *c, char *error, uint32_t error_len)
 		for (uint32_t k = 0; pool && k < r->n_pool; k++)
 			if (!public_of_index(c, r->pool[k]))
 				return FAIL(-EINVAL, "nat[%.48s]: public address number %u is unknown", r->name, r->pool[k]);
+		if (r->action == PCGDP_SNAT && r->port_last < r->port_first)
+			return FAIL(-EINVAL, "nat[%.48s]: ports %u to %u are no range to draw from", r->name, r->port_first, r->port_last);
 		if (r->action == PCGDP_DNAT && !r->n_targets)
 			return FAIL(-EINVAL, "nat[%.48s]: a DNAT rule needs a target", r->name);
 		if (add_nat(c, &c->vrfs[r->vrf], i))

@@ -27,7 +27,7 @@ from tests.c.places import (
     ip,
     mac,
 )
-from tests.c.world import NEXTHOPS, World, nat, over, source, to_public
+from tests.c.world import NAT, NEXTHOPS, World, nat, over, source, to_public
 
 
 def one(sent):
@@ -373,6 +373,7 @@ BAD = {
     "pool of 17": ("nat", lambda row: row._replace(action=1, n_pool=17)),
     "rule id 0": ("nat", lambda row: row._replace(id=0)),
     "unknown action": ("nat", lambda row: row._replace(action=5)),
+    "drawn backwards": ("nat", lambda _: NAT["tiny"]._replace(port_first=9, port_last=8)),
     "DNAT to nobody": ("nat", lambda row: row._replace(action=0, n_targets=0)),
     "source of 33 bits": ("nat", lambda row: matching(row, src_len=33)),
     "destination of 33 bits": ("firewall", lambda row: matching(row, dst_len=33)),
