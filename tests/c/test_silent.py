@@ -161,7 +161,7 @@ class TestReset:
 
 class TestAsItIs:
     """The terms of a NO_SNAT rule, of the session of a routed segment: its ends are told in the
-    addresses that they know, which are the same on both sides."""
+    addresses that they know, which are the same on both sides (RFC 9293 section 3.10.7.4)."""
 
     @pytest.fixture
     def free(self, world):
