@@ -1,17 +1,24 @@
 """`pcgctl explain`: one packet, built from arguments, through the live configuration. Nothing is
 sent, made or counted: it says what would happen, by which rule, and how the packet would leave.
+
+A fragment is held until the others are here, so the whole is explained, too. An ICMP error quotes
+the packet as it would leave: so that is asked about first.
 """
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from pcg.cli import story
+from pcg.cli.inner import CUT, ERRORS
 from pcg.cli.kinds import PROTOCOLS, Address, Flags, Mac
 from pcg.cli.look import Look
 from pcg.cli.names import place
 from pcg.cli.rulings import rulings
+from pcg.model.errors import BackendError
 
 
 def _placed(look: Look, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -45,30 +52,85 @@ def _placed(look: Look, wanted: dict[str, Any]) -> dict[str, Any]:
 @click.option("--vni", type=click.IntRange(1, 0xFFFFFF), help="It arrives with; else its port's.")
 @click.option("--segment", default="", help="The same, by name.")
 @click.option("--vrf", default="", help="Of the source, where several VRFs have its address.")
+@click.option("--fragment", type=click.Choice(["first", "later"]), help="One of two pieces of it.")
+@click.option("--error", type=click.Choice(list(ERRORS)), help="An ICMP error about it instead.")
+@click.option(
+    "--by", type=Address(""), default="", help="Who sends the error; else whom it was for."
+)
+@click.option("--mtu", type=click.IntRange(0, 65535), default=1280, help='That "too-big" tells.')
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def explain(look: Look, as_json: bool, mac: str | None, **wanted) -> None:
     """Say what would happen to one packet."""
     from pcg.cli import packets
 
+    about = {name: wanted.pop(name) for name in ("fragment", "error", "by", "mtu")}
+    _check(mac, wanted, about)
     if mac:
-        role, frame = packets.dhcp(look, mac, wanted["entry"], wanted["segment"])
-    elif wanted["source"] and wanted["destination"]:
-        role, frame = packets.build(look, packets.Wanted(**_placed(look, wanted)))
+        told = [_told(look, *packets.dhcp(look, mac, wanted["entry"], wanted["segment"]))]
+    elif about["fragment"]:
+        told = _of_a_piece(look, _placed(look, wanted), about["fragment"])
     else:
-        raise click.UsageError("say --src and --dst, or --dhcp MAC")
-    events, out = look.client.explain(role, frame)
+        told = [_told(look, *packets.build(look, packets.Wanted(**_placed(look, wanted))))]
+    if about["error"]:
+        told = [_told(look, *_complaint(look, told[0], about))]
     if as_json:
-        story_of = {"role": role, "frame": frame.hex(), "events": events}
-        story_of["rules"] = rulings(look, events)
-        click.echo(json.dumps({**story_of, "sent": out.hex() if out else None}))
+        click.echo(json.dumps(told[0] | ({"whole": told[1]} if told[1:] else {})))
         return
-    click.echo(f"by the {role}: {packets.describe(frame)}")
-    if not events:
-        click.echo("the datapath says nothing about it")
+    for one, what in zip(told, ("", "put together: "), strict=False):
+        click.echo("\n".join(_lines(look, one, what)))
+
+
+def _check(mac: str | None, wanted: dict[str, Any], about: dict[str, Any]) -> None:
+    if not mac and not (wanted["source"] and wanted["destination"]):
+        raise click.UsageError("say --src and --dst, or --dhcp MAC")
+    if about["by"] and not about["error"]:
+        raise click.UsageError("--by is of an ICMP error: say --error")
+    if bool(mac) + bool(about["fragment"]) + bool(about["error"]) > 1:
+        raise click.UsageError("--dhcp, --fragment and --error exclude each other")
+
+
+def _told(look: Look, role: str, frame: bytes) -> dict[str, Any]:
+    """What is said of a frame, as programs get it."""
+    events, out = look.client.explain(role, frame)
+    said = {"role": role, "frame": frame.hex(), "events": events, "rules": rulings(look, events)}
+    return said | {"sent": out.hex() if out else None}
+
+
+def _of_a_piece(look: Look, placed: dict[str, Any], fragment: str) -> list[dict[str, Any]]:
+    """Of it, and of the whole if that is waited for. Who sets DF sends no pieces."""
+    from pcg.cli import packets
+
+    whole = packets.Wanted(**placed | {"df": False, "length": placed["length"] or CUT})
+    piece = _told(look, *packets.build(look, replace(whole, fragment=fragment)))
+    held = piece["events"] and piece["events"][-1]["verdict"] == "held"
+    return [piece, _told(look, *packets.build(look, whole))] if held else [piece]
+
+
+def _complaint(look: Look, told: dict[str, Any], about: dict[str, Any]) -> tuple[str, bytes]:
+    """Nobody beyond the gateway complains of what does not get there."""
+    from pcg.cli import packets
+
+    last = told["events"][-1] if told["events"] else {"verdict": "nothing"}
+    answered = any(event["note"].startswith("answered") for event in told["events"])
+    if last["verdict"] != "sent" or answered:
+        why = "is answered here" if answered else f"is {last['verdict']} here"
+        reason = last.get("reason") and f" ({last['reason']})"
+        mend = "nobody else tells of it; ask without --error"
+        raise BackendError("that packet", why + (reason or ""), mend)
+    left = bytes.fromhex(told["sent"])
+    return packets.complaint(look, last["nic_out"], left, about["error"], about["by"], about["mtu"])
+
+
+def _lines(look: Look, told: dict[str, Any], what: str) -> Iterator[str]:
+    from pcg.cli import packets
+
+    yield f"{what}by the {told['role']}: {packets.describe(bytes.fromhex(told['frame']))}"
+    if not told["events"]:
+        yield "the datapath says nothing about it"
         return
-    click.echo("\n".join(story.lines(look, events)))
-    for what, text in rulings(look, events):
-        click.echo(f"  {what:<8} {text}")
-    if out:
-        click.echo(f"as it would leave: {packets.describe(out)}")
+    yield from story.lines(look, told["events"])
+    for ruled, text in told["rules"]:
+        yield f"  {ruled:<8} {text}"
+    if told["sent"]:
+        yield f"as it would leave: {packets.describe(bytes.fromhex(told['sent']))}"

@@ -1,10 +1,11 @@
 """One packet built from words, as a workload's host or the uplink's router would send it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
-from pcg.cli.kinds import GENEVE_PORT, PROTOCOLS
+from pcg.cli.inner import Wanted, inner
+from pcg.cli.kinds import GENEVE_PORT
 from pcg.cli.look import Look
 from pcg.model.errors import BackendError
 
@@ -12,50 +13,8 @@ OPTION_CLASS, OPTION_TYPE = 0x0104, 0x80  # DESIGN section 7; type 0x80: critica
 ETHERNET = 0x6558
 NOBODY, EVERYBODY, ALL_MACS = "0.0.0.0", "255.255.255.255", "ff:ff:ff:ff:ff:ff"
 DHCP_SERVER, DHCP_CLIENT = 67, 68
+GENEVE_AT, INNER_AT = 42, 64  # bytes into a tunnel frame; the inner IP packet, without options
 UNKNOWN_MAC = "02:00:00:00:00:01"  # of a sender that no table knows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the operator asked about. "" and None: take what fits."""
-
-    source: str
-    destination: str
-    protocol: str = "tcp"
-    sport: int = 40000
-    dport: int = 80
-    flags: str = "S"
-    length: int = 0  # of the IP packet, padded up to it
-    ttl: int = 64
-    tos: int = 0  # DSCP and ECN, as one byte
-    df: bool = True
-    entry: str = ""  # "uplink" or a TEP's address
-    vni: int | None = None
-    segment: str = ""
-    vrf: str = ""
-
-
-def inner(wanted: Wanted):
-    """The IP packet alone, as scapy's. BackendError: shorter than its headers."""
-    from scapy.layers.inet import ICMP, IP, TCP, UDP
-    from scapy.packet import Raw
-
-    ends = {"src": wanted.source, "dst": wanted.destination}
-    ip = IP(**ends, ttl=wanted.ttl, tos=wanted.tos, flags="DF" if wanted.df else 0)
-    headers: dict[str, Callable[[], Any]] = {
-        "tcp": lambda: TCP(sport=wanted.sport, dport=wanted.dport, flags=wanted.flags),
-        "udp": lambda: UDP(sport=wanted.sport, dport=wanted.dport),
-        "icmp": lambda: ICMP(type=8, id=wanted.sport),
-    }
-    if wanted.protocol in headers:
-        packet = ip / headers[wanted.protocol]()
-    else:
-        ip.proto = PROTOCOLS[wanted.protocol]
-        packet = ip
-    if 0 < wanted.length < len(packet):
-        why = f"is less than the headers of {wanted.protocol}"
-        raise BackendError(f"length {wanted.length}", why, f"say {len(packet)} or more")
-    return packet / Raw(bytes(max(0, wanted.length - len(packet))))
 
 
 def _asked_network(look: Look, wanted: Wanted) -> dict[str, Any] | None:
@@ -205,6 +164,33 @@ def build(look: Look, wanted: Wanted) -> tuple[str, bytes]:
     if wanted.entry == "uplink" or not tunnelled:
         return "uplink", from_uplink(look, wanted)
     return "downlink", from_overlay(look, wanted)
+
+
+def complaint(
+    look: Look, role: str, left: bytes, error: str, by: str = "", mtu: int = 0
+) -> tuple[str, bytes]:
+    """(role it arrives by, frame) of an ICMP error about a packet that left by `role` as `left`.
+
+    by    who sends it; else whom the packet was for
+    mtu   what it says of the next hop, if it is a "too-big"
+    """
+    quoted = left[INNER_AT + 4 * (left[GENEVE_AT] & 0x3F) :] if role == "downlink" else left[14:]
+    sender, receiver = (str(IPv4Address(quoted[at : at + 4])) for at in (16, 12))
+    wanted = Wanted(
+        source=by or sender,
+        destination=receiver,
+        protocol="icmp",
+        df=False,
+        error=error,
+        quoted=quoted,
+        mtu=mtu,
+    )
+    if role == "uplink":
+        return role, from_uplink(look, wanted)
+    wanted = replace(wanted, vni=int.from_bytes(left[GENEVE_AT + 4 : GENEVE_AT + 7]))
+    if not _port_of(look, wanted):  # a router behind the same host
+        wanted = replace(wanted, entry=str(IPv4Address(left[30:34])))
+    return role, from_overlay(look, wanted)
 
 
 def describe(frame: bytes) -> str:

@@ -71,6 +71,8 @@ def outcome(look: Look, events: list[Event]) -> str:
     if last["verdict"] == "punted":
         dhcp = "handed to the gateway's DHCP relay, which answers it or says why not"
         return dhcp if last["stage"] == "parse_inner" else "taken by the gateway itself"
+    if last["verdict"] == "held":
+        return "held until its other pieces are here, too; then the whole goes on as one packet"
     return {"answered": "answered by the gateway itself"}.get(last["verdict"], last["verdict"])
 
 
