@@ -93,7 +93,8 @@ int nexthops_put(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n, c
 int nexthops_del(struct pcgdp *dp, const struct pcgdp_nexthops *r, uint32_t n);
 void adjacencies_rebuild(struct pcgdp *dp); // after a commit changed what templates are made of
 void touch_add(struct pcgdp *dp, const struct pcgdp_touch *t, uint32_t n); // n 0: all
-bool decide_touched(struct pcgdp *dp); // false: there was nothing to do
+enum walked { WALKED_NOT, WALKED_WHOLE, WALKED_MARKING }; // there was nothing to do; all is decided; some are only marked
+enum walked decide_touched(struct pcgdp *dp);
 void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n);
 void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n);
 void *keeper_main(void *dp);

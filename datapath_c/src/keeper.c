@@ -17,6 +17,9 @@ enum { RECLAIM = 256, EACH_MS = 50, ROUNDS_PER_S = 1000 / EACH_MS };
 // Turns without a walk after one for touches: ten commits a second share four walks, and each
 // still reaches its sessions well within a second.
 enum { MARK_REST = 4 };
+// Turns of the round behind a walk that could not decide all it found (marks.c): with those that its commit
+// may have waited before, and what deciding a million takes, it is over within a second.
+enum { MARK_ROUND = 6 };
 enum { QUIET_SLICE = (1 << 20) / ROUNDS_PER_S, HURRY = 4 * ROUNDS_PER_S };
 
 void quiesce(struct pcgdp *dp)
@@ -206,6 +209,7 @@ void sweep(struct pcgdp *dp, uint64_t now_ns, uint32_t first, uint32_t n)
 struct keeper {
 	uint32_t cursor;  // of the next slice
 	uint32_t rest;    // turns without a walk for touches
+	uint32_t marks;   // turns in which a round takes MARK_ROUND of them, however large the table
 	uint32_t hurry;   // turns in which a round takes a second, however large the table
 	uint64_t changes; // seen so far
 	uint64_t ended;
@@ -216,7 +220,7 @@ struct keeper {
 // take apart, or a port's slot to free, so that the next rounds are whole ones again.
 static uint32_t slice_of(const struct pcgdp *dp, struct keeper *k)
 {
-	uint32_t high = LOAD(dp->arena.sessions.high), whole = high / ROUNDS_PER_S + 1024;
+	uint32_t high = LOAD(dp->arena.sessions.high), turns = k->marks ? MARK_ROUND : ROUNDS_PER_S, whole = high / turns + 1024;
 	uint64_t changes = PEEK(&dp->arena.head->changes);
 
 	if (changes != k->changes || dp->sessions_ended != k->ended)
@@ -225,17 +229,25 @@ static uint32_t slice_of(const struct pcgdp *dp, struct keeper *k)
 		k->hurry--;
 	k->changes = changes;
 	k->ended = dp->sessions_ended;
+	if (k->marks) {
+		k->marks--;
+		return whole;
+	}
 	return k->hurry ? whole : MIN(whole, (uint32_t)QUIET_SLICE);
 }
 
 static void turn(struct pcgdp *dp, struct keeper *k)
 {
-	uint32_t slice = slice_of(dp, k);
+	enum walked walked = k->rest ? WALKED_NOT : decide_touched(dp);
+	uint32_t slice;
 
 	if (k->rest)
 		k->rest--;
-	else if (decide_touched(dp))
+	else if (walked != WALKED_NOT)
 		k->rest = MARK_REST;
+	if (walked == WALKED_MARKING)
+		k->marks = MARK_ROUND + 1; // from wherever it stands
+	slice = slice_of(dp, k);
 	cuts_end(dp, clock_ns());
 	path_mtu_turn(dp, clock_ns(), false);
 	sweep(dp, clock_ns(), k->cursor, slice);

@@ -5,7 +5,7 @@
 // batch at a time with prefetch, so that forwarding does not pay for it and a session that is silent
 // ends as soon as one that is not. Most go on as they are and never notice. Past DIRECT_MAX in one walk
 // the others are only marked: whoever speaks is decided again by its own packet, the silent ones
-// by ageing's next round (keeper.c), within a second for a million.
+// by ageing's next round, which comes sooner then (keeper.c): within a second for a million.
 
 #include <stdlib.h>
 
@@ -129,8 +129,9 @@ void decide_sessions(struct pcgdp *dp, const uint32_t *sessions, uint32_t n)
 
 // A session that is being made or taken apart may be seen half written: it was decided by what is in
 // force now, or nobody will find it, so to decide it again or not does no harm.
-static void walk(struct pcgdp *dp, const struct touch_index *x)
+static enum walked walk(struct pcgdp *dp, const struct touch_index *x)
 {
+	enum walked walked = WALKED_WHOLE;
 	const struct session_table *t = &dp->arena.sessions;
 	uint32_t batch[AGAIN_BATCH], n = 0, left = DIRECT_MAX;
 
@@ -141,6 +142,7 @@ static void walk(struct pcgdp *dp, const struct touch_index *x)
 			continue;
 		if (!left) {
 			mark(fwd, MARK_ASK);
+			walked = WALKED_MARKING;
 			continue;
 		}
 		left--;
@@ -151,33 +153,33 @@ static void walk(struct pcgdp *dp, const struct touch_index *x)
 		}
 	}
 	decide_sessions(dp, batch, n);
+	return walked;
 }
 
-static void walk_for(struct pcgdp *dp, const struct touch_list *l)
+static enum walked walk_for(struct pcgdp *dp, const struct touch_list *l)
 {
 	struct touch_index x;
+	enum walked walked;
 
-	if (l->all || touch_index_build(&x, l)) {
-		walk(dp, NULL);
-	} else {
-		walk(dp, &x);
-		touch_index_free(&x);
-	}
+	if (l->all || touch_index_build(&x, l))
+		return walk(dp, NULL);
+	walked = walk(dp, &x);
+	touch_index_free(&x);
+	return walked;
 }
 
 // The whole table, once for all touches that wait. Neither a commit nor ageing waits for it.
-bool decide_touched(struct pcgdp *dp)
+enum walked decide_touched(struct pcgdp *dp)
 {
+	enum walked walked = WALKED_NOT;
 	struct touch_list l;
-	bool any;
 
 	pthread_mutex_lock(&dp->walking);
-	any = touches_take(dp, &l);
-	if (any)
-		walk_for(dp, &l);
+	if (touches_take(dp, &l))
+		walked = walk_for(dp, &l);
 	if (l.policy) // 0: nothing was published since
 		STORE(&dp->judged, l.policy);
 	pthread_mutex_unlock(&dp->walking);
 	free(l.at);
-	return any;
+	return walked;
 }

@@ -2,9 +2,12 @@
 // inside.c - what no border shows: the pace of housekeeping, and a lane between two workers that is full.
 //
 //   inside pace
+//   inside judged WORLD FRAME PORTS SESSIONS
 //   inside lane WORLD FIRST LAST
 //
 //   WORLD   tables, as tests/fuzz/world.c reads them
+//   FRAME   of a workload's UDP datagram without a checksum, whose ports, PORTS bytes into it, say which of
+//           SESSIONS it opens
 //   FIRST   the first pieces of so many datagrams that came by the downlink, each behind its length
 //   LAST    their last pieces, in the same order
 
@@ -28,14 +31,25 @@ static void fail(int line, const char *what)
 	exit(1);
 }
 
-static struct pcgdp *opened(uint32_t workers)
+static struct pcgdp *opened(uint32_t workers, uint32_t sessions)
 {
-	struct pcgdp_params params = {.sessions = 4096, .mappings = 4096, .ports = 1024, .workers = workers, .fresh = 1};
+	struct pcgdp_params params = {.sessions = sessions, .mappings = 4096, .ports = 1024, .workers = workers, .fresh = 1};
 	char error[256] = "";
 	struct pcgdp *dp;
 
 	MUST(!pcgdp_open(&params, &dp, error, sizeof(error)));
 	return dp;
+}
+
+static void programmed(struct pcgdp *dp, const char *world)
+{
+	char error[256] = "";
+
+	MUST(!pcgdp_nic_add(dp, "up0", PCGDP_UPLINK, PCGDP_DRIVER_MEM, error, sizeof(error)));
+	MUST(!pcgdp_nic_add(dp, "down0", PCGDP_DOWNLINK, PCGDP_DRIVER_MEM, error, sizeof(error)));
+	world_read(world);
+	world_put(dp);
+	world_commit(dp);
 }
 
 // ---- pace ----
@@ -52,7 +66,7 @@ static uint32_t turns_until_slow(const struct pcgdp *dp, struct keeper *k)
 
 static void pace(void)
 {
-	struct pcgdp *dp = opened(1);
+	struct pcgdp *dp = opened(1, 4096);
 	struct keeper k = {.hurry = HURRY};
 	uint32_t *high = &dp->arena.head->sessions_high, was = *high, whole = MANY / ROUNDS_PER_S;
 
@@ -72,6 +86,72 @@ static void pace(void)
 	*high = FEW; // a small table is swept within a second at any pace
 	MUST(slice_of(dp, &k) >= FEW / ROUNDS_PER_S && slice_of(dp, &k) < QUIET_SLICE);
 	*high = was;
+	pcgdp_close(dp);
+}
+
+// ---- what a commit concerns ----
+
+static void open_sessions(struct pcgdp *dp, const char *path, uint32_t ports_at, uint32_t n)
+{
+	static uint8_t buf[HEADROOM + PCGDP_FRAME_MAX], frame[PCGDP_FRAME_MAX];
+	struct worker *w = dp->workers[0];
+	FILE *f = fopen(path, "rb");
+	uint32_t len;
+
+	MUST(f);
+	len = (uint32_t)fread(frame, 1, sizeof(frame), f);
+	fclose(f);
+	MUST(len > ports_at + 4);
+	for (uint32_t i = 0; i < n; i++) {
+		struct frame copy = {.data = buf + HEADROOM, .len = len};
+
+		memcpy(copy.data, frame, len);
+		wr16(copy.data + ports_at, htons((uint16_t)(1 + i % 50000)));
+		wr16(copy.data + ports_at + 2, htons((uint16_t)(1 + i / 50000)));
+		worker_begin(w, clock_ns());
+		run_frames(w, PCGDP_DOWNLINK, &copy, 1);
+		worker_end(w);
+	}
+	MUST(PEEK(dp->arena.sessions.live) == n);
+}
+
+static bool all_judged(struct pcgdp *dp)
+{
+	const struct session_table *t = &dp->arena.sessions;
+	bool all = !dp->touches.all && !dp->touches.n;
+
+	for (uint32_t s = 0; s < LOAD(t->high) && all; s++)
+		all = !t->e[2 * s].mark;
+	return all;
+}
+
+// In turns of housekeeping, which come EACH_MS apart, until each session has been decided again.
+static uint32_t turns_until_judged(struct pcgdp *dp, struct keeper *k, uint32_t n)
+{
+	uint64_t before = dp->deciding.decisions;
+	uint32_t turns = 0;
+
+	for (world_commit(dp); !all_judged(dp); turns++) {
+		MUST(turns < 2 * ROUNDS_PER_S);
+		turn(dp, k);
+	}
+	MUST(dp->deciding.decisions - before == n);
+	return turns;
+}
+
+// However the commit meets it: behind a walk, and wherever the sweep stands. A third of a second is left for
+// the work itself.
+static void judged(const char *world, const char *frame, uint32_t ports_at, uint32_t n)
+{
+	struct pcgdp *dp = opened(1, n);
+
+	programmed(dp, world);
+	open_sessions(dp, frame, ports_at, n);
+	for (uint32_t i = 0; i < 4; i++) {
+		struct keeper k = {.rest = MARK_REST, .cursor = (uint32_t[]){0, n / 3, 2 * n / 3, n - 1}[i]};
+
+		MUST(turns_until_judged(dp, &k, n) * EACH_MS <= 667);
+	}
 	pcgdp_close(dp);
 }
 
@@ -150,17 +230,12 @@ static uint64_t forwarded(struct pcgdp *dp)
 static void lane(const char *world, const char *first_pieces, const char *last_pieces)
 {
 	static bool refused[DATAGRAMS_MAX];
-	struct pcgdp *dp = opened(2);
+	struct pcgdp *dp = opened(2, 4096);
 	struct pieces first = pieces_read(first_pieces), last = pieces_read(last_pieces);
 	uint32_t n_refused = 0;
 	uint64_t sent;
-	char error[256];
 
-	MUST(!pcgdp_nic_add(dp, "up0", PCGDP_UPLINK, PCGDP_DRIVER_MEM, error, sizeof(error)));
-	MUST(!pcgdp_nic_add(dp, "down0", PCGDP_DOWNLINK, PCGDP_DRIVER_MEM, error, sizeof(error)));
-	world_read(world);
-	world_put(dp);
-	world_commit(dp);
+	programmed(dp, world);
 
 	for (uint32_t i = 0; i < first.n; i++) // the other worker stands still
 		n_refused += refused[i] = comes(dp, 0, &first.frame[i]);
@@ -192,6 +267,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "pace"))
 		pace();
+	else if (argc == 6 && !strcmp(argv[1], "judged"))
+		judged(argv[2], argv[3], (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]));
 	else if (argc == 5 && !strcmp(argv[1], "lane"))
 		lane(argv[2], argv[3], argv[4]);
 	else

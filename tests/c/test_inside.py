@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import UDP
 
 from pcg.datapath import build
 from tests.c.packets import udp
-from tests.c.places import A
+from tests.c.places import A, R
 from tests.c.world import over
 from tests.fuzz import steps
 from tests.oracle.fragments import cut
@@ -40,6 +41,20 @@ def told(*argv: object) -> str:
 
 def test_housekeeping_slows_down_when_nothing_changes_and_hurries_when_something_does(program):
     assert told(program, "pace") == ""
+
+
+@pytest.mark.parametrize("sessions", [100_000, 400_000])
+def test_what_a_commit_concerns_is_decided_again_within_a_second(program, tmp_path, sessions):
+    """By the pace of housekeeping alone, which no load of a machine changes: what deciding takes is
+    beside it. All sessions are concerned, and the commit comes just behind another's walk."""
+    (tmp_path / "world").write_bytes(steps.world())
+    packet = udp(R.address)
+    packet[UDP].chksum = 0
+    frame = over(R, packet, udp={"chksum": 0})
+    (tmp_path / "frame").write_bytes(frame)
+    ports_at = frame.rindex(bytes(packet[UDP])[:4])
+    files = (tmp_path / name for name in ("world", "frame"))
+    assert told(program, "judged", *files, ports_at, sessions) == ""
 
 
 def test_a_full_lane_refuses_counts_and_has_room_again(program, tmp_path):
