@@ -73,8 +73,38 @@ static void add_decided(const struct pcgdp *dp, struct rule_totals *sum)
 			sum[id].hits += PEEK(&w[i]->ledger->decided[id]);
 }
 
+// Ports of one range of one public address: how many there are to draw, and how many of them are taken.
+struct range {
+	uint32_t public_index;
+	uint16_t first, last; // last 0: nothing counted yet
+	uint32_t there, used;
+};
+
+enum { RANGES = 1 << 14 };
+
+// Of SNAT rules, which mostly share addresses and ranges: each range is counted once a call, and once more where
+// another one has taken its place.
+struct rule_ports {
+	struct {
+		uint64_t there, used;
+		bool counted;
+	} of[FW_COUNTED];
+	struct range range[RANGES];
+};
+
+static const struct range *range_of(const struct pcgdp *dp, struct rule_ports *rp, uint32_t public_index, uint16_t first, uint16_t last)
+{
+	struct range *g = &rp->range[places_hash(public_index, first, last) % RANGES];
+
+	if (g->last && g->public_index == public_index && g->first == first && g->last == last)
+		return g;
+	*g = (struct range){public_index, first, last, natport_there(public_of_index(dp->cfg, public_index)->reserved, first, last),
+		natport_used(&dp->natports, public_index, first, last)};
+	return g;
+}
+
 // What an SNAT rule may draw, and what of it is taken, by whichever rule. Its records have this in common.
-static void add_ports(struct pcgdp *dp, struct pcgdp_counter *of)
+static void add_ports(struct pcgdp *dp, struct rule_ports *rp)
 {
 	const struct config *c;
 
@@ -82,13 +112,14 @@ static void add_ports(struct pcgdp *dp, struct pcgdp_counter *of)
 	c = dp->cfg;
 	for (uint32_t i = 0; i < c->n_nat; i++) {
 		const struct pcgdp_nat *r = &c->nat[i];
-		uint16_t first = port_first_of(c, r), last = port_last_of(c, r);
 
-		for (uint32_t k = 0; r->action == PCGDP_SNAT && !of[r->id].id && k < r->n_pool; k++) {
-			of[r->id].ports += natport_there(public_of_index(c, r->pool[k])->reserved, first, last);
-			of[r->id].ports_used += natport_used(&dp->natports, r->pool[k], first, last);
+		for (uint32_t k = 0; r->action == PCGDP_SNAT && !rp->of[r->id].counted && k < r->n_pool; k++) {
+			const struct range *g = range_of(dp, rp, r->pool[k], port_first_of(c, r), port_last_of(c, r));
+
+			rp->of[r->id].there += g->there;
+			rp->of[r->id].used += g->used;
 		}
-		of[r->id].id = r->id;
+		rp->of[r->id].counted = true;
 	}
 	pthread_mutex_unlock(&dp->control);
 }
@@ -97,7 +128,7 @@ static void add_ports(struct pcgdp *dp, struct pcgdp_counter *of)
 static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, uint32_t n)
 {
 	struct rule_totals *sum = malloc(FW_COUNTED * sizeof(*sum));
-	struct pcgdp_counter *ports = nat ? calloc(FW_COUNTED, sizeof(*ports)) : NULL;
+	struct rule_ports *ports = nat ? calloc(1, sizeof(*ports)) : NULL;
 	uint32_t got = 0;
 
 	if (!sum || (nat && !ports)) {
@@ -114,10 +145,10 @@ static int rule_counters(struct pcgdp *dp, bool nat, struct pcgdp_counter *out, 
 	if (!nat)
 		add_decided(dp, sum);
 	for (uint32_t i = 1; i < FW_COUNTED && got < n; i++)
-		if (sum[i].sessions || sum[i].hits || (nat && ports[i].ports))
+		if (sum[i].sessions || sum[i].hits || (nat && ports->of[i].there))
 			out[got++] = (struct pcgdp_counter){.id = i, .in_packets = sum[i].in_packets, .in_bytes = sum[i].in_bytes,
 				.out_packets = sum[i].out_packets, .out_bytes = sum[i].out_bytes, .sessions = sum[i].sessions, .hits = sum[i].hits,
-				.overflow = nat ? PEEK(&dp->overflows[i]) : 0, .ports = nat ? ports[i].ports : 0, .ports_used = nat ? ports[i].ports_used : 0};
+				.overflow = nat ? PEEK(&dp->overflows[i]) : 0, .ports = nat ? ports->of[i].there : 0, .ports_used = nat ? ports->of[i].used : 0};
 	free(ports);
 	free(sum);
 	return (int)got;

@@ -40,6 +40,7 @@ class Datapath(Frames):
     ) -> None:
         """`arena` "": anonymous memory; `mappings` 0: as many as sessions. Raises BackendError."""
         self.ffi, self.lib, self.arena = border.ffi(), border.lib(), arena
+        self._sizes: dict[tuple, int] = {}  # call and arguments -> records, see _array()
         self._error = self.ffi.new("char[]", ERROR_LEN)
         params = self.ffi.new("struct pcgdp_params *")
         params.sessions, params.ports, params.workers = sessions, workload_addresses, workers
@@ -134,12 +135,16 @@ class Datapath(Frames):
     # ---- counters and sessions ----
 
     def _array(self, call, kind: str, first: int, *args) -> Any:
-        """A C array filled by `call`, asked again with more room while it comes back full."""
-        room = first
+        """A C array filled by `call`, asked again with more room while it comes back full.
+        What was enough is where the next one begins: to count anew can cost milliseconds.
+        """
+        of = (call, *args)
+        room = self._sizes.get(of, first)
         while True:
             array = self.ffi.new(f"struct pcgdp_{kind}[]", room)
             n = ensure(call(self._dp, *args, array, room), kind)
             if n < room:
+                self._sizes[of] = room
                 return bytes(self.ffi.buffer(array)[0 : n * pack.size(kind)])
             room *= 2
 
