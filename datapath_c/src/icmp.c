@@ -45,7 +45,7 @@ static uint64_t *limit_met(struct worker *w, const struct pkt *p, uint8_t told)
 	return NULL;
 }
 
-static struct pkt *made_at(struct worker *w, uint32_t slot)
+static struct pkt *made_at(struct worker *w, uint32_t slot, uint32_t vrf)
 {
 	struct pkt *m = &w->made.pkt[w->made.n];
 
@@ -53,6 +53,7 @@ static struct pkt *made_at(struct worker *w, uint32_t slot)
 	m->data = w->made_buf[w->made.n] + HEADROOM;
 	m->flags = PF_ANSWER;
 	m->slot = slot;
+	m->vrf = vrf;
 	m->number = NONE;
 	w->made.n++;
 	BUMP(&w->c.made, 1);
@@ -77,7 +78,7 @@ static struct pkt *made_new(struct worker *w, struct pkt *p, uint32_t slot, uint
 			BUMP(why, 1);
 		return NULL;
 	}
-	m = made_at(w, slot);
+	m = made_at(w, slot, p->vrf);
 	m->key.domain_proto = p->vrf << 9;
 	p->told = told;
 	return m;
@@ -298,7 +299,7 @@ static void cut_end(struct worker *w, const struct pkt *p, uint32_t slot, be32 s
 
 	if (w->made.n == MADE_MAX || !slot || !may_speak(w, slot, src, k))
 		return;
-	m = made_at(w, slot);
+	m = made_at(w, slot, k->domain_proto >> 9);
 	m->nat_id = t->cold[p->number / 2].nat_id;
 	m->key = *k;
 	put_tcp(m, src, dst, rst);
@@ -333,7 +334,7 @@ void tcp_ask(struct worker *w, const struct entry *e, const struct entry *back, 
 
 	if (w->made.n == MADE_MAX || !back->slot || !may_speak(w, back->slot, src, k))
 		return;
-	m = made_at(w, back->slot);
+	m = made_at(w, back->slot, k->domain_proto >> 9);
 	m->flags |= PF_TOLD;
 	m->nat_id = t->cold[session].nat_id;
 	m->key = *k;

@@ -60,11 +60,17 @@ static const struct ip_hdr *ip_in_tunnel(struct reader *r, struct seen_flow *f)
 	return ip_in_ethernet(r, f);
 }
 
+// An error or a reset of the gateway's own, which has no Ethernet header before it leaves.
+static bool made_here(const struct pkt *p)
+{
+	return p && p->ip_len && !p->l3 && !(p->flags & PF_LOOPED);
+}
+
 static void look_inside(struct seen_flow *f, const struct pkt *p, const struct recent_packet *packet)
 {
 	uint32_t l3 = p && p->l3 < packet->len ? p->l3 : 0;
 	struct reader r = {(uint8_t *)packet->data + l3, packet->data + packet->len};
-	const struct ip_hdr *ip = l3 ? ip_at(&r) : kind_role(packet->kind) == PCGDP_UPLINK ? ip_in_ethernet(&r, f) : ip_in_tunnel(&r, f);
+	const struct ip_hdr *ip = l3 || made_here(p) ? ip_at(&r) : kind_role(packet->kind) == PCGDP_UPLINK ? ip_in_ethernet(&r, f) : ip_in_tunnel(&r, f);
 	const uint8_t *ports = ip && has_ports(ip) ? pull(&r, 4) : NULL;
 
 	if (!ip)
@@ -82,10 +88,10 @@ static void flow_of(struct seen_flow *f, const struct pkt *p, const struct recen
 	if (p) {
 		f->outer_src = p->outer_src;
 		f->vni = p->vni;
-		if (p->key.src || p->segment)
+		if (p->key.src || p->segment || made_here(p))
 			f->vrf = p->vrf;
 	}
-	if (LIKELY(p && p->key.src)) {
+	if (LIKELY(p && p->key.src && !made_here(p))) {
 		f->key = p->key;
 		f->proto = p->proto;
 	} else {

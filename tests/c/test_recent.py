@@ -14,6 +14,7 @@ from pcg.datapath.ledger import FLOW
 from pcg.datapath.lib import Datapath
 from tests.c.packets import ping, tcp, udp
 from tests.c.places import (
+    GATEWAY,
     LONE,
     NET,
     RED,
@@ -25,7 +26,7 @@ from tests.c.places import (
     A,
     B,
 )
-from tests.c.world import World, over
+from tests.c.world import TEPS, World, over
 
 DENIED, DENIED_IN = "198.51.100.66", "198.51.100.68"
 PLACES, NEW = 4096, 64  # of a worker; new flows of a kind in 100 ms
@@ -100,6 +101,20 @@ def test_each_unknown_vni_is_told(world):
         world.down(A, udp(), vni=vni)
     seen = {told(row, "reason", "vni", "src", "dst") for row in world.dp.recent()}
     assert seen == {("VNI_UNKNOWN", vni, A.address, NET) for vni in (77_777, 88_888)}
+
+
+def test_what_the_gateway_says_itself_is_a_flow_to_each(world):
+    """It has no Ethernet header yet when nobody knows where to send it."""
+    world.dp.put("teps", [tep._replace(mac=bytes(6), resolved=0) for tep in TEPS])
+    for vm in (A, B, RED):
+        packet = udp(vm.address)
+        packet.ttl = 1
+        assert not world.down(vm, packet)
+    assert world.drops() == {"TTL_EXPIRED": 3, "NEIGHBOUR_UNRESOLVED": 3}
+    rows = [row for row in world.dp.recent() if row["reason"] == "NEIGHBOUR_UNRESOLVED"]
+    assert {told(row, "src", "dst", "protocol", "vrf") for row in rows} == {
+        (GATEWAY[vm.vni][0], vm.address, "icmp", vm.vrf) for vm in (A, B, RED)
+    }
 
 
 def test_options_are_passed_over_to_the_ports(world):
