@@ -161,7 +161,7 @@ static struct entry *install_dry(struct worker *w, struct making *mk)
 
 void cold_fill(struct cold *c, const struct decision *d, uint32_t mapping, uint32_t made_s)
 {
-	c->published = 0;
+	c->published = c->succeeded = 0;
 	c->nat_id = (uint16_t)d->nat_id;
 	c->fw_id = d->fw_id;
 	c->mapping = mapping;

@@ -99,7 +99,8 @@ static void reclaim(struct pcgdp *dp, struct reclaim *r)
 		if (t->cold[s].published) {
 			add_totals(dp, s);
 			event_ended(dp, s, r->end[i], r->now_ns);
-			fair_ended(&dp->arena, s);
+			if (!t->cold[s].succeeded)
+				fair_ended(&dp->arena, s);
 			dp->sessions_ended++;
 		}
 		if (m != NONE)

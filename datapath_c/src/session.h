@@ -75,6 +75,7 @@ struct cold {
 	uint8_t kind : 3, log : 1;
 	uint8_t published : 1; // it lived; 0: it was lost before
 	uint8_t log_default : 1; // as log, of the firewall's default
+	uint8_t succeeded : 1; // another has its place, in the workload's quota too
 	uint16_t nat_id;       // 0: none
 	uint32_t fw_id;        // 0: none
 	union {

@@ -58,10 +58,12 @@ static struct entry *succeed(struct worker *w, struct pkt *p, const struct decis
 		mapping_hold(&a->mappings, m); // it is not dying, for the old session holds it; to their peer it stays open
 	cold_fill(&t->cold[s], d, m, t->cold[old].made_s);
 	entries_follow(&t->e[2 * s], &t->e[2 * old], d);
+	t->cold[old].succeeded = 1;
 	session_replace(t, old, s);
 	BUMP(&w->c.sessions_made, 1);
 	if (UNLIKELY(LOAD(&w->dp->events) != NULL))
 		event_began(w, s, true);
+	fair_ended(a, old); // at once, so that a workload does not wait for housekeeping with half its quota
 	fair_began(a, d);
 	p->flags |= PF_NEW;
 	p->number = 2 * s + (p->number & 1);

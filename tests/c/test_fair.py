@@ -107,6 +107,26 @@ class TestSessions:
         world.sweep()
         assert usage(world)["sessions"] == 1
 
+    def test_those_that_go_on_by_another_rule_count_once(self, world):
+        """At its quota a workload keeps all it has; and what ends makes room at once, though the
+        records that gave their places away are not taken apart yet."""
+        limit(world, "snat", sessions_each=4)
+        sent = [over(A, udp(dport=n)) for n in (1, 2, 3, 4)]
+        assert [seen.role for seen in world.inject("downlink", *sent)] == ["uplink"] * 4
+        for i in (1, 2, 3):
+            world.policy.firewall = [r.Firewall(90 + i, 0, 0, 3, 0, r.Match(), "all")]
+            world.commit()
+            assert [seen.role for seen in world.inject("downlink", *sent)] == ["uplink"] * 4
+            assert {s["fw_id"] for s in world.dp.sessions()} == {90 + i}
+            assert usage(world)["sessions"] == 4
+        assert prohibited(world.down(A, udp(dport=5)))
+        limit(world, "snat", sessions_each=5)
+        assert world.down(A, udp(dport=5))[0].role == "uplink"
+        world.sweep()
+        assert usage(world)["sessions"] == 5
+        world.sweep(after_s=301)
+        assert (usage(world)["sessions"], world.drops()) == (0, {"QUOTA_SESSIONS": 1})
+
     def test_lost_races_and_conflicts_leave_nothing(self, world):
         """Two SYNs of one flow in a burst make one session."""
         world.inject("downlink", *[over(A, tcp("S"))] * 5)
