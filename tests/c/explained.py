@@ -51,26 +51,34 @@ class Pass:
 
 
 class Noting(Twin):
-    """The twin, and how the last frame itself passed: not what was made on its way."""
+    """The twin, and how the last frame itself passed, if it came alone: not what was made about
+    it."""
 
-    own = False
+    own = alone = False
     passes: list[Pass]
 
-    def arrive(self, role: str, frame: bytes) -> None:
-        self.passes = []
-        self.in_person(lambda: super(Noting, self).arrive(role, frame))
-
-    def in_person(self, what) -> None:
-        self.own = True
+    def frames(self, role: str, frames: list[bytes], now_s: int, drawn) -> list:
+        self.passes, self.alone = [], len(frames) == 1
         try:
-            what()
+            return super().frames(role, frames, now_s, drawn)
         finally:
             self.own = False
 
-    def look_up(self, p: Arrived) -> None:
+    def meets(self, p: Arrived) -> None:
+        self.about(p)
         if self.own:
             self.passes.append(Pass(p.key))
+
+    def about(self, p: Arrived) -> None:
+        self.own = p.own and self.alone
+
+    def look_up(self, p: Arrived) -> None:
+        self.about(p)
         super().look_up(p)
+
+    def decide_first(self, p: Arrived) -> Decision | None:
+        self.about(p)
+        return super().decide_first(p)
 
     def decide(self, key: Key, session: Session | None = None) -> Decision:
         d = super().decide(key, session)
@@ -85,17 +93,11 @@ class Noting(Twin):
         super().new_session(p, d)
 
     def rewrite(self, p: Arrived, way: Way, back: tuple | None, counted: bool = True) -> None:
+        self.about(p)
         if self.own:
             now = self.passes[-1]
             now.way, now.session = way, self.table.index[way.key][0] if counted else None
         super().rewrite(p, way, back, counted)
-
-    def turn_round(self, ip: ip4.Ip, p: Arrived) -> None:
-        own = self.own
-        super().turn_round(ip, p)
-        if own:
-            again = self.todo.pop()
-            self.todo.append(lambda: self.in_person(again))
 
 
 def portless(frame: bytes, role: str) -> bytes:
@@ -162,7 +164,18 @@ class Told:
 
     def hold_rules(self, event: dict, one: Pass) -> None:
         got = event["nat_id"], event["fw_id"]
-        assert got == one.rules, (event, one)
+        assert got == self.rules(one, event), (event, one)
+
+    def rules(self, one: Pass, event: dict) -> tuple[int, int]:
+        """Of a pool that has run out each address was asked for: in the name of the last one's.
+        Of a forged packet along a session that waits for its way, the firewall's is not told."""
+        nat_id, fw_id = one.rules
+        d = one.decision
+        if event["reason"] == "NAT_PORTS_EXHAUSTED":
+            fw_id = d.rulings[num(d.pool[-1].secondary_be)]
+        if event["reason"] == "SOURCE_SPOOFED" and event["session"] is not None:
+            fw_id = 0
+        return nat_id, fw_id
 
     def hold_way(self, event: dict, one: Pass) -> None:
         way = one.way
@@ -248,7 +261,7 @@ class Told:
     def firewall(self, one: Pass, event: dict) -> str:
         if self.within(one):
             return "not asked within the overlay"
-        nat_id, fw_id = one.rules
+        nat_id, fw_id = self.rules(one, event)
         policy = self.twin.policy
         if fw_id:
             rule = next((rule for rule in policy.firewall if rule.id == fw_id), None)

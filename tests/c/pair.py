@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 from pcg.datapath import pack
 from pcg.datapath.lib import Datapath
@@ -11,11 +12,13 @@ from tests.c.traffic import Traffic
 from tests.c.worlds import Given, Picks
 from tests.oracle import ipv4 as ip4
 from tests.oracle import tunnel
+from tests.oracle.bursts import BURST
 from tests.oracle.checksum import ones_sum, pseudo
 from tests.oracle.decision import Key, Policy, num
 from tests.oracle.gateway import Sent
 from tests.oracle.table import Session
 
+TRACED = 1_000_000  # more packets than a case has
 SMALL = {"sessions": 1024, "workload_addresses": 1024, "fresh": True}
 PASSES_S = [1, 14, 15, 40, 61, 241, 301]
 
@@ -37,6 +40,18 @@ def bare(frame: bytes, role: str) -> bytes:
         assert ip4.right(frame[at : at + 20])
         frame = frame[: at + 4] + bytes(2) + frame[at + 6 : at + 10] + bytes(2) + frame[at + 12 :]
     return frame
+
+
+def in_flows(frames: Iterable[tuple[str, bytes]]) -> dict[tuple, list[bytes]]:
+    """What is of one flow, in order: whole packets of TCP and UDP, but for resets: they may be made
+    here."""
+    flows: dict[tuple, list[bytes]] = {}
+    for role, frame in frames:
+        ip = frame[14 if role == "uplink" else 64 + 4 * (frame[42] & 0x3F) :]
+        whole = not int.from_bytes(ip[6:8]) & (ip4.MF | ip4.OFFSET)
+        if whole and (ip[9] == ip4.UDP or (ip[9] == ip4.TCP and not ip[33] & ip4.RST)):
+            flows.setdefault((role, ip[9], ip[12:24]), []).append(bare(frame, role))
+    return flows
 
 
 def sound(ip: ip4.Ip) -> bool:
@@ -110,32 +125,60 @@ class Pair(Traffic):
         self.hold_frames(sent, expected, numberless)
         self.met["asked"] += len(sent)
 
-    # ---- one frame through both ----
+    # ---- frames through both, at once ----
 
-    def run(self, role: str, frame: bytes) -> None:
-        before, made = self.dp.drops(), self.dp.totals()["made"]
-        told, shown = self.dp.explain(role, frame)
-        twin_made = self.twin.made
-        ended = len(self.twin.table.ended)
-        in_vain = self.twin.table.in_vain
-        sent = self.dp.inject(role, [frame], self.now_ns)
+    def run(self, role: str, frames: list[bytes], plain: bool = True) -> None:
+        """plain: they may pass the stages by."""
+        told = self.dp.explain(role, frames[0]) if len(frames) == 1 else None
+        before, twin = self.dp.drops(), self.twin
+        totals, counts = self.dp.totals(), self.counts()
+        sent, passed = self.inject(role, frames, plain)
         drops = Counter(self.dp.drops())
         drops.subtract(before)
         drops = +drops
-        expected = self.twin.frame(role, frame, self.now_s, lambda key: self.drawn(key, drops))
-        assert drops == Counter(self.twin.why), (drops, self.twin.why, role, frame.hex())
+        expected = twin.frames(role, frames, self.now_s, lambda key: self.drawn(key, drops))
+        hexes = [frame.hex() for frame in frames]
+        assert drops == Counter(twin.why), (drops, twin.why, role, hexes)
         self.hold_frames(sent, expected)
-        assert self.dp.totals()["made"] - made == self.twin.made - twin_made
+        moved = {name: n - counts[name] for name, n in self.counts().items()}
+        now = self.dp.totals()
+        for name in "made", "joined":
+            assert now[name] - totals[name] == moved[name]
         self.hold_held()
+        if not twin.piece:
+            self.hold_order(sent, expected)
         # What is drawn in vain counts as the workload's; explain draws nothing.
-        if not (drops["QUOTA_PORTS"] and self.twin.table.in_vain > in_vain):
-            self.hold_explain(told, shown, sent)
-        self.note(drops, sent, expected, len(self.twin.table.ended) > ended)
+        if told and not (drops["QUOTA_PORTS"] and moved["in_vain"]):
+            self.hold_explain(*told, sent)
+        self.note(drops, sent, expected, moved)
+        self.met["at once"] += len(frames) > 1
+        self.met["in two bursts"] += len(frames) > BURST
+        self.met["past the stages"] += passed if len(frames) > 1 else 0
+        self.met["made at once"] += moved["sessions"] > 1
 
-    def note(self, drops: Counter, sent: list, expected: list[Sent], again: bool) -> None:
+    def counts(self) -> dict[str, int]:
+        """Of the twin, so far."""
+        table = self.twin.table
+        return {
+            "made": self.twin.made,
+            "joined": self.twin.reassembly.joined,
+            "sessions": len(table.live) + len(table.ended),
+            "ended": len(table.ended),
+            "in_vain": table.in_vain,
+        }
+
+    def inject(self, role: str, frames: list[bytes], plain: bool) -> tuple[list, int]:
+        """What was sent, and how many passed the stages by."""
+        before = self.dp.performance()[-1]["plain"]
+        self.dp.trace_start(0 if plain else TRACED)
+        sent = self.dp.inject(role, frames, self.now_ns)
+        self.dp.trace_start(0)
+        return sent, self.dp.performance()[-1]["plain"] - before
+
+    def note(self, drops: Counter, sent: list, expected: list[Sent], moved: dict) -> None:
         self.met.update(drops)
         self.met["sent"] += len(sent)
-        self.met["decided again"] += again
+        self.met["decided again"] += moved["ended"] > 0
         whole = [one.ip for one in expected if not one.ip.frag & (ip4.MF | ip4.OFFSET)]
         errors = [ip for ip in whole if ip.proto == ip4.ICMP and ip.payload[0] in (3, 11, 12)]
         self.met["error translated"] += bool(errors)
@@ -157,15 +200,15 @@ class Pair(Traffic):
     def sessions(self) -> list:
         return pack.unpack("session", self.dp.sessions_raw(0)[0])
 
+    def framed(self, one: Sent) -> tuple[str, bytes]:
+        way, ip = one
+        if way[0] == "hop":
+            return "uplink", tunnel.on_uplink(self.twin.policy, way[1], ip, w.UP_MAC)
+        return "downlink", tunnel.to_port(self.twin.policy, way[1], ip, w.DOWN_MAC, 0)
+
     def hold_frames(self, sent: list, expected: list[Sent], less=lambda frame, role: frame) -> None:
-        wanted = []
-        for way, ip in expected:
-            if way[0] == "hop":
-                role, frame = "uplink", tunnel.on_uplink(self.twin.policy, way[1], ip, w.UP_MAC)
-            else:
-                frame = tunnel.to_port(self.twin.policy, way[1], ip, w.DOWN_MAC, 0)
-                role = "downlink"
-            wanted.append((role, bare(less(frame, role), role)))
+        framed = map(self.framed, expected)
+        wanted = [(role, bare(less(frame, role), role)) for role, frame in framed]
         got = [(one.role, bare(less(one.frame, one.role), one.role)) for one in sent]
         assert sorted(got) == sorted(wanted), "\n".join(
             [f"{what} {role} {one.hex()}" for what, rows in (("got", got), ("wanted", wanted))
@@ -174,6 +217,12 @@ class Pair(Traffic):
         for one in sent:
             if one.role == "downlink":
                 self.hold_outer(one.frame)
+
+    def hold_order(self, sent: list, expected: list[Sent]) -> None:
+        """Of a flow none overtakes another."""
+        got, wanted = in_flows(sent), in_flows(map(self.framed, expected))
+        assert got == wanted
+        self.met["in order"] += any(len(flow) > 1 for flow in wanted.values())
 
     def hold_held(self) -> None:
         totals, twin = self.dp.totals(), self.twin.reassembly
@@ -206,6 +255,7 @@ class Pair(Traffic):
     # ---- at the end ----
 
     def settle(self) -> None:
+        self.at_once()
         self.dp.sweep(self.now_ns)
         self.twin.sweep(self.now_s)
         table = self.twin.table

@@ -1,8 +1,9 @@
 """The whole path against its slow twin (tests/oracle/gateway.py): random gateways, random packets.
 
-A case is one gateway and one sequence of packets, times and new policies. After each packet: what
-left, byte for byte; the reason if it ended; what the gateway made itself; and `explain`, asked
-before, said so. At the end: sessions, rules' and segments' counters. CASES of them (2,000).
+A case is one gateway and one sequence of packets, times and new policies; some packets arrive at
+once. After each packet, or all of a burst: what left, byte for byte, and none before another of its
+flow; the reason if it ended; what the gateway made itself; and `explain`, asked before, said so,
+if it came alone. At the end: sessions, rules' and segments' counters. CASES of them (2,000).
 """
 
 import os
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.c.conftest import assert_accounted
 from tests.c.pair import Pair
+from tests.c.traffic import CROWD
 from tests.c.worlds import Given
 from tests.oracle.mappings import UnknownPortError
 
@@ -30,20 +32,45 @@ bases, members = st.binary(min_size=30, max_size=30), st.binary(min_size=9, max_
 policies = st.builds(Given, bases, nat, pieces(10, 0, 5), members)
 steps = pieces(28, 15, 45)
 met = Counter()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
-@given(st.binary(min_size=30, max_size=30), policies, policies, steps)
-@settings(
-    max_examples=CASES,
+SAME = settings(
     deadline=None,
     report_multiple_bugs=False,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+def crowded() -> st.SearchStrategy[Given]:
+    """SNAT by a pool of a port or two an address, some of which may not be used: for worlds.py."""
+    ports = st.integers(0, 3).map(lambda n: bytes(17) + bytes([0, n]))
+    # action, way, VRF; one of the mapped addresses, one or all of the peers
+    denied = st.tuples(
+        st.integers(1, 3), st.just(2), st.just(0), st.integers(8, 10), st.integers(0, 2)
+    ).map(bytes)
+    rules = st.lists(st.binary(min_size=13, max_size=13), max_size=2)
+    return st.builds(Given, ports, rules, st.lists(denied, min_size=1, max_size=3))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@given(st.binary(min_size=30, max_size=30), policies, policies, steps)
+@settings(SAME, max_examples=CASES)
 def test_the_path_does_what_its_twin_says(built, around, one, other, sequence):
-    with Pair(around, (one, other)) as pair:
+    compare(Pair(around, (one, other)), sequence)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@given(crowded(), crowded(), pieces(12, 15, 45))
+@settings(SAME, max_examples=CASES // 4)
+def test_also_of_many_that_come_at_once(built, one, other, sequence):
+    pair = Pair(bytes(30), (one, other))
+    pair.kinds = CROWD
+    compare(pair, sequence)
+
+
+def compare(pair: Pair, sequence: list[bytes]) -> None:
+    with pair:
         try:
             for data in sequence:
                 pair.step(data)
@@ -66,8 +93,9 @@ def test_the_cases_reached_what_they_are_for(built):
             "SOURCE_SPOOFED", "BLACKHOLE", "QUOTA_SESSIONS", "QUOTA_PORTS", "shared", "by group",
             "clamped", "cut", "joined", "reset", "FRAGMENT_OVERLAP", "FRAGMENT_DUPLICATE",
             "FRAGMENT_TIMEOUT", "ECN_CONGESTED", "UPLINK_SPOOFED",
+            "at once", "made at once", "in order", "past the stages", "in two bursts",
         }  # fmt: skip
-    missing = wanted - set(met)
+    missing = wanted - set(+met)
     print(met)
     assert not missing, (missing, met)
     assert met["unknown port"] <= met["sent"] // 100

@@ -1,4 +1,5 @@
-"""What is sent to the path and its twin: one step of a sequence, made from bytes."""
+"""What is sent to the path and its twin: one step of a sequence, made from bytes; alone, or with
+what the next steps send, at once."""
 
 from dataclasses import replace
 
@@ -6,12 +7,15 @@ from tests.c import worlds as w
 from tests.c.worlds import Picks
 from tests.oracle import fragments as fr
 from tests.oracle import ipv4 as ip4
+from tests.oracle.bursts import BURST
 from tests.oracle.decision import Key, num
 from tests.oracle.table import Session
 
 STEPS = ["out"] * 6 + ["beside"] + ["in"] * 3 + ["again"] * 6 + ["another"] * 2 + ["error"] * 2
-STEPS += ["time", "commit"] + ["pieces"] * 4 + ["more"] * 5
+STEPS += ["time", "commit"] + ["pieces"] * 4 + ["more"] * 5 + ["like"] * 3 + ["burst"] * 3
 KINDS = ["out", "out", "more", "in", "again", "again", "beside", "error"]
+CROWD = ["crowd"] * 12 + ["burst"] * 4 + ["again"] * 2 + ["like"] * 2 + ["time", "commit", "in"]
+FRAMES_AT_ONCE = 120  # some less than the path takes in one round
 ORDERS = ["backwards", "last first", "one twice", "one lost", "one moved", "one forged"]
 
 
@@ -63,15 +67,58 @@ class Cutter:
         return [frame[:14] + one for one in self.cut(ip + frame[34:])]
 
 
+class Burst:
+    """Frames that arrive at once, of so many steps; some more than once."""
+
+    def __init__(self, p: Picks) -> None:
+        self.steps, self.times = p.of([2, 3, 5, 8]), p.of([1] * 6 + [2, 9])
+        self.traced = p.of([False, False, True])
+        self.frames: dict[str, list[bytes]] = {}  # by role
+
+    def of(self, role: str) -> list[bytes]:
+        return (self.frames[role] * self.times)[:FRAMES_AT_ONCE]
+
+    def past_the_stages(self, role: str) -> bool:
+        """Of more than go through the stages together, it is the path's choice which do: not if
+        they are traced, for then all do."""
+        return not self.traced and len(self.of(role)) <= BURST
+
+
 class Traffic:
-    """Of the pair: it has `twin`, run(), time() and commit()."""
+    """Of the pair: it has `twin`, run(), time() and commit(). `kinds`: of steps."""
+
+    kinds = STEPS
 
     cutter: Cutter | None = None
+    gathered: Burst | None = None
+    last: tuple[ip4.Ip, tuple[int, int] | None] | None = None  # with its VRF and VNI, if it has any
     number = 10
 
     def step(self, data: bytes) -> None:
         p = Picks(data)
-        getattr(self, {"in": "in_"}.get(kind := p.of(STEPS), kind))(p)
+        kind = p.of(self.kinds)
+        if kind in ("time", "commit", "burst"):
+            self.at_once()
+        getattr(self, {"in": "in_"}.get(kind, kind))(p)
+        if self.gathered and kind != "burst":
+            self.gathered.steps -= 1
+            if not self.gathered.steps:
+                self.at_once()
+
+    def burst(self, p: Picks) -> None:
+        """What the next steps send."""
+        self.gathered = Burst(p)
+
+    def at_once(self) -> None:
+        burst, self.gathered = self.gathered, None
+        for role in burst.frames if burst else ():
+            self.run(role, burst.of(role), burst.past_the_stages(role))
+
+    def comes(self, role: str, frame: bytes) -> None:
+        if self.gathered:
+            self.gathered.frames.setdefault(role, []).append(frame)
+        else:
+            self.run(role, [frame])
 
     def out(self, p: Picks) -> None:
         vrf, n = p.of([0, 0, 0, 1]), p.of(range(4))
@@ -81,6 +128,18 @@ class Traffic:
         own = [w.home(vrf, n), w.transit(vrf)] * 7
         vni = p.of([*own, w.home(vrf, 2), w.home(1 - vrf, n)])
         self.down(self.packet(p, src, dst), vrf, vni, p)
+
+    def crowd(self, p: Picks) -> None:
+        """A few endpoints to a few peers, nothing odd about it: what is short is public ports."""
+        src, dst = w.host(0, p.of([0, 1, 2])), p.of(w.PEERS)
+        sport, dport, data = p.of([1, 2]), p.of([53, 80]), bytes(4)
+        packet = p.of([
+            ip4.udp(src, dst, sport, dport, data),
+            ip4.udp(src, dst, sport, dport, data),
+            ip4.tcp(src, dst, sport, dport, p.of([ip4.SYN, ip4.SYN, ip4.ACK])),
+            ip4.icmp(src, dst, ip4.ECHO, 0, sport.to_bytes(2) + data[:2], data),
+        ])  # fmt: skip
+        self.down(packet, 0, w.transit(0), p)
 
     def packet(self, p: Picks, src: int, dst: int) -> ip4.Ip:
         proto, flags = p.of([17, 6, 17, 1, 6, 47]), p.of([ip4.SYN, ip4.SYN, ip4.SYN, *w.FLAGS])
@@ -137,6 +196,23 @@ class Traffic:
             packet = w.made(p, key.src, dst, key.proto, sport, key.dport, ip4.SYN)
             self.send(key, packet, p)
 
+    def like(self, p: Picks) -> None:
+        """From the same end as the packet before, or to the same: of its flow, of its mapping, or
+        by the same door."""
+        if not self.last:
+            return
+        before, where = self.last
+        src, dst = p.of([before.src, before.src, *w.PEERS[: 3 * (not where)]]), before.dst
+        dst = p.of([dst, dst, *(w.PEERS if where else map(w.secondary, range(5)))])
+        sport, dport = before.ports
+        sport, dport = p.of([sport, sport, sport, 4]), p.of([dport, dport, *w.DPORTS])
+        flags = p.of([ip4.SYN, ip4.ACK, *w.FLAGS])
+        packet = w.made(p, src, dst, before.proto, sport, dport, flags)
+        if where:
+            self.down(packet, *where, p)
+        else:
+            self.up(packet)
+
     def beside(self, p: Picks) -> None:
         """From the peer of a session to another public address, which may lead to the same host."""
         session = self.session(p)
@@ -177,10 +253,12 @@ class Traffic:
         return self.cutter.around(frame, self.number) if self.cutter else [frame]
 
     def up(self, packet: ip4.Ip) -> None:
+        self.last = packet, None
         for one in self.inside(packet):
-            self.run("uplink", w.plain(one))
+            self.comes("uplink", w.plain(one))
 
     def down(self, packet: ip4.Ip, vrf: int, vni: int, p: Picks) -> None:
+        self.last = packet, (vrf, vni)
         for one in self.inside(packet):
             for frame in self.around(self.tunnelled(one, vrf, vni, p)):
-                self.run("downlink", frame)
+                self.comes("downlink", frame)

@@ -206,6 +206,7 @@ def members(p: Picks) -> list[r.Members]:
     return sorted(rows)
 
 
+NO_END = 1_000_000  # a second, of what the gateway says itself
 QUOTAS = [(0, 0)] * 5 + [(2, 0), (0, 1), (4, 2)]  # sessions, ports
 
 
@@ -213,7 +214,7 @@ def policy(given: Given) -> dict[str, list]:
     p = Picks(given.base)
     local = r.Local(
         TEP.to_bytes(4), p.of([1, 0]), p.of([1500, 1500, 9001]), p.of([9001, 1500]),
-        *p.of([(1024, 65535), (40000, 40063)]), 7, *p.of(QUOTAS), p.of([1, 1, 0]),
+        *p.of([(1024, 65535), (40000, 40063)]), 7, *p.of(QUOTAS), p.of([1, 1, 0]), NO_END, NO_END,
     )  # fmt: skip
     tables = {
         "local": [local],

@@ -31,7 +31,7 @@ NO_WAY = {"NO_ROUTE": NET, "PORT_UNKNOWN": HOST, "NO_NAT": PROHIBITED, "NAT_PROT
 
 
 class Answers:
-    """Of the twin: it has `policy`, `made`, `unmade`, `todo` and leave()."""
+    """Of the twin: it has `policy`, `made`, `unmade`, `makes`, goes_out() and leave()."""
 
     def to_gateway(self, p: Arrived, d: Decision) -> None:
         """Ping is answered (RFC 792), nothing else is served there."""
@@ -44,7 +44,7 @@ class Answers:
             total = update(int.from_bytes(data[2:4]), data[:2], bytes([ECHO_REPLY, data[1]]))
             answer = turned.payload
             turned = replace(turned, payload=answer[:2] + total.to_bytes(2) + answer[4:])
-        self.leave(("port", d.src_port), replace(turned, tos=ip.tos, id=ip.id, frag=ip.frag), p)
+        self.goes_out(("port", d.src_port), replace(turned, tos=ip.tos, id=ip.id, frag=ip.frag), p)
 
     def say(self, p: Arrived, kind: int, code: int, mtu: int = 0) -> None:
         """An ICMP error to the sender; never about an error (RFC 1812 section 4.3.2.7)."""
@@ -75,9 +75,9 @@ class Answers:
         """flow: in whose name; None: the gateway's own."""
         if ip:
             free = flow is not None and self.policy.exempts(flow, ip.src)
-            p = p._replace(looped=False, widest=0, made=not free)
+            p = p._replace(looped=False, widest=0, made=not free, own=False)
             self.made += 1
-            self.todo.append(lambda: self.leave(way, ip, p))
+            self.makes.append(lambda: self.leave(way, ip, p))
 
     def incomplete(self, where: tuple, ip: Ip) -> None:
         """RFC 792, RFC 1122 section 3.3.2: of a datagram whose first piece is here, the rest is

@@ -46,11 +46,13 @@ class Arrived(NamedTuple):
     widest: int = 0  # of the pieces with DF in which it came; 0: it came in none
     made: bool = False  # by the gateway
     told: bool = False  # by resets that its session has ended; or it asks for their numbers
+    own: bool = True  # the frame itself: not what was made about it
+    place: int = 0  # in its burst
 
 
 class Entrance:
-    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in`, `reassembly`, `why`,
-    `now_s` and look_up()."""
+    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in`, `reassembly`, `now_s`,
+    lose() and `arrived`, for what may go on."""
 
     def arrive(self, role: str, frame: bytes) -> None:
         if role == "uplink":
@@ -91,12 +93,12 @@ class Entrance:
     def joined(self, ip: Ip, *where) -> Ip:
         """The whole datagram that this piece completes."""
         found = self.reassembly.put(ip.whole(), self.now_s, where)
-        self.piece = not isinstance(found, tuple) or found[0] != "FRAGMENT_BAD"
+        self.piece |= not isinstance(found, tuple) or found[0] != "FRAGMENT_BAD"
         if found == "held":
             raise HeldError
         if isinstance(found, tuple):
             reason, frames = found
-            self.why += [reason] * (frames - 1)
+            self.lose(reason, frames - 1)
             raise DroppedError(reason)
         return header(found)
 
@@ -158,7 +160,7 @@ class Entrance:
                 raise DroppedError("ICMP_NO_SESSION")
         else:
             key = Key(vrf, uplink, ip.src, ip.dst, *ip.ports, ip.proto)
-        self.look_up(Arrived(ip, key, error=error, widest=widest, **where))
+        self.arrived.append(Arrived(ip, key, error=error, widest=widest, **where))
 
     def lengths(self, ip: Ip) -> None:
         n, l4 = len(ip.payload), ip.payload

@@ -1,8 +1,9 @@
 """The whole gateway as one slow program: a frame in; out of it every frame that leaves, or why not.
 
 The slow twin of the stages. It reads the records that the backends get, knows the RFCs and DESIGN
-6, and nothing of bursts, caches or indices. `Twin.frame()` is asked with the same frame and time as
-the path; ports drawn at random it is told (table.py holds them to their rules).
+6, of bursts no more than bursts.py says, and nothing of caches or indices. `Twin.frames()` is asked
+with the same frames and time as the path; ports drawn at random it is told (table.py holds them to
+their rules).
 """
 
 from collections import Counter
@@ -14,9 +15,9 @@ from pcg.reconcile import records as r
 from tests.oracle import ipv4 as ip4
 from tests.oracle.again import Again
 from tests.oracle.answers import HOST, NO_WAY, Answers
+from tests.oracle.bursts import BURST, Bursts, opens
 from tests.oracle.decision import Decision, Key, Policy, num
-from tests.oracle.dhcp import PuntedError
-from tests.oracle.entrance import Arrived, DroppedError, Entrance, HeldError
+from tests.oracle.entrance import Arrived, DroppedError, Entrance
 from tests.oracle.errors import quoted_changed, translated
 from tests.oracle.fragments import Reassembly, cut
 from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, header, older, right
@@ -31,49 +32,22 @@ class Sent(NamedTuple):
     ip: Ip
 
 
-class Twin(Entrance, Again, Answers):
+class Twin(Bursts, Entrance, Again, Answers):
     def __init__(self, policy: Policy, macs: tuple[bytes, bytes]) -> None:
         """macs: of the uplink's and of the downlink's port."""
         self.policy, self.up_mac, self.down_mac = policy, *macs
-        self.table, self.drops, self.hits = Table(), Counter(), Counter()
+        super().__init__()
+        self.table, self.hits = Table(), Counter()
         self.defaults: Counter[int] = Counter()  # decisions of a VRF's default, by domain
         self.segment_in, self.segment_out = Counter(), Counter()
         self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
-        self.punted = self.clamped = self.cuts = self.made = self.unmade = self.now_s = 0
+        self.clamped = self.cuts = self.made = self.unmade = 0
         self.reassembly = Reassembly()
         self.untold: list[Session] = []  # over, and their ends not asked yet
         self.piece = False  # the last frame was one that may wait for others
-        self.todo: list[Callable[[], None]] = []
-        self.sent: list[Sent] = []
-        self.turned = False  # the last frame, towards an Elastic IP of ours
-        self.why: list[str] = []  # the last frame's own reason, then those of what was made
         self.drawn: Callable[[Key], tuple[int, int]] = None
 
     # ---- from outside ----
-
-    def frame(self, role: str, frame: bytes, now_s: int, drawn) -> list[Sent]:
-        """drawn(key): the outside address and port that the path gave a new mapping."""
-        self.now_s, self.drawn, self.sent, self.why = now_s, drawn, [], []
-        self.turned = self.piece = False
-        self.todo = []
-        self.expire(now_s)
-        self.work()
-        self.why = []
-        self.todo = [lambda: self.arrive(role, frame)]
-        self.work()
-        return self.sent
-
-    def work(self) -> None:
-        while self.todo:
-            try:
-                self.todo.pop(0)()
-            except HeldError:
-                continue
-            except DroppedError as why:
-                self.why.append(str(why))
-            except PuntedError:
-                self.punted += 1
-        self.drops.update(self.why)
 
     def commit(self, policy: Policy, now_s: int) -> None:
         """Another policy: every session is decided again, and what it no longer allows ends."""
@@ -99,7 +73,7 @@ class Twin(Entrance, Again, Answers):
         asked, self.untold = self.untold, []
         for session in asked:
             if session in self.table.live:
-                self.todo += [lambda way=w, back=b, s=session: self.ask(way, back, s)
+                self.makes += [lambda way=w, back=b, s=session: self.ask(way, back, s)
                     for w, b in (session.ways, session.ways[::-1])]  # fmt: skip
         self.work()
         return self.sent
@@ -132,7 +106,7 @@ class Twin(Entrance, Again, Answers):
         way = session.ways[at]
         if not p.key.uplink and not self.source_ok(way, p):
             raise DroppedError("SOURCE_SPOOFED")
-        self.rewrite(p, way, session.ways[at ^ 1].way)
+        self.goes(p, way, session.ways[at ^ 1].way)
 
     def source_ok(self, way: Way, p: Arrived) -> bool:
         """RFC 5508 REQ-4: an error may come from a router between, if that is one of the TEP's."""
@@ -155,7 +129,7 @@ class Twin(Entrance, Again, Answers):
 
     def refuse(self, reason: str, d: Decision, p: Arrived) -> None:
         """RFC 5508 REQ-8: no mapping can be made; inwards only, for a source may be forged."""
-        if reason not in ("SESSION_CONFLICT", "LAND"):
+        if reason not in ("SESSION_CONFLICT", "LAND", "FIREWALL_DENIED"):
             port = d.src_port or d.dst_port
             self.refused[port.vrf, num(port.address_be)] += 1
             if p.looped or not p.key.uplink:
@@ -164,12 +138,13 @@ class Twin(Entrance, Again, Answers):
 
     # ---- first packets ----
 
-    def opens(self, ip: Ip) -> bool:
-        if ip.proto == TCP:
-            return ip.payload[13] & (ip4.SYN | ip4.ACK | ip4.RST | ip4.FIN) == ip4.SYN
-        return ip.proto != ICMP or ip.payload[0] == ip4.ECHO
-
     def first(self, p: Arrived) -> None:
+        d = self.decide_first(p)
+        if d:
+            self.install(p, d)
+
+    def decide_first(self, p: Arrived) -> Decision | None:
+        """What its session is to be; None: it needs none."""
         key = p.key
         if p.error:
             key = Key(p.key.vrf, p.key.uplink, p.ip.src, p.ip.dst, 0, 0, ICMP)
@@ -188,14 +163,17 @@ class Twin(Entrance, Again, Answers):
             self.to_gateway(p, d)
         elif d.stateless:
             back = ("port", d.src_port) if d.src_port else d.back
-            self.rewrite(p, Way(key, "", 0, None, d.way, d.src_port), back, counted=False)
+            self.goes(p, Way(key, "", 0, None, d.way, d.src_port), back, counted=False)
         else:
             self.new_session(p, d)
+            return d
+        return None
 
     def new_session(self, p: Arrived, d: Decision) -> None:
+        """May it open one?"""
         if p.error:
             raise DroppedError("ICMP_NO_SESSION")
-        if not self.opens(p.ip):
+        if not opens(p.ip):
             if p.ip.proto != TCP:
                 raise DroppedError("ICMP_NO_SESSION")
             if p.looped or not p.key.uplink:  # RST inwards, silence outwards
@@ -204,10 +182,12 @@ class Twin(Entrance, Again, Answers):
         if p.ip.ttl <= 1:
             self.say(p, 11, 0)
             raise DroppedError("TTL_EXPIRED")
+
+    def install(self, p: Arrived, d: Decision) -> None:
         made = self.table.install(self.policy, d, p.key, self.now_s, lambda: self.drawn(p.key))
         if isinstance(made, str):
             self.refuse(made, d, p)
-        self.rewrite(p, made.ways[0], made.ways[1].way)
+        self.goes(p, made.ways[0], made.ways[1].way)
 
     # ---- out ----
 
@@ -248,13 +228,13 @@ class Twin(Entrance, Again, Answers):
                 if not right(ip.payload):
                     raise DroppedError("IP_CHECKSUM")
                 ip = translated(ip, way.side, way.address, way.port)
-            self.leave(way.way, older(ip), p)
+            self.goes_out(way.way, older(ip), p)
             return
         if counted:
             touch(way, ip, self.now_s)
         if way.side:
             ip = changed(ip, way.side, way.address, way.port)
-        self.leave(way.way, older(ip), p)
+        self.goes_out(way.way, older(ip), p)
 
     def lost(self, way: tuple) -> str | None:
         if way[0] == "hairpin":
@@ -300,8 +280,8 @@ class Twin(Entrance, Again, Answers):
     def turn_round(self, ip: Ip, p: Arrived) -> None:
         """What the Internet gateway would do: the sender's secondary address becomes its Elastic
         IP, the destination's Elastic IP the secondary address; then it comes back."""
-        self.turned, pub = True, self.policy.elastic.get(ip.dst)
-        if p.looped or not pub:
+        pub = self.policy.elastic.get(ip.dst)
+        if p.looped or not pub or len(self.turns) == BURST:
             raise DroppedError("HAIRPIN_LOOP")
         sender = self.policy.secondary.get(ip.src)
         src, dst = num(sender.address_be) if sender else ip.src, num(pub.secondary_be)
@@ -309,4 +289,5 @@ class Twin(Entrance, Again, Answers):
             ip = quoted_changed(ip, src=dst, dst=src)
         ip = changed(changed(ip, "src", src), "dst", dst)
         whole = replace(ip, sum=None).whole()
-        self.todo.append(lambda: self.owned(whole, looped=True, widest=p.widest, told=p.told))
+        was = {"widest": p.widest, "told": p.told, "own": p.own}
+        self.turns.append(lambda: self.owned(whole, looped=True, **was))

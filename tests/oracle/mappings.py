@@ -124,6 +124,8 @@ class Mappings:
                 continue
             if not policy.fits(d.nat, m):
                 m.retired = True
+            elif m.address not in d.rulings:  # made since the decision, on another address
+                return "FIREWALL_DENIED"
             elif d.nat.overflow and reply(key, d, m.address, m.port) in self.index:
                 return self._shared(policy, d, key, drawn)  # its own port leads there already
             else:
