@@ -52,7 +52,7 @@ class Look:
     def forget(self) -> None:
         """Ask again for every table, when one is wanted next."""
         self._tables.clear()
-        names = ("_vrfs", "_segments", "_nat", "_firewall", "_publics", "_public_ends")
+        names = ("_vrfs", "_segments", "_nat", "_firewall", "_publics", "_public_ends", "_gone")
         for name in (*names, "_group_sizes"):
             self.__dict__.pop(name, None)
 
@@ -86,10 +86,23 @@ class Look:
         return self._segments.get(vni, str(vni))
 
     def nat_rule(self, number: int) -> str:
-        return self._nat.get(number, str(number)) if number else ""
+        return self._nat.get(number) or self._removed("nat", number) if number else ""
 
     def firewall_rule(self, number: int) -> str:
-        return self._firewall.get(number, str(number)) if number else ""
+        return self._firewall.get(number) or self._removed("firewall", number) if number else ""
+
+    def _removed(self, kind: str, number: int) -> str:
+        """What a rule was called that is no more; a number outlives what it stood for."""
+        names = (name for name, its in self._gone.get(kind, {}).items() if its == number)
+        name = next(names, "")
+        return f"{name} (removed)" if name else str(number)
+
+    @functools.cached_property
+    def _gone(self) -> dict[str, dict[str, int]]:
+        try:
+            return self.ask_gateway("gone")
+        except BackendError:
+            return {}
 
     def record(self, table: str, number: int) -> dict[str, Any] | None:
         """A rule by its id; one with several matches is several records that differ in these."""

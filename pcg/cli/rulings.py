@@ -77,7 +77,7 @@ def _nat(look: Look, event: Event) -> str:
     if not event["nat_id"]:
         return "no rule" if event["verdict"] == "dropped" else "not translated"
     rule = look.record("nat", event["nat_id"])
-    words = [f"rule {look.nat_rule(event['nat_id'])} ({rule['action'] if rule else 'gone'})"]
+    words = [f"rule {look.nat_rule(event['nat_id'])}" + (f" ({rule['action']})" if rule else "")]
     if event["new"] != NOWHERE:
         public = next((p for p in look.table("publics") if p["secondary"] == event["new"]), None)
         port = f":{event['new_port']}" if event["new_port"] else ""
@@ -91,7 +91,8 @@ def _nat(look: Look, event: Event) -> str:
 def _firewall(look: Look, event: Event, vrf: int | None) -> str:
     if event["fw_id"]:
         rule = look.record("firewall", event["fw_id"])
-        return f"rule {look.firewall_rule(event['fw_id'])} ({rule['action'] if rule else 'gone'})"
+        name = look.firewall_rule(event["fw_id"])
+        return f"rule {name}" + (f" ({rule['action']})" if rule else "")
     nat = look.record("nat", event["nat_id"])
     if nat and nat["fw_match"] == "BYPASS":
         return f"bypassed by NAT rule {nat['name']}"

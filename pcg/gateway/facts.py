@@ -25,6 +25,7 @@ class Facts(NamedTuple):
     desired: Desired | None = None
     policy: Mapping[str, list] = {}  # records that the datapath holds
     numbers: Numbers = Numbers()
+    gone: Numbers = Numbers()  # of rules that are no more
     epoch: int = 0
     revision: int = 0
     rounds: int = 0
@@ -42,6 +43,7 @@ def facts_of(gateway: Gateway, connected: bool, now: float) -> Facts:
         desired=gateway.desired,
         policy=held.policy if held else {},
         numbers=held.numbers if held else Numbers(),
+        gone=gateway.compiler.gone,
         epoch=gateway.epoch,
         revision=gateway.revision,
         rounds=gateway.rounds,

@@ -65,7 +65,7 @@ class Gateway:
         self.rounds = 0
         self.late_since: float | None = None  # monotonic; None: all is as desired
         self.health = {name: Health(name) for name in (*BACKENDS, "state")}
-        self._compiler = Compiler()
+        self.compiler = Compiler()
         self._next_hops = NextHops(neighbours)
         self._links: dict[str, Link] = {}
         self._steerer = Steerer(nft)
@@ -202,7 +202,7 @@ class Gateway:
         if self._ways_due:
             self._next_hops.look_up(self.desired, self._links, held.single)
             self._ways_due = False
-        want = self._compiler.tables(self.desired, self._next_hops.hops, held.numbers)
+        want = self.compiler.tables(self.desired, self._next_hops.hops, held.numbers)
         want = self.grants.follow(self.desired, want, held.single["ports"])
         differs = want.policy != held.policy
         may_commit = now >= self._commit_at

@@ -27,7 +27,7 @@ class Names:
 
     def __init__(self, facts: Callable[[], Facts]) -> None:
         self.facts = facts
-        self._numbers: Numbers | None = None
+        self._numbers: tuple[Numbers, Numbers] | None = None
         self._of, self._gathered_at = None, float("-inf")
         self._workloads: dict[tuple[int, str], str] = {}
         self._gone: dict[tuple[int, str], str] = {}  # their sessions end a little later
@@ -39,8 +39,7 @@ class Names:
     def follow(self, now: float) -> None:
         """`now`: monotonic seconds."""
         facts = self.facts()
-        if facts.numbers is not self._numbers:
-            self._follow_numbers(facts.numbers)
+        self._follow_numbers(facts.numbers, facts.gone)
         inputs = (facts.desired, facts.numbers, facts.leased)
         known = self._of and all(a is b for a, b in zip(self._of, inputs, strict=True))
         if facts.desired is None or known or now < self._gathered_at + NAMES_S:
@@ -55,12 +54,17 @@ class Names:
         publics = facts.policy.get("publics", [])
         self._publics = {p.secondary_be: p.address_be for p in publics}
 
-    def _follow_numbers(self, numbers: Numbers) -> None:
-        """At once: a rule may be met as soon as it is there."""
-        self._numbers = numbers
+    def _follow_numbers(self, numbers: Numbers, gone: Numbers) -> None:
+        """At once: a rule may be met as soon as it is there. The ends of a rule's sessions are met
+        when it is there no more."""
+        if self._numbers and numbers is self._numbers[0] and gone is self._numbers[1]:
+            return
+        self._numbers = numbers, gone
         self._vrfs = {index: name for name, index in numbers.vrfs.items()}
-        self._nat = {number: name for name, number in numbers.nat.items()}
-        self._firewall = {number: name for name, number in numbers.firewall.items()}
+        self._nat, self._firewall = (
+            {number: name for name, number in (*left.items(), *there.items())}
+            for left, there in ((gone.nat, numbers.nat), (gone.firewall, numbers.firewall))
+        )
 
     def vrf(self, e: Any) -> str:
         return self._vrfs.get(e.vrf, str(e.vrf))

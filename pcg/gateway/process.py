@@ -110,6 +110,7 @@ class Process:
             "desired": lambda: self.gateway.desired,
             "drops": self.observer.watcher.view,
             "leases": self.dhcp.grants.view,
+            "gone": lambda: self.gateway.compiler.gone,
         }
         actions = {"dhcp_release": self.dhcp.release}
         self.control = ControlServer(settings.control, answers, actions)

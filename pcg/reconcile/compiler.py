@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pcg.model.desired import Desired
+from pcg.model.errors import BackendError
 from pcg.reconcile import compile as c
-from pcg.reconcile.numbers import Numbers, merged, numbers_for
+from pcg.reconcile.numbers import Numbers, gone_from, merged, numbers_for
 from pcg.reconcile.ports import ClientKey, Home, Key, PortTable
 
 
@@ -29,6 +30,7 @@ class Tables(NamedTuple):
 class Compiler:
     def __init__(self) -> None:
         self.numbers = Numbers()
+        self.gone = Numbers()  # of rules that are no more
         self._ports = PortTable()
         self._kept: dict[str, tuple[tuple, Any]] = {}
 
@@ -50,7 +52,13 @@ class Compiler:
 
     def _number(self, desired: Desired, known: Numbers) -> None:
         """Names we gave a number that did not reach the datapath yet keep it as well."""
-        numbers = numbers_for(desired, merged(known, self.numbers))
+        held = merged(known, self.numbers)
+        before = merged(held, self.gone)
+        try:
+            numbers = numbers_for(desired, before)
+        except BackendError:  # so many rules that those which are gone cannot keep theirs
+            numbers, before = numbers_for(desired, held), held
+        self.gone = gone_from(before, numbers)
         if numbers != self.numbers:  # an equal one stays the same object, for _once
             self.numbers = numbers
 

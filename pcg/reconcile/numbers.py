@@ -4,6 +4,9 @@ The datapath knows them by number, in sessions and counters that outlive any res
 control loop. So a name that the datapath knows keeps its number, and a number is given to a new
 name only when neither a wanted name nor one that is still programmed holds it: a port of a VRF
 that is going must never appear, even for a moment, in the VRF that takes its place.
+
+What the datapath counted and noted by a rule's number stays after the rule: hits, dropped flows,
+ends of its sessions. So a rule that is gone keeps its number, too, and another one gets it last.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,6 +31,9 @@ RANGES = {
     "firewall": Range(1, (1 << 30) - 1),  # twice that many lists are numbered after them
     "groups": Range(1, (1 << 31) - 1),
 }
+
+
+GONE_MAX = 1000  # rules of a kind that are gone and keep their number
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,16 @@ def numbers_for(desired: Desired, known: Numbers) -> Numbers:
         "groups": (g.id for g in desired.groups),
     }
     return Numbers(**{k: assign(names[k], getattr(known, k), RANGES[k]) for k in names})
+
+
+def gone_from(before: Numbers, now: Numbers, most: int = GONE_MAX) -> Numbers:
+    """Rules of `before` that are no more: of each kind `most` at most, those that went last."""
+    made = {}
+    for kind in ("nat", "firewall"):
+        there = getattr(now, kind)
+        left = [(name, n) for name, n in getattr(before, kind).items() if name not in there]
+        made[kind] = dict(left[max(0, len(left) - most) :])
+    return Numbers(**made)
 
 
 def merged(first: Numbers, second: Numbers) -> Numbers:

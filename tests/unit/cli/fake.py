@@ -197,7 +197,7 @@ class FakeLook(Look):
     def __init__(self) -> None:
         super().__init__("", "")
         self.client = FakeClient()
-        self.answers = {"leases": []}
+        self.answers = {"leases": [], "gone": {}}
 
     def ask_gateway(self, op):
         return self.answers[op]

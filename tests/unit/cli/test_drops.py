@@ -8,6 +8,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from pcg.cli import drops
+from pcg.datapath import border
 from pcg.drivers.counters import Count
 from pcg.gateway.book import Book
 from pcg.model.errors import BackendError
@@ -200,6 +201,16 @@ def test_flows_have_names_times_and_what_to_do(pcgctl):
     assert found["ago_s"] == pytest.approx(4, abs=3)
     assert found["last"] - found["first"] == pytest.approx(5)
     assert found["last"] == pytest.approx(time.time() - 4, abs=5)
+
+
+def test_a_rule_that_was_removed_keeps_its_name(pcgctl, look, monkeypatch):
+    """Not the number, and not another rule's name."""
+    look.answers["gone"] = {"firewall": {"no-smtp": 7}, "nat": {"out": 8}}
+    no_nat = border.reason_names().index("NO_NAT")
+    flows = [flow(fw_id=7), flow(fw_id=0, nat_id=8, reason=no_nat), flow(fw_id=9)]
+    monkeypatch.setattr(look.client, "recent", lambda: flows)
+    rules = {found["rule"] for found in pcgctl("drops", "--recent", as_json=True)}
+    assert rules == {"no-smtp (removed)", "out (removed)", "9"}
 
 
 def test_flows_for_people(pcgctl):

@@ -15,6 +15,7 @@ from pcg.gateway.session_log import SessionLog
 from pcg.model.errors import BackendError
 from pcg.model.settings import Ipfix
 from pcg.model.settings import NatLog as Settings
+from pcg.reconcile.numbers import Numbers
 from tests.unit.gateway.test_first_seen import FACTS, OFFSET_S, FakeClient, ip, read
 
 FIELDS = "at_ns kind end protocol from_uplink continued log vrf inside_be inside_port outside_be"
@@ -55,6 +56,16 @@ def test_a_line_of_a_start_and_of_an_end():
     assert start == {**both, "event": "start", "continued": False}
     carried = {"out_packets": 3, "out_bytes": 300, "in_packets": 2, "in_bytes": 2000}
     assert end == {**both, "event": "end", **carried, "seconds": 9, "reason": "idle"}
+
+
+def test_the_end_of_a_session_whose_rule_was_removed_has_its_name():
+    facts = [FACTS]
+    log = made(facts=lambda: facts[0])
+    log.choose([STARTED], 0.0)
+    facts[0] = FACTS._replace(numbers=Numbers(vrfs={"t1": 4}), gone=Numbers(nat={"out-t1": 7}))
+    (end,) = log.choose([ENDED._replace(end=4)], 0.1)
+    assert log.line(end, OFFSET_S)["nat"] == "out-t1"
+    assert log.record(end, OFFSET_S).data.endswith(b"\x02t1\x06out-t1")
 
 
 def test_a_record_says_the_same():
