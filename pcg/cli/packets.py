@@ -118,9 +118,11 @@ def _mac(known: str | None) -> str:
 
 def _renewal_home(look: Look, wanted: Wanted, port: dict[str, Any]) -> dict[str, Any] | None:
     """The port's segment when the packet is DHCP to its gateway: a host sends that by the VNI of
-    the segment, a whole message of its own MAC; None for any other packet.
+    the segment, a whole message of its own MAC; None for any other packet, as of a length that was
+    asked for, whole or in pieces.
     """
-    if (wanted.protocol, wanted.dport) != ("udp", DHCP_SERVER) or wanted.vni or wanted.segment:
+    asked = wanted.vni or wanted.segment or wanted.length
+    if (wanted.protocol, wanted.dport) != ("udp", DHCP_SERVER) or asked:
         return None
     home = next((n for n in look.table("segments") if n["vni"] == port["vni"]), None)
     return home if home and wanted.destination in (EVERYBODY, home["gateway"]) else None

@@ -12,6 +12,7 @@ from pcg.cli.inner import ERRORS
 from pcg.model.errors import BackendError
 from tests.c.packets import inside
 from tests.c.places import (
+    GATEWAY,
     LONE,
     NET,
     PLAIN,
@@ -20,6 +21,7 @@ from tests.c.places import (
     TEP1,
     THIN,
     TWIN,
+    WEB,
     WHOLE,
     A,
     B,
@@ -48,6 +50,7 @@ FLOWS = {
     "cut on its way": (C.address, THIN.address, "--length", "3000", "--no-df"),
     "turned round": (C.address, SERVER.elastic, "--dport", "80"),
     "of another host": (C.address, NET, "--from", TEP1),
+    "DHCP to its gateway": (C.address, GATEWAY[WEB][0], "--protocol", "udp", "--dport", "67"),
     "its last hop": (C.address, NET, "--ttl", "1"),
 }
 flows = pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
@@ -101,6 +104,7 @@ def test_pieces_end_as_was_said(told, world, flow, begun):
     if begun:
         really(world, told(flow))
     first, later = told(flow, "--fragment", "first"), told(flow, "--fragment", "later")
+    assert first["frame"] != later["frame"]
     if begun or "whole" not in first:  # else a port is drawn
         hold_pieces(world, first, later)
 
