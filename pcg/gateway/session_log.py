@@ -23,6 +23,9 @@ KEEP = 65_536  # events that each worker of the datapath holds ready in between:
 PAGES = 8  # of events, before the thread lets others run
 SHORTFALL_S = 60.0  # what was lost or forgotten is said at most that often
 LOST_S = 60.0  # that events were lost is said at most that often
+AGAIN_S = (
+    10.0  # without an error before all is well: a refusal is only heard of by the next message
+)
 
 
 class Log(Protocol):
@@ -74,7 +77,8 @@ class SessionLog(Periodic):
     def __init__(self, client: Client, *logs: Log) -> None:
         super().__init__("session log", EVERY_S)
         self._client, self._logs = client, logs
-        self._error = ""
+        self._told: set[str] = set()  # errors, since all was well
+        self._failed_at = 0.0
         self.lost, self._counted = 0, 0  # since we began; as the datapath counted last
         self._said, self._say_at = 0, float("-inf")
 
@@ -96,16 +100,23 @@ class SessionLog(Periodic):
         return found
 
     def look(self) -> None:
+        now, error = time.monotonic(), ""
         try:
-            self.turn(time.monotonic())
-            self._say("")
-        except BackendError as error:
-            self._say(str(error))
+            self.turn(now)
+        except BackendError as failed:
+            error = str(failed)
+        self.say(error, now)
 
-    def _say(self, error: str) -> None:
-        if error != self._error:
-            log.warning("session log: %s", error or "is written again")
-        self._error = error
+    def say(self, error: str, now: float) -> None:
+        """Each error once, until all was well for a while. `error`: of this turn; "": none."""
+        if error:
+            self._failed_at = now
+            if error not in self._told:
+                log.warning("session log: %s", error)
+                self._told.add(error)
+        elif self._told and now >= self._failed_at + AGAIN_S:
+            log.warning("session log: is written again")
+            self._told.clear()
 
     def turn(self, now: float) -> None:
         """Read what there is, and have it written: each log by itself, whatever became of the

@@ -36,14 +36,16 @@ class UsageWatch(Periodic):
             self.turn(time.monotonic())
 
     def turn(self, now: float) -> None:
-        """The table is long, so it is read only when somebody was refused something."""
+        """The table is long, so it is read only when somebody was refused something. Until there
+        is a desired state nobody has a name: a datapath that ran before us has counted already."""
+        facts = self._facts()
         count = refusals(self._client.drops())
-        if count == self._seen:
+        if count == self._seen or facts.desired is None or not facts.policy:
             return
         ledger = self._client.ledger()  # first: of what it has examples, the table has counted
         rows: list[dict[str, Any]] = [
             views.view("usage", u) for u in self._client.read("usage") if u.refused
         ]
         self._seen = count
-        for refusal in self._fair.look(rows, self._facts(), now, ledger):
+        for refusal in self._fair.look(rows, facts, now, ledger):
             log.warning("%s", refusal.text)

@@ -152,3 +152,16 @@ def test_the_table_is_read_only_when_somebody_was_refused(caplog):
     assert "some of its sessions: QUOTA_SESSIONS" in other
     assert line.startswith(f"{PORT.id} (")
     assert "refused 3 sessions: QUOTA_PORTS" in line
+
+
+def test_who_was_refused_before_the_gateway_began_is_told_by_name(caplog):
+    facts, client = [Facts()], FakeClient()
+    client.counted = {"QUOTA_PORTS": 3}
+    watch = UsageWatch(client, lambda: facts[0])
+    with caplog.at_level(logging.WARNING):
+        for facts[0] in Facts(), Facts(desired=FACTS.desired):
+            watch.turn(0.0)
+        assert (client.reads, caplog.messages) == (0, [])
+        facts[0] = FACTS
+        watch.turn(2.0)
+    assert caplog.messages[0].startswith(f"{PORT.id} ({PORT.addresses[0]}, VRF t1) was refused 3")

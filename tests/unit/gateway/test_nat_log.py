@@ -233,6 +233,18 @@ def test_a_collector_that_is_away_keeps_nothing_out_of_the_file(running):
     assert running.exporter.closed
 
 
+def test_a_collector_that_is_away_is_said_once(running, caplog):
+    """Only the message after the next hears that one was refused: every other turn is well."""
+    for turn in range(40):
+        running.log.say("IPFIX collector: refused" if turn % 2 else "", turn / 2)
+    assert [r.getMessage() for r in caplog.records] == ["session log: IPFIX collector: refused"]
+    for now in (29.4, 29.6, 40.0):
+        running.log.say("", now)
+    running.log.say("IPFIX collector: refused", 41.0)
+    said = [r.getMessage().removeprefix("session log: ") for r in caplog.records]
+    assert said == ["IPFIX collector: refused", "is written again", "IPFIX collector: refused"]
+
+
 def test_events_lost_are_said_also_by_a_datapath_that_began_again(running, caplog):
     running.client.lost = 5
     running.log.turn(0.0)
