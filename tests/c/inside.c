@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// inside.c - what no border shows: the pace of housekeeping, and a lane between two workers that is full.
+// inside.c - what no border shows: the pace of housekeeping, of resets, and a lane between two workers that
+// is full.
 //
 //   inside pace
 //   inside judged WORLD FRAME PORTS SESSIONS
+//   inside asked WORLD FRAME PORTS SESSIONS
 //   inside lane WORLD FIRST LAST
 //
 //   WORLD   tables, as tests/fuzz/world.c reads them
-//   FRAME   of a workload's UDP datagram without a checksum, whose ports, PORTS bytes into it, say which of
-//           SESSIONS it opens
+//   FRAME   of a workload, UDP or a SYN, its checksum left as it is; its ports, PORTS bytes into it, say
+//           which of SESSIONS it opens
 //   FIRST   the first pieces of so many datagrams that came by the downlink, each behind its length
 //   LAST    their last pieces, in the same order
 
@@ -15,11 +17,12 @@
 #include <stdlib.h>
 
 #include "../../datapath_c/src/keeper.c" // its pace is its own
+#include "cuts.h"
 #include "mail.h"
 
 #define MUST(what) ((what) ? (void)0 : fail(__LINE__, #what))
 
-enum { DATAGRAMS_MAX = 1024, MANY = 10000000, FEW = 1000 };
+enum { DATAGRAMS_MAX = 1024, MANY = 10000000, FEW = 1000, ASKED_MOST = 16 };
 
 void world_read(const char *path); // tests/fuzz/world.c
 void world_put(struct pcgdp *dp);
@@ -155,6 +158,42 @@ static void judged(const char *world, const char *frame, uint32_t ports_at, uint
 	pcgdp_close(dp);
 }
 
+// ---- resets ----
+
+static void cut_all(struct pcgdp *dp, uint32_t n)
+{
+	struct entry *e = dp->arena.sessions.e;
+
+	for (uint32_t s = 0; s < n; s++) {
+		e[2 * s].tcp_flags = e[2 * s + 1].tcp_flags = TCP_SYN | TCP_ACK;
+		MUST(cuts_add(dp, s, MARK_CUT) == CUTS_TAKEN);
+	}
+}
+
+// Frames wait for no more than one call between two looks at the ports: few are asked at each, and all in the end.
+static void asked(const char *world, const char *frame, uint32_t ports_at, uint32_t n)
+{
+	struct pcgdp *dp = opened(1, n);
+	struct worker *w = dp->workers[0];
+	uint32_t calls = 0;
+	uint64_t made;
+
+	programmed(dp, world);
+	open_sessions(dp, frame, ports_at, n);
+	cut_all(dp, n);
+	made = w->c.made;
+	for (; cuts_waiting(&dp->cuts); calls++) {
+		uint64_t before = w->c.made, waited = cuts_waiting(&dp->cuts);
+
+		worker_begin(w, clock_ns());
+		cuts_ask(w);
+		worker_end(w);
+		MUST(w->c.made - before == 2 * (waited - cuts_waiting(&dp->cuts)) && w->c.made - before <= 2 * ASKED_MOST);
+	}
+	MUST(calls >= n / ASKED_MOST && w->c.made - made == 2ull * n);
+	pcgdp_close(dp);
+}
+
 // ---- a full lane ----
 
 struct pieces {
@@ -269,6 +308,8 @@ int main(int argc, char **argv)
 		pace();
 	else if (argc == 6 && !strcmp(argv[1], "judged"))
 		judged(argv[2], argv[3], (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]));
+	else if (argc == 6 && !strcmp(argv[1], "asked"))
+		asked(argv[2], argv[3], (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]));
 	else if (argc == 5 && !strcmp(argv[1], "lane"))
 		lane(argv[2], argv[3], argv[4]);
 	else

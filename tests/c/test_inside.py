@@ -1,4 +1,4 @@
-"""keeper.c and mail.c where nothing shows it outside: inside.c, linked with the whole path."""
+"""keeper.c, cuts.c, mail.c where nothing shows it outside: inside.c, linked with the whole path."""
 
 import struct
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from scapy.layers.inet import UDP
 
 from pcg.datapath import build
-from tests.c.packets import udp
+from tests.c.packets import tcp, udp
 from tests.c.places import A, R
 from tests.c.world import over
 from tests.fuzz import steps
@@ -43,18 +43,27 @@ def test_housekeeping_slows_down_when_nothing_changes_and_hurries_when_something
     assert told(program, "pace") == ""
 
 
+def opening(tmp_path: Path, packet) -> tuple:
+    """A world, a frame of R that opens a session in it, and where its ports stand."""
+    frame = over(R, packet, udp={"chksum": 0})
+    (tmp_path / "world").write_bytes(steps.world())
+    (tmp_path / "frame").write_bytes(frame)
+    return tmp_path / "world", tmp_path / "frame", frame.rindex(bytes(packet.payload)[:4])
+
+
 @pytest.mark.parametrize("sessions", [100_000, 400_000])
 def test_what_a_commit_concerns_is_decided_again_within_a_second(program, tmp_path, sessions):
     """By the pace of housekeeping alone, which no load of a machine changes: what deciding takes is
     beside it. All sessions are concerned, and the commit comes just behind another's walk."""
-    (tmp_path / "world").write_bytes(steps.world())
     packet = udp(R.address)
     packet[UDP].chksum = 0
-    frame = over(R, packet, udp={"chksum": 0})
-    (tmp_path / "frame").write_bytes(frame)
-    ports_at = frame.rindex(bytes(packet[UDP])[:4])
-    files = (tmp_path / name for name in ("world", "frame"))
-    assert told(program, "judged", *files, ports_at, sessions) == ""
+    assert told(program, "judged", *opening(tmp_path, packet), sessions) == ""
+
+
+def test_resets_of_many_sessions_let_frames_pass_between(program, tmp_path):
+    """16 sessions (README) between two looks at the ports, however many end; each is asked."""
+    packet = tcp("S", R.address)
+    assert told(program, "asked", *opening(tmp_path, packet), 50_007) == ""
 
 
 def test_a_full_lane_refuses_counts_and_has_room_again(program, tmp_path):

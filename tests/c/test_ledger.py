@@ -251,15 +251,15 @@ def test_a_rule_with_no_port_left_is_seen_beside_one_with_many(world):
     assert [ports_of(world, rule) for rule in ("low", "high")] == [(128, 0), (5536, 0)]
 
 
-def test_many_rules_of_one_address_each_see_what_is_taken_of_their_range(world):
-    """Ranges that are the same, overlap, or are one port; more than a first page holds."""
-    few, n = world.policy.nat["tiny"], 5000
-    ranges = {100 + i: (2000 + i % 7, 2003 + i % 11 * (i % 3)) for i in range(n)}
-    ranges = {id_: (first, max(first, last)) for id_, (first, last) in ranges.items()}
+def test_many_rules_of_an_address_each_see_what_is_taken_of_their_range(world):
+    """Ranges of two addresses, the same ones, overlapping ones, single ports; more than have places
+    of their own while they are counted, and more than a first page holds."""
+    few, other, n = world.policy.nat["tiny"], world.policy.nat["snat"], 8000
+    ranges = {100 + i: (2000 + i % 4, 2003 + i // 8 * 29) for i in range(n)} | {99: (2001, 2001)}
     for id_, (first, last) in ranges.items():
         match = few.match._replace(src_be=(0x0AFE0000 + id_).to_bytes(4), src_len=32)
-        rule = few._replace(id=id_, match=match, port_first=first, port_last=last)
-        world.policy.nat[f"rule {id_}"] = rule
+        rule = (other if id_ & 4 else few)._replace(id=id_, match=match)
+        world.policy.nat[f"rule {id_}"] = rule._replace(port_first=first, port_last=last)
     world.commit()
     for sport in range(3):
         world.down(TINY, udp(TINY.address, sport=1 + sport))
@@ -268,7 +268,9 @@ def test_many_rules_of_one_address_each_see_what_is_taken_of_their_range(world):
     for _ in range(2):
         rows = {row["id"]: row for row in world.dp.counters("nat")}
         assert {id_: (rows[id_]["ports"], rows[id_]["ports_used"]) for id_ in ranges} == {
-            id_: (last - first + 1, sum(first <= port <= last for port in taken))
+            id_: (2 * (last - first + 1), 0)
+            if id_ & 4
+            else (last - first + 1, sum(first <= port <= last for port in taken))
             for id_, (first, last) in ranges.items()
         }
 
