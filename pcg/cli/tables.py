@@ -2,15 +2,19 @@
 
 import json
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 COUNTS = ("packets", "bytes", "sessions", "value")  # numbers that grow, not names
 WIDE = 4000  # columns when a file or a pipe reads along: nothing is cut or folded
+LATER_INDENTED = {"subsequent_indent": "  "}
+INDENTED = {"initial_indent": "  ", **LATER_INDENTED}
 
 
 class Column(NamedTuple):
@@ -32,6 +36,25 @@ def text(value: Any, counts: bool = False) -> str:
     return f"{value:,}" if counts and isinstance(value, int) else str(value)
 
 
+def packed(words: Iterable[str], columns: int) -> Iterator[str]:
+    """One row as lines: as many of its words side by side as fit, none cut that could be whole.
+
+    >>> list(packed(["VNI 9096", "Name web", "MAC 02:50:56:56:44:88"], 22))
+    ['VNI 9096; Name web', '  MAC', '  02:50:56:56:44:88']
+    """
+    line = ""
+    for word in words:
+        if line and len(line) + len("; ") + len(word) <= columns:
+            line += f"; {word}"
+            continue
+        if line:
+            yield line
+        *full, line = textwrap.wrap(word, columns, **(INDENTED if line else LATER_INDENTED))
+        yield from full
+    if line:
+        yield line
+
+
 class Terminal(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # ours to end by (errors.py)
@@ -42,7 +65,10 @@ def console() -> Console:
 
 
 def print_rows(rows: Sequence[dict], columns: Sequence[Column], title: str, as_json: bool) -> None:
-    """JSON has every key of a row, the table those that have a column."""
+    """JSON has every key of a row, the table those that have a column.
+
+    Where not even single words fit side by side, each row has lines of its own.
+    """
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -51,10 +77,15 @@ def print_rows(rows: Sequence[dict], columns: Sequence[Column], title: str, as_j
         kinds = {type(row.get(column.key)) for row in rows} - {type(None)}
         numbers = kinds == {int}
         table.add_column(column.title, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(text(row.get(c.key), c.key.endswith(COUNTS)) for c in columns))
+    shown = [[text(row.get(c.key), c.key.endswith(COUNTS)) for c in columns] for row in rows]
+    for row in shown:
+        table.add_row(*row)
     out = console()
-    if rows:
+    if not rows:
+        out.print(f"no {title}")
+    elif Measurement.get(out, out.options.update(width=WIDE), table).minimum <= out.width:
         out.print(table)
     else:
-        out.print(f"no {title}")
+        for row in shown:
+            words = (f"{c.title} {value}" for c, value in zip(columns, row, strict=True) if value)
+            print("\n".join(packed(words, out.width)))

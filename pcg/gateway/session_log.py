@@ -23,9 +23,7 @@ KEEP = 65_536  # events that each worker of the datapath holds ready in between:
 PAGES = 8  # of events, before the thread lets others run
 SHORTFALL_S = 60.0  # what was lost or forgotten is said at most that often
 LOST_S = 60.0  # that events were lost is said at most that often
-AGAIN_S = (
-    10.0  # without an error before all is well: a refusal is only heard of by the next message
-)
+AGAIN_S = 10.0  # without an error until all is well: only the next message hears of a refusal
 
 
 class Log(Protocol):

@@ -86,8 +86,8 @@ def _packet(console: Console, lab: Lab) -> None:
 
 def _ledger(console: Console, lab: Lab) -> None:
     console.rule("the drop ledger")
-    with contextlib.suppress(CommandError):
-        console.print(lab.ask.text("show", "drops"), markup=False)
+    sys.stdout.flush()  # it writes there itself, as wide as that is
+    subprocess.run(lab.ask.argv("show", "drops"), check=False)
 
 
 def _leave(console: Console, lab: Lab, keep: bool) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 import click
 import pytest
 
+from pcg.cli import tables
 from pcg.cli.show import REPORTS, show
 from pcg.model.errors import BackendError
 from tests.unit.cli.fake import TABLES
@@ -41,6 +42,24 @@ def test_every_column_is_a_key(look, name):
 @pytest.mark.parametrize("name", ROWS)
 def test_table_for_people(pcgctl, name):
     assert len(pcgctl("show", name).splitlines()) >= 4
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_no_word_is_cut_on_a_terminal(pcgctl, look, monkeypatch, name, width):
+    """Addresses, names and numbers are whole in any table: else it is no table."""
+    monkeypatch.setattr(tables, "console", lambda: tables.Terminal(width=width))
+    text = pcgctl("show", name)
+    assert all(len(line) <= width for line in text.splitlines())
+    if name in REPORTS:
+        report = REPORTS[name]
+        cells = [tables.text(row.get(c.key)) for row in report.rows(look) for c in report.columns]
+        assert {word for cell in cells for word in cell.split()} <= words_of(text)
+
+
+def words_of(text: str) -> set[str]:
+    plain = {word.rstrip(";") for word in text.split()}
+    return plain | {word.replace(",", "") for word in plain}
 
 
 def test_addresses_sort_as_numbers_and_by_vrf(pcgctl):
