@@ -106,10 +106,7 @@ class Folder:
     def _read(self, file: str) -> Finding:
         gateway, path = file.removesuffix(SUFFIX), self.path / file
         try:
-            desired = load_desired(path)
-            if desired.gateway.id != gateway:
-                mend = f"is not what the file is called; rename it to {desired.gateway.id}{SUFFIX}"
-                raise ConfigError([Problem("gateway.id", desired.gateway.id, mend)], str(path))
+            desired = load_desired(path, gateway)
             return Loaded(gateway, desired, Snapshot.of(desired))
         except PcgError as e:
             return Bad(gateway, e)

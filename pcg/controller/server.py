@@ -163,14 +163,16 @@ class Controller:
         seat.desired = new.desired
         state = self._paired(seat)
         snapshot = new.snapshot if state is new.desired else Snapshot.of(state)
-        self._offer(new.gateway, state, snapshot)
+        if not self._offer(new.gateway, state, snapshot):
+            log.info("gateway %s: its file is right and asks for nothing new", new.gateway)
 
-    def _offer(self, gateway: str, state: Desired, snapshot: Snapshot) -> None:
+    def _offer(self, gateway: str, state: Desired, snapshot: Snapshot) -> bool:
         offer = self._seat(gateway).offer
         msg = offer.publish(state, snapshot)
         if msg:
             log.info("gateway %s: revision %d", gateway, offer.revision)
             self._send_topic(gateway, msg)
+        return bool(msg)
 
     # -- pairs ---------------------------------------------------------------------------------
 

@@ -20,12 +20,15 @@ from pcg.model.validate import validate
 T = TypeVar("T")
 
 
-def load_desired(path: str | os.PathLike[str]) -> Desired:
-    """Canonical and valid desired state. Raises ConfigError with every problem of the file."""
-    return parse_desired(read_file(path), str(path))
+def load_desired(path: str | os.PathLike[str], gateway: str = "") -> Desired:
+    """Canonical and valid desired state. Raises ConfigError with every problem of the file.
+
+    gateway   whose it has to be; "": anybody's
+    """
+    return parse_desired(read_file(path), str(path), gateway)
 
 
-def parse_desired(text: str | bytes, source: str = "desired state") -> Desired:
+def parse_desired(text: str | bytes, source: str = "desired state", gateway: str = "") -> Desired:
     """The same from YAML or JSON at hand; `source` names it in the error."""
     tree = read_tree(text, source)
     check_schema(tree, source)
@@ -34,6 +37,10 @@ def parse_desired(text: str | bytes, source: str = "desired state") -> Desired:
     desired = made.value
     if desired is not None:
         desired = canonical(desired)
+        its = desired.gateway.id if gateway and desired.gateway else gateway
+        if its not in ("", gateway):  # all else that it breaks would mislead
+            mend = f"is not what the file is called; write {gateway}, or rename it to {its}.yaml"
+            raise ConfigError([Problem("gateway.id", its, mend)], source)
         problems += validate(desired, made.missing)
     if problems:
         raise ConfigError(problems, source)

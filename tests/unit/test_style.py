@@ -1,4 +1,4 @@
-"""The sizes of STYLE.md section 2, held. When one hurts, say so here, with the reason."""
+"""The sizes that we hold files and functions to. When one hurts, say so here, with the reason."""
 
 import ast
 import re

@@ -291,7 +291,22 @@ def test_gateway_without_a_file_waits_for_it(site):
 def test_file_of_another_name_is_refused(site, caplog):
     site.write(document("gw-b"), "gw-a")
     site.start()
-    assert "rename it to gw-b.yaml" in caplog.text
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert "gateway.id: gw-b is not what the file is called; write gw-a, or rename it" in line
+    assert line.count("\n") == 1, "and not what follows from it"
+
+
+def test_a_file_that_is_mended_to_what_is_in_force_is_said(site, caplog):
+    caplog.set_level("INFO")
+    site.write(document(n_ports=1))
+    site.start()
+    gateway = site.gateway("gw-a", site.key("gw-a", "gw-a"))
+    gateway.until_ports(1)
+    site.write(document(n_ports=1) | {"natt": []})
+    gateway.until(lambda: "keeps what it has" in caplog.text, "the refusal")
+    site.write(document(n_ports=1))
+    gateway.until(lambda: "asks for nothing new" in caplog.text, "that all is well")
+    assert "revision 2" not in caplog.text
 
 
 # -- a peer that misbehaves ------------------------------------------------------------------
