@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pcg.cli.kinds import Address
+from pcg.cli.kinds import Address, Mac
 from pcg.cli.look import Look
 from pcg.cli.show_gateway import lease_rows
 from pcg.model.errors import BackendError
@@ -56,14 +56,14 @@ def release(look: Look, address: str, vrf: str) -> None:
 @dhcp.command()
 @click.argument("address", type=Address())
 @in_vrf
-@click.option("--mac", default="", help="For this MAC; without: for who leases it now.")
+@click.option("--mac", type=Mac(), help="For this MAC; without: for who leases it now.")
 @click.option("--file", "path", type=click.Path(dir_okay=False), help="Desired state to write to.")
 @click.pass_obj
-def reserve(look: Look, address: str, vrf: str, mac: str, path: str | None) -> None:
+def reserve(look: Look, address: str, vrf: str, mac: str | None, path: str | None) -> None:
     """Have a workload keep an address for good: the one it leases, or, with --mac, any.
 
     A reservation is desired state: a binding of the segment's scope. Without --file it is printed,
-    with --file (that which the controller serves) it is written there, if the whole is right then.
+    with --file (that which the controller serves) it is written there; if the whole is right then.
     """
     from pcg.cli.binding import with_binding
     from pcg.model.load import read_file
@@ -76,6 +76,7 @@ def reserve(look: Look, address: str, vrf: str, mac: str, path: str | None) -> N
     scope = scope_of(look, address, vrf)
     line = ", ".join(f"{key}: {json.dumps(value)}" for key, value in binding.items())
     if path is None:
+        judge(look, scope, binding)
         click.echo(f"to dhcp[{scope}].bindings of the desired state:\n  - {{{line}}}")
         return
     text = read_file(path).decode("utf-8", "replace")
@@ -97,6 +98,18 @@ def scope_of(look: Look, address: str, vrf: str) -> str:
     if not found or not found[0].get("dhcp"):
         raise BackendError(f"address {address}", "is in no segment with a DHCP scope")
     return found[0]["dhcp"]
+
+
+def judge(look: Look, scope: str, binding: dict[str, str]) -> None:
+    """Whether the desired state would be right with it. Raises ConfigError, BackendError."""
+    from pcg.model.load import parse_desired
+
+    desired = look.ask_gateway("desired")
+    scopes = [
+        s | {"bindings": [*s.get("bindings", ()), binding]} if s["id"] == scope else s
+        for s in desired["dhcp"]
+    ]
+    parse_desired(json.dumps(desired | {"dhcp": scopes}), "this binding, in the desired state,")
 
 
 def replace(path: Path, text: str) -> None:

@@ -20,6 +20,8 @@ from pcg.cli.names import place
 from pcg.cli.rulings import rulings
 from pcg.model.errors import BackendError
 
+DRAWN = "port drawn"  # of SNAT, in the note on what is written: nothing is drawn for a question
+
 
 def _placed(look: Look, wanted: dict[str, Any]) -> dict[str, Any]:
     """With addresses for names; a workload's own tells the VRF too, unless a network is named."""
@@ -133,4 +135,6 @@ def _lines(look: Look, told: dict[str, Any], what: str) -> Iterator[str]:
     for ruled, text in told["rules"]:
         yield f"  {ruled:<8} {text}"
     if told["sent"]:
-        yield f"as it would leave: {packets.describe(bytes.fromhex(told['sent']))}"
+        drawn = any(event["note"].startswith(DRAWN) for event in told["events"])
+        how = " (its port will be another: it is drawn)" if drawn else ""
+        yield f"as it would leave{how}: {packets.describe(bytes.fromhex(told['sent']))}"

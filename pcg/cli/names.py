@@ -82,6 +82,8 @@ def place(look: Look, word: str, vrf: str = "") -> Place:
 
     vrf   of it, where several have one of that name
     """
+    if vrf:
+        look.vrf_index(vrf)  # or it is no name of a VRF
     try:
         return Place(str(ipaddress.IPv4Address(word)))
     except ValueError:

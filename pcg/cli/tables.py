@@ -64,6 +64,14 @@ def console() -> Console:
     return Terminal(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
 
 
+def folded(line: str, indent: int) -> str:
+    """A line between words, where a terminal would break it anywhere; what follows stands below
+    the text that begins after a label of `indent` columns."""
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    width, below = console().width, " " * indent
+    return "\n".join(textwrap.wrap(line, width, subsequent_indent=below, **options))
+
+
 def print_rows(rows: Sequence[dict], columns: Sequence[Column], title: str, as_json: bool) -> None:
     """JSON has every key of a row, the table those that have a column.
 

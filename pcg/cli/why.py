@@ -13,12 +13,14 @@ from pcg.cli.kinds import NOWHERE, PROTOCOLS, Seconds
 from pcg.cli.look import Look
 from pcg.cli.rulings import rulings
 from pcg.cli.sides import WITH_PORTS, Side, aliases
+from pcg.cli.tables import folded
 from pcg.model.errors import BackendError
 
 FLOOD_S = 600  # as old may a flood be that is told of
 STILL_S = 60  # a drop as old as this may still go on
 EXACT = 16  # sessions whose packets are told from others' by each of their ports
 SHOWN = 5  # sessions, drops: what is more is counted
+LABEL = 12  # columns before the text of a line
 ASKED_INSTEAD = "icmp"  # where no protocol is named: a ping
 
 
@@ -99,12 +101,14 @@ class Answer:
         hosts = {p["tep"] for p in look.table("ports") if flow.is_at(p)}
         dropped = look.client.recent()
         ours, exact, later = flow.ours(look), self._exact, self._later
-        its, near = [], []
+        its, like, near = [], [], []
         for d in dropped:
             unread = d["src"] == NOWHERE and d["outer_src"] in hosts
             if flow.has_packet(d) or any(side.has(d) for side in exact):
                 its.append(d)
-            elif unread or ours & {d["src"], d["dst"]} or any(side.has(d) for side in later):
+            elif any(side.has(d) for side in later):
+                like.append(d)
+            elif unread or ours & {d["src"], d["dst"]}:
                 near.append(d)
 
         def row(d: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +118,8 @@ class Answer:
             return (*_kind(d), d["src"], d["dst"], d["protocol"], flow.port_of(d))
 
         self.drops = sorted(map(row, recent.summed(its, same)), key=lambda r: r["ago_s"])
-        self.near = [row(d) for d in recent.summed(near, _kind)]
+        # Between both its ends as they are translated: most likely its own, so they come first.
+        self.near = [row(d) for some in (like, near) for d in recent.summed(some, _kind)]
         self.unlisted = recent.unlisted(look.client.ledger(), FLOOD_S)
 
     @property
@@ -264,4 +269,8 @@ def why(
         by=f"{entrance.rule}, which leads to {ends[1].address}" if entrance else "",
     )
     answer = Answer(look, flow, watch)
-    click.echo(json.dumps(answer.data()) if as_json else "\n".join(answer.lines()))
+    if as_json:
+        click.echo(json.dumps(answer.data()))
+        return
+    for line in answer.lines():  # a command stays one line, to be copied
+        click.echo(line if answer.capture in line else folded(line, LABEL))

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pcg.cli import bpf
+from pcg.cli import bpf, tables
 from pcg.cli.capture import capture
 from pcg.cli.explain import explain
 from pcg.cli.why import why
@@ -169,7 +169,7 @@ def test_explain_of_what_may_be_cut(ask):
     )
     text = ask(explain, *args, "--no-df")
     assert "=> sent by the uplink to 10.99.1.1" in text
-    assert text.splitlines()[-1].startswith("as it would leave: ")
+    assert text.splitlines()[-1].startswith("as it would leave (its port will be another: it is ")
     assert text.splitlines()[-1].endswith(" ttl 63 length 1500, more pieces follow")
     assert "TOO_BIG" in ask(explain, *args, "--df")
 
@@ -297,6 +297,19 @@ def test_without_a_drop_it_says_how_to_see_every_one(ask, world):
         world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
     (seen,) = world.dp.capture_read()
     assert seen.reason == "FIREWALL_DENIED"
+
+
+def test_on_a_terminal_lines_end_between_words_and_the_command_is_whole(ask, world, monkeypatch):
+    for dport in (51, 52, 53):
+        world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
+    wide = ask(why, C.address, NET)
+    monkeypatch.setattr(tables, "console", lambda: tables.Terminal(width=60))
+    lines = ask(why, C.address, NET).splitlines()
+    command = [line for line in lines if "pcgctl capture" in line]
+    assert len(command) == 1
+    assert command[0] in wide.splitlines()
+    assert all(len(line) <= 60 for line in lines if line not in command)
+    assert " ".join(" ".join(lines).split()) == " ".join(wide.split())
 
 
 def test_drops_near_it_are_told_with_how_many_flows(ask, world):
@@ -524,6 +537,7 @@ WRONG = [
     (("1.2.3.4", "5.6.7"), "is no IPv4 address"),
     (("0.0.0.0", "255.255.255.255", "udp", "67"), "explain --dhcp MAC"),
     (("web1", "1.2.3.4"), "web1.*names are the gateway's to know"),
+    (("web1", "1.2.3.4", "--vrf", "nix"), "vrf nix: does not exist; there are: "),
 ]
 
 

@@ -70,6 +70,14 @@ def test_without_a_session_whose_they_are_is_known_where_no_port_is_drawn(ask, w
     assert [d["reason"] for d in told[C]["near"]] == ["NO_DNAT"]
 
 
+def test_what_is_most_likely_its_own_comes_before_what_is_more(ask, world):
+    for dport in (51, 52, 53):
+        world.down(C, udp(C.address, dst="198.51.100.66", dport=dport))
+    world.up(udp(NET, "10.99.1.10", sport=53, dport=40000))
+    near = asked(ask, C.address, NET, "udp", "53")["near"]
+    assert [(d["reason"], d["packets"]) for d in near] == [("NO_DNAT", 1), ("FIREWALL_DENIED", 3)]
+
+
 def test_from_behind_a_dnat_rule(ask, world):
     (inside,) = world.up(udp(NET, SERVER.secondary, dport=7003))
     watch_by_command(world, ask, NET, SERVER.elastic, "udp", "7003")

@@ -1,8 +1,11 @@
 """pcgctl dhcp and show leases, on a gateway that is only pretended."""
 
+import click
+import msgspec
 import pytest
 
-from pcg.model.errors import BackendError
+from pcg.model.errors import BackendError, ConfigError
+from pcg.model.load import parse_desired
 from tests.unit.cli.test_binding import GOOD, macs
 
 WEB = {"id": "web", "vrf": "t1", "subnet": "192.168.1.0/24"}
@@ -63,10 +66,24 @@ def test_an_address_of_two_vrfs_must_be_said_where(pcgctl, told):
         pcgctl("dhcp", "release", "192.168.1.77")
 
 
-def test_reserve_prints_the_binding(pcgctl, told):
-    out = pcgctl("dhcp", "reserve", "192.168.1.100")
+@pytest.fixture
+def whole(told, look):
+    """The gateway has a whole desired state."""
+    look.answers["desired"] = msgspec.to_builtins(parse_desired(GOOD))
+    look.answers["leases"] = [lease("10.1.0.107", vrf="red")]
+
+
+def test_reserve_prints_the_binding(pcgctl, whole):
+    out = pcgctl("dhcp", "reserve", "10.1.0.107")
     assert "dhcp[lan].bindings" in out
-    assert '{mac: "06:00:00:00:01:07", address: "192.168.1.100", hostname: "joe"}' in out
+    assert '{mac: "06:00:00:00:01:07", address: "10.1.0.107", hostname: "joe"}' in out
+
+
+def test_what_would_be_refused_is_not_printed(pcgctl, whole):
+    with pytest.raises(ConfigError, match=r"bindings\[2\].address: 10.1.0.50 stands there twice"):
+        pcgctl("dhcp", "reserve", "10.1.0.50", "--mac", "06:00:00:00:09:09", "--vrf", "red")
+    with pytest.raises(click.BadParameter, match="06:00:09 is no Ethernet address"):
+        pcgctl("dhcp", "reserve", "10.1.0.51", "--mac", "06:00:09", "--vrf", "red")
 
 
 def test_reserve_writes_it_into_the_file_with_the_rights_it_had(pcgctl, told, look, tmp_path):
@@ -81,10 +98,10 @@ def test_reserve_writes_it_into_the_file_with_the_rights_it_had(pcgctl, told, lo
     assert [f.name for f in tmp_path.iterdir()] == ["gw-a.yaml"]
 
 
-def test_any_address_is_reserved_for_a_mac(pcgctl, told):
-    words = "dhcp", "reserve", "192.168.1.77", "--mac", "06:00:00:00:09:09"
-    assert "dhcp[lan2].bindings" in pcgctl(*words, "--vrf", "t2")
-    with pytest.raises(BackendError, match="--vrf: t1, t2"):
+def test_any_address_is_reserved_for_a_mac(pcgctl, whole):
+    words = "dhcp", "reserve", "10.1.0.77", "--mac", "06:00:00:00:09:09"
+    assert "dhcp[lan].bindings" in pcgctl(*words, "--vrf", "red")
+    with pytest.raises(BackendError, match="--vrf: blue, red"):
         pcgctl(*words)
 
 

@@ -55,6 +55,12 @@ def test_what_has_none_or_several(look, word, why):
         place(look, word)
 
 
+def test_a_vrf_that_does_not_exist_is_said_and_not_that_the_name_is_none(look):
+    for word in "p1", "10.1.0.10":
+        with pytest.raises(BackendError, match="vrf nix: does not exist; there are: blue, red"):
+            place(look, word, "nix")
+
+
 def test_without_the_gateway_addresses_alone_are_known(look, monkeypatch):
     def absent(_op):
         raise BackendError("gateway", "is not there")
