@@ -11,7 +11,7 @@ from pcg.cli import names, recent, sides, story
 from pcg.cli.flow import Flow, door, watched
 from pcg.cli.kinds import NOWHERE, PROTOCOLS, Seconds
 from pcg.cli.look import Look
-from pcg.cli.rulings import rulings
+from pcg.cli.rulings import ROUTED, rulings
 from pcg.cli.sides import WITH_PORTS, Side, aliases
 from pcg.cli.tables import folded
 from pcg.model.errors import BackendError
@@ -152,10 +152,23 @@ class Answer:
             what = "nothing of it is here and nothing stops it: look at the sender"
             return f"{what}, at its routes, its own firewall and its tunnel to this gateway"
         back = sum(s["rev_packets"] for s in self.sessions)
+        if not back and self._as_it_is():
+            what = "it leaves as it is, and answers to its own address are taken only for a segment"
+            return f"{what} that is `routed`: mark it so, or translate it (SNAT)"
         if not back:
             what = "it leaves and nothing comes back: look behind the gateway"
             return f"{what}, at the other end, its firewall, security groups and its way back"
         return "packets go both ways here: look at the two ends"
+
+    def _as_it_is(self) -> bool:
+        """A NO_SNAT rule lets it out of a segment that is not routed."""
+        look, flow = self.look, self.flow
+        numbers = {e["nat_id"] for e in self.events}
+        if not any(r["action"] == "NO_SNAT" and r["id"] in numbers for r in look.table("nat")):
+            return False
+        routed = {s["vni"] for s in look.table("segments") if s["flags"] & ROUTED}
+        own = [p for p in look.table("ports") if p["address"] == flow.source and flow.is_at(p)]
+        return any(p["vni"] not in routed for p in own)
 
     def data(self) -> dict[str, Any]:
         """For programs."""

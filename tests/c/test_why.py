@@ -35,7 +35,7 @@ from tests.c.places import (
     R,
     ip,
 )
-from tests.c.world import over
+from tests.c.world import NO_SNAT, nat, over, source
 
 
 def asked(ask, *args: str) -> dict:
@@ -183,10 +183,10 @@ def test_a_session_by_any_of_its_addresses(ask, world):
     (out,) = world.down(C, tcp("S", src=C.address))
     world.up(answer(out))
     (session,) = world.dp.sessions()
-    for source, destination in ((C.address, NET), (NET, C.address), (out.ip.src, NET)):
-        port = "80" if destination == NET else str(session["fwd_sport"])
-        told = asked(ask, source, destination, "tcp", port)
-        assert [s["index"] for s in told["sessions"]] == [session["index"]], source
+    for one, other in ((C.address, NET), (NET, C.address), (out.ip.src, NET)):
+        port = "80" if other == NET else str(session["fwd_sport"])
+        told = asked(ask, one, other, "tcp", port)
+        assert [s["index"] for s in told["sessions"]] == [session["index"]], one
     assert asked(ask, C.address, NET, "tcp", "81")["sessions"] == []
     assert asked(ask, C.address, NET, "udp", "80")["sessions"] == []
     assert asked(ask, B.address, NET, "tcp", "80")["sessions"] == []
@@ -500,6 +500,16 @@ def test_advice_follows_what_is_found(ask, world):
     assert told["reason"] == "NO_NAT"
     assert told["sessions"] == []
     assert told["advice"] not in ("", "look at the two ends")
+
+
+def test_answers_to_an_address_of_a_segment_that_is_not_routed_do_not_come(ask, world):
+    for vm, address in (C, "192.168.99.0"), (PLAIN, "198.18.7.0"):
+        world.policy.nat = {"as it is": nat(21, NO_SNAT, source(address, 24))}
+        world.commit()
+        world.down(vm, udp(vm.address))
+        advice = asked(ask, vm.address, NET, "udp", "53")["advice"]
+        assert ("only for a segment that is `routed`" in advice) == (vm is C)
+        assert ("look behind the gateway" in advice) == (vm is PLAIN)
 
 
 def test_a_drop_that_would_not_be_one_any_more(ask, world):
