@@ -19,6 +19,7 @@ struct vrf {
 	// Of the rules' indices. REFLEXIVE stands in both: as it is in `snat`, and once per address of
 	// its pool in `dnat`, as what comes back.
 	struct classifier dnat, snat, fw_in, fw_out;
+	bool apart; // fw_out tells public addresses apart
 };
 
 struct segment {

@@ -238,6 +238,68 @@ static int build_classifiers(struct config *c, char *error, uint32_t error_len)
 	return rc ? FAIL(rc, "no memory for %u rules", c->n_nat + c->n_fw) : 0;
 }
 
+// ---- which public address is asked about ----
+
+static int by_address(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+// How many of n sorted addresses lie before this one.
+static uint32_t before(const uint32_t *sorted, uint32_t n, uint64_t address)
+{
+	uint32_t at = 0;
+
+	while (n > 0) {
+		uint32_t half = n / 2;
+
+		if (sorted[at + half] < address) {
+			at += half + 1;
+			n -= half + 1;
+		} else {
+			n = half;
+		}
+	}
+	return at;
+}
+
+// May it matter to these rules by which of the addresses a session leaves? Not where each source that they name
+// has all of the addresses, or none.
+static bool tells_apart(const struct classifier *fw, const uint32_t *sorted, uint32_t n)
+{
+	const struct column_side *groups = &fw->columns.src;
+
+	for (uint32_t i = 0; i < fw->n; i++) {
+		const struct pcgdp_match *m = &fw->rules[i].match;
+		uint64_t first = ntohl(m->src_be & mask_be(m->src_len)), size = 1ull << (32 - m->src_len);
+		uint32_t in = before(sorted, n, first + size) - before(sorted, n, first);
+
+		if (!fw->rules[i].src_group && in && in < n)
+			return true;
+	}
+	for (uint32_t i = 1; fw->columns.n && i < n; i++)
+		if (columns_row(groups, htonl(sorted[i])) != columns_row(groups, htonl(sorted[0])))
+			return true;
+	return false;
+}
+
+static int build_apart(struct config *c, char *error, uint32_t error_len)
+{
+	uint32_t *sorted = malloc((c->n_publics + 1ul) * sizeof(*sorted));
+
+	if (!sorted)
+		return FAIL(-ENOMEM, "no memory for %u public addresses", c->n_publics);
+	for (uint32_t i = 0; i < c->n_publics; i++)
+		sorted[i] = ntohl(c->publics[i].rec.secondary_be);
+	qsort(sorted, c->n_publics, sizeof(*sorted), by_address);
+	for (uint32_t i = 0; i < c->n_vrfs; i++)
+		c->vrfs[i].apart = tells_apart(&c->vrfs[i].fw_out, sorted, c->n_publics);
+	free(sorted);
+	return 0;
+}
+
 int config_build(struct config *c, char *error, uint32_t error_len)
 {
 	int rc;
@@ -257,5 +319,7 @@ int config_build(struct config *c, char *error, uint32_t error_len)
 		rc = build_members(c, error, error_len);
 	if (!rc)
 		rc = build_firewall(c, error, error_len);
-	return rc ? rc : build_classifiers(c, error, error_len);
+	if (!rc)
+		rc = build_classifiers(c, error, error_len);
+	return rc ? rc : build_apart(c, error, error_len);
 }

@@ -108,13 +108,18 @@ static struct five five_of(const union key *k)
 	return (struct five){k->src, k->dst, proto, match_port(proto, k->sport), match_port(proto, k->dport)};
 }
 
-// The public address that it leaves by: of a pool the one that its mapping has, if there is one.
-static be32 leaves_as(const struct config *c, const struct arena *a, const union key *k, const struct decision *d)
+// The public address that it leaves by: of a pool the one that its mapping has, if there is one. To look is a
+// cache miss before anybody has asked for the line, so only where the firewall may care.
+static be32 leaves_as(const struct config *c, const struct arena *a, const struct vrf *v, const union key *k, const struct decision *d)
 {
 	const struct mapping_table *t = &a->mappings;
-	union key in = mapping_in_key(k->src, k->sport, k->domain_proto, d->nat_id);
-	uint32_t m = d->draw_port && d->rule->n_pool > 1 ? mapping_find_in(t, &in, hash_key(t->secret, &in)) : NONE;
+	union key in;
+	uint32_t m;
 
+	if (!v->apart || !d->draw_port || d->rule->n_pool == 1)
+		return d->new_addr;
+	in = mapping_in_key(k->src, k->sport, k->domain_proto, d->nat_id);
+	m = mapping_find_in(t, &in, hash_key(t->secret, &in));
 	return m != NONE && mapping_fits(c, d->rule, &t->m[m]) ? t->m[m].out_addr : d->new_addr;
 }
 
@@ -156,7 +161,7 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	if (d->reason != R_OK)
 		return;
 	if (r && r->fw_match == PCGDP_FW_EXTERNAL && d->kind != KIND_PLAIN)
-		f.src = d->asked = held && d->draw_port ? held : leaves_as(c, a, k, d);
+		f.src = d->asked = held && d->draw_port ? held : leaves_as(c, a, v, k, d);
 	firewall(c, v, PCGDP_OUT, r, &f, d);
 	if (d->reason == R_OK && !d->slot)
 		d->reason = R_NEIGHBOUR_UNRESOLVED;

@@ -16,6 +16,20 @@ def from_(public, action: int, id_: int) -> r.Firewall:
     return r.Firewall(id_, 0, action, OUT, 0, match, f"from {public.elastic}")
 
 
+@pytest.fixture(params=["by prefix", "by group"])
+def named(request):
+    """A rule about one public address, and its group's members: by prefix, or as a group of one."""
+
+    def rule(public, action: int) -> tuple[r.Firewall, list[r.Members]]:
+        made = from_(public, action, 1)
+        if request.param == "by prefix":
+            return made, []
+        match = made.match._replace(src_be=bytes(4), src_len=0)
+        return made._replace(match=match, src_group=1), [r.Members(0, 1, ip(public.secondary), 32)]
+
+    return rule
+
+
 def sends(w, sport: int) -> str | None:
     """As whom A's packet leaves."""
     sent = [one.ip.src for one in w.down(A, udp(sport=sport)) if one.role == "uplink"]
@@ -73,9 +87,11 @@ class TestSessionsThatLive:
         assert sends(world, 1) is None
         assert sends(world, 2) == second.secondary
 
-    def test_a_mapping_of_the_second_opens_others(self, world, first, second):
+    def test_a_mapping_of_the_second_opens_others(self, world, first, second, named):
+        """By that address, which the firewall tells from the first one, however it names them."""
         sends(world, 2)
-        world.policy.firewall = [from_(first, DROP, 1)]
+        rule, world.policy.members = named(first, DROP)
+        world.policy.firewall = [rule]
         world.commit()
         another = world.down(A, udp(sport=2, dst="198.51.100.10"))
         assert [one.ip.src for one in another] == [second.secondary]
