@@ -23,7 +23,7 @@ from pcg.drivers.nft import Nft
 from pcg.gateway.grants import Grants
 from pcg.gateway.health import Health
 from pcg.gateway.nexthops import NextHops
-from pcg.gateway.state import Store
+from pcg.gateway.state import Numbered, Store
 from pcg.gateway.steering import Steerer
 from pcg.model.desired import Desired
 from pcg.model.errors import BackendError
@@ -247,7 +247,8 @@ class Gateway:
             self._turn("dhcp", self.dhcp.errors, now)
 
     def _save(self) -> None:
-        self.store.save(self.desired, self.epoch, self.revision)
+        numbered = Numbered(self.compiler.numbers, self.compiler.gone)
+        self.store.save(self.desired, self.epoch, self.revision, numbered)
 
     def save_now(self) -> None:
         """Before we end: what was to be written later."""

@@ -104,6 +104,7 @@ class Process:
             wall=time.time,
             metrics=settings.metrics,
         )
+        self.gateway.compiler.numbers, self.gateway.compiler.gone = store.numbered
         self.observer = Observer(settings, self.dhcp)
         answers = {
             "realised": self.view_realised,

@@ -17,7 +17,7 @@ import yaml
 
 from pcg.datapath.client import Client
 from pcg.gateway.control import ask
-from pcg.gateway.state import NAME, Store
+from pcg.gateway.state import NAME, Numbered, Store
 from pcg.model.errors import BackendError
 from pcg.reconcile.addresses import address, mac
 from tests.unit.reconcile.examples import DESIRED
@@ -73,7 +73,7 @@ class Place:
         }
 
     def save(self, desired=DESIRED) -> None:
-        Store(str(self.folder / "state"), "gw-a").save(desired, 1, 1)
+        Store(str(self.folder / "state"), "gw-a").save(desired, 1, 1, Numbered())
 
     def start(self, *programs: str) -> None:
         for program in programs:

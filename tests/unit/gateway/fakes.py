@@ -161,6 +161,6 @@ class FakeStore:
     def __init__(self, script: Script) -> None:
         self.script, self.saved = script, None
 
-    def save(self, desired, epoch, revision):
+    def save(self, desired, epoch, revision, numbered):
         self.script.do("save")
         self.saved = desired

@@ -6,8 +6,11 @@ import stat
 import msgspec
 import pytest
 
-from pcg.gateway.state import NAME, Store
+from pcg.gateway.state import NAME, Numbered, Store
 from pcg.model.errors import BackendError, Problem
+from pcg.reconcile.compile import Hops
+from pcg.reconcile.compiler import Compiler
+from pcg.reconcile.numbers import Numbers, numbers_for
 from tests.unit.reconcile.examples import DESIRED
 
 
@@ -22,12 +25,34 @@ def store(tmp_path):
 
 @pytest.fixture
 def saved(store):
-    store.save(DESIRED, 7, 3)
+    store.save(DESIRED, 7, 3, Numbered())
     return store.path
 
 
 def test_round_trip(store, saved):
     assert store.load(fine) == DESIRED
+
+
+def test_numbers_come_back(store):
+    """Else a new gateway would give them to others, with what was noted by them."""
+    gone = Numbers(nat={"in": 3}, firewall={"b": 7, "a": 2})
+    numbered = Numbered(numbers_for(DESIRED, Numbers(vrfs={"t2": 5}, nat={"out": 9})), gone)
+    store.save(DESIRED, 7, 3, numbered)
+    assert store.load(fine) == DESIRED
+    assert store.numbered == numbered
+    assert list(store.numbered.gone.firewall) == ["b", "a"], "in the order in which they went"
+    compiler = Compiler()
+    compiler.numbers, compiler.gone = store.numbered
+    compiler.tables(DESIRED, Hops(), Numbers())
+    assert (compiler.numbers, compiler.gone) == numbered, "also for a datapath that began anew"
+
+
+def test_a_file_of_before_they_were_kept_is_read(store, saved):
+    whole = msgspec.msgpack.decode(saved.read_bytes(), type=dict[str, msgspec.Raw])
+    del whole["numbers"], whole["gone"]
+    saved.write_bytes(msgspec.msgpack.encode(whole))
+    assert store.load(fine) == DESIRED
+    assert store.numbered == Numbered()
 
 
 def test_file_is_ours_alone_and_nothing_is_left_beside(store, saved):
@@ -80,7 +105,7 @@ def test_state_that_is_no_longer_valid_is_ignored_with_the_reason(store, saved, 
 def test_folder_that_cannot_be_written_names_it_and_the_mend(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BackendError, match=r"state file .*; .*`state`"):
-        Store(str(tmp_path / "file"), "gw-a").save(DESIRED, 0, 0)
+        Store(str(tmp_path / "file"), "gw-a").save(DESIRED, 0, 0, Numbered())
 
 
 def test_failed_save_leaves_the_old_one(store, saved, monkeypatch):
@@ -90,5 +115,5 @@ def test_failed_save_leaves_the_old_one(store, saved, monkeypatch):
     monkeypatch.setattr(os, "fsync", broken)
     changed = msgspec.structs.replace(DESIRED, nat=())
     with pytest.raises(BackendError, match="No space left"):
-        store.save(changed, 8, 4)
+        store.save(changed, 8, 4, Numbered())
     assert store.load(fine) == DESIRED
