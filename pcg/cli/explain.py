@@ -20,6 +20,11 @@ from pcg.cli.names import place
 from pcg.cli.rulings import rulings
 from pcg.model.errors import BackendError
 
+NEW = "new session"  # in the note on a packet that would begin one
+UNBORN = (
+    "that flow has no session now, and an error is taken by its session's ports: ask about one "
+    "that has (`pcgctl show sessions`, --sport)"
+)
 DRAWN = "port drawn"  # of SNAT, in the note on what is written: nothing is drawn for a question
 
 
@@ -75,7 +80,8 @@ def explain(look: Look, as_json: bool, mac: str | None, **wanted) -> None:
     else:
         told = [_told(look, *packets.build(look, packets.Wanted(**_placed(look, wanted))))]
     if about["error"]:
-        told = [_told(look, *_complaint(look, told[0], about))]
+        unborn = any(event["note"].startswith(NEW) for event in told[0]["events"])
+        told = [_told(look, *_complaint(look, told[0], about)) | {"remark": UNBORN * unborn}]
     if as_json:
         click.echo(json.dumps(told[0] | ({"whole": told[1]} if told[1:] else {})))
         return
@@ -138,3 +144,5 @@ def _lines(look: Look, told: dict[str, Any], what: str) -> Iterator[str]:
         drawn = any(event["note"].startswith(DRAWN) for event in told["events"])
         how = " (its port will be another: it is drawn)" if drawn else ""
         yield f"as it would leave{how}: {packets.describe(bytes.fromhex(told['sent']))}"
+    if told.get("remark"):
+        yield told["remark"]

@@ -160,7 +160,15 @@ def test_in_words(ask):
     assert "=> sent by the uplink to 10.99.1.1" in whole
     text = ask(explain, *ends, "--error", "unreachable")
     assert text.startswith("by the uplink: Ether / IP / ICMP")
-    assert "=> dropped: NO_DNAT" in text  # the flow has no session
+    assert "=> dropped: NO_DNAT" in text
+    assert text.splitlines()[-1].startswith("that flow has no session now, and an error is taken")
+
+
+def test_an_error_about_a_session_s_packet_has_no_remark(told, world):
+    flow = FLOWS["SNAT tcp"]
+    assert told(flow, "--error", "unreachable")["remark"]
+    really(world, told(flow))
+    assert not told(flow, "--error", "unreachable")["remark"]
 
 
 WRONG = [
