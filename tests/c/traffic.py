@@ -130,14 +130,15 @@ class Traffic:
         self.down(self.packet(p, src, dst), vrf, vni, p)
 
     def crowd(self, p: Picks) -> None:
-        """A few endpoints to a few peers, nothing odd about it: what is short is public ports."""
+        """A few endpoints to a few peers, nothing odd about it but ECN, each with other data: what
+        is short is public ports."""
         src, dst = w.host(0, p.of([0, 1, 2])), p.of(w.PEERS)
-        sport, dport, data = p.of([1, 2]), p.of([53, 80]), bytes(4)
+        sport, dport, data = p.of([1, 2]), p.of([53, 80]), self.number.to_bytes(20)
         packet = p.of([
-            ip4.udp(src, dst, sport, dport, data),
-            ip4.udp(src, dst, sport, dport, data),
-            ip4.tcp(src, dst, sport, dport, p.of([ip4.SYN, ip4.SYN, ip4.ACK])),
-            ip4.icmp(src, dst, ip4.ECHO, 0, sport.to_bytes(2) + data[:2], data),
+            ip4.udp(src, dst, sport, dport, data, tos=2),
+            ip4.udp(src, dst, sport, dport, data, tos=2),
+            ip4.tcp(src, dst, sport, dport, p.of([ip4.SYN, ip4.SYN, ip4.ACK]), data=data, tos=2),
+            ip4.icmp(src, dst, ip4.ECHO, 0, sport.to_bytes(2) + data[:2], data, tos=2),
         ])  # fmt: skip
         self.down(packet, 0, w.transit(0), p)
 
