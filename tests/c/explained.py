@@ -192,7 +192,7 @@ class Told:
             assert event["mtu"] == self.twin.mtu(way.way), (event, one)
 
     def leads_to(self, way: tuple) -> str:
-        return dotted(way[1] if way[0] == "hop" else num(way[1].tep_be))
+        return dotted(way[1] if way[0] == "hop" else num(self.twin.policy.ports[way[1]].tep_be))
 
     # ---- in words ----
 
@@ -279,7 +279,7 @@ class Told:
 
     def next_hop(self, one: Pass, event: dict) -> str:
         way = one.way and one.way.way
-        if not way:  # it ended, and leads there
+        if not way or event["next"] == NOWHERE:  # it ended, or its own is gone, and leads there
             hop = num(self.twin.policy.route(one.key.vrf, one.key.dst).next_hop_be)
             way = "hop", hop
         return self.hop(way)

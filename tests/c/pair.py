@@ -2,12 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pcg.datapath import pack
 from pcg.datapath.lib import Datapath
+from pcg.reconcile.records import Touch
 from tests.c import worlds as w
 from tests.c.explained import Noting, Told
+from tests.c.moves import Moves
 from tests.c.traffic import Traffic
 from tests.c.worlds import Given, Picks
 from tests.oracle import ipv4 as ip4
@@ -65,7 +67,7 @@ def sound(ip: ip4.Ip) -> bool:
     return ones_sum(ip.payload, pseudo(*sides, ip.proto, len(ip.payload))) == 0xFFFF
 
 
-class Pair(Traffic):
+class Pair(Traffic, Moves):
     def __init__(self, around: bytes, policies: tuple[Given, Given]) -> None:
         self.dp = Datapath(**SMALL)
         self.dp.nic_add("up0", "uplink")
@@ -103,15 +105,24 @@ class Pair(Traffic):
 
     def time(self, p: Picks) -> None:
         self.now_s += p.of(PASSES_S)
+        self.swept()
+
+    def swept(self) -> None:
         self.dp.sweep(self.now_ns)
         self.twin.sweep(self.now_s)
+        self.unswept = False
         self.ask()
 
     def commit(self, p: Picks) -> None:
         self.which ^= 1
-        self.dp.commit(self.policies[self.which], 1)
+        self.publish()
+
+    def publish(self, touches: Sequence[Touch] = ()) -> None:
+        """touches: none means anything."""
+        self.dp.commit(self.policies[self.which], 1, touches)
         self.dp.sweep(self.now_ns)
-        self.twin.commit(self.policy(), self.now_s)
+        self.twin.commit(self.policy(), self.now_s, touches)
+        self.unswept = False
         self.told.look.forget()
         self.ask()
 
@@ -201,10 +212,10 @@ class Pair(Traffic):
         return pack.unpack("session", self.dp.sessions_raw(0)[0])
 
     def framed(self, one: Sent) -> tuple[str, bytes]:
-        way, ip = one
+        (way, ip), policy = one, self.twin.policy
         if way[0] == "hop":
-            return "uplink", tunnel.on_uplink(self.twin.policy, way[1], ip, w.UP_MAC)
-        return "downlink", tunnel.to_port(self.twin.policy, way[1], ip, w.DOWN_MAC, 0)
+            return "uplink", tunnel.on_uplink(policy, way[1], ip, w.UP_MAC)
+        return "downlink", tunnel.to_port(policy, policy.ports[way[1]], ip, w.DOWN_MAC, 0)
 
     def hold_frames(self, sent: list, expected: list[Sent], less=lambda frame, role: frame) -> None:
         framed = map(self.framed, expected)

@@ -1,9 +1,10 @@
 """The whole path against its slow twin (tests/oracle/gateway.py): random gateways, random packets.
 
-A case is one gateway and one sequence of packets, times and new policies; some packets arrive at
-once. After each packet, or all of a burst: what left, byte for byte, and none before another of its
-flow; the reason if it ended; what the gateway made itself; and `explain`, asked before, said so,
-if it came alone. At the end: sessions, rules' and segments' counters. CASES of them (2,000).
+A case is one gateway and one sequence of packets, times, new policies, and workloads, TEPs and next
+hops that move, go or come; some packets arrive at once. After each packet, or all of a burst: what
+left, byte for byte, and none before another of its flow; the reason if it ended; what the gateway
+made itself; and `explain`, asked before, said so, if it came alone. At the end: sessions, and what
+rules and segments count. CASES of them (2,000), and a quarter as many of crowds.
 """
 
 import os
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.c.conftest import assert_accounted
+from tests.c.moves import MOVES
 from tests.c.pair import Pair
 from tests.c.traffic import CROWD
 from tests.c.worlds import Given
@@ -93,6 +95,7 @@ def test_the_cases_reached_what_they_are_for(built):
             "SOURCE_SPOOFED", "BLACKHOLE", "QUOTA_SESSIONS", "QUOTA_PORTS", "shared", "by group",
             "clamped", "cut", "joined", "reset", "FRAGMENT_OVERLAP", "FRAGMENT_DUPLICATE",
             "FRAGMENT_TIMEOUT", "ECN_CONGESTED", "UPLINK_SPOOFED",
+            *(("moved", kind) for kind in MOVES),
             "at once", "made at once", "in order", "past the stages", "in two bursts",
         }  # fmt: skip
     missing = wanted - set(+met)

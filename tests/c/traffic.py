@@ -13,8 +13,10 @@ from tests.oracle.table import Session
 
 STEPS = ["out"] * 6 + ["beside"] + ["in"] * 3 + ["again"] * 6 + ["another"] * 2 + ["error"] * 2
 STEPS += ["time", "commit"] + ["pieces"] * 4 + ["more"] * 5 + ["like"] * 3 + ["burst"] * 3
+STEPS += ["move"] * 3
 KINDS = ["out", "out", "more", "in", "again", "again", "beside", "error"]
 CROWD = ["crowd"] * 12 + ["burst"] * 4 + ["again"] * 2 + ["like"] * 2 + ["time", "commit", "in"]
+CROWD += ["move"] * 2
 FRAMES_AT_ONCE = 120  # some less than the path takes in one round
 ORDERS = ["backwards", "last first", "one twice", "one lost", "one moved", "one forged"]
 
@@ -97,7 +99,7 @@ class Traffic:
     def step(self, data: bytes) -> None:
         p = Picks(data)
         kind = p.of(self.kinds)
-        if kind in ("time", "commit", "burst"):
+        if kind in ("time", "commit", "burst", "move"):
             self.at_once()
         getattr(self, {"in": "in_"}.get(kind, kind))(p)
         if self.gathered and kind != "burst":

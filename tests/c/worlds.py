@@ -29,6 +29,7 @@ class Picks:
 
 
 TEP, HOP, UNRESOLVED, NOWHERE = at("10.99.3.10"), at("10.99.1.1"), at("10.99.1.2"), at("10.99.1.3")
+OTHER_HOP = at("10.99.1.4")
 TEPS = [at("10.99.3.11"), at("10.99.3.12"), at("10.99.3.13")]
 STRANGER = at("10.99.3.99")
 PEERS = [at("198.51.100.7"), at("198.51.100.8"), at("203.0.114.9")]
@@ -250,6 +251,7 @@ def neighbours(data: bytes) -> tuple[list[r.Ports], list[r.Teps], list[r.Nexthop
         teps.append(r.Teps(tep.to_bytes(4), mac(6, 0, n), resolved, option, mtu, silent))
     hops = [
         r.Nexthops(HOP.to_bytes(4), mac(14, 0, 1), 1),
+        r.Nexthops(OTHER_HOP.to_bytes(4), mac(14, 0, 2), 1),
         r.Nexthops(UNRESOLVED.to_bytes(4), bytes(6), 0, p.of([0, 1])),
     ]
     return ports, teps, hops

@@ -35,7 +35,8 @@ def framed(twin: Twin, sent) -> Out:
     (kind, where), packet = sent
     if kind == "hop":
         return Out(UP, tunnel.on_uplink(twin.policy, where, packet, mac(UP_MAC)))
-    return Out(DOWN, tunnel.to_port(twin.policy, where, packet, mac(DOWN_MAC), 0xC000))
+    port = twin.policy.ports[where]
+    return Out(DOWN, tunnel.to_port(twin.policy, port, packet, mac(DOWN_MAC), 0xC000))
 
 
 def told_by_the_twin(name: str) -> tuple[list[Frame], list[Story], dict[str, int]]:

@@ -2,11 +2,26 @@
 is over: the slow twin of again.c, marks.c and cuts.c.
 """
 
+from collections.abc import Sequence
+
+from pcg.reconcile.records import Touch
 from tests.oracle.decision import Decision
 from tests.oracle.entrance import Arrived
 from tests.oracle.ipv4 import RST, TCP
 from tests.oracle.mappings import lands
+from tests.oracle.rules import covers
 from tests.oracle.table import CHANGE, Session
+
+
+def either_end(vrf: int, address: int) -> list[Touch]:
+    at, none = address.to_bytes(4), bytes(4)
+    return [Touch(vrf, at, none, 32, 0), Touch(vrf, none, at, 0, 32)]
+
+
+def fits(touch: Touch, src: int, dst: int) -> bool:
+    return covers(touch.src_be, touch.src_len, src.to_bytes(4)) and covers(
+        touch.dst_be, touch.dst_len, dst.to_bytes(4)
+    )
 
 
 class Again:
@@ -47,6 +62,22 @@ class Again:
         """Does it also go where it went, in the name of the same rules?"""
         rules = d.reason is not None or (d.nat_id, d.fw_id) == (session.nat_id, session.fw_id)
         return rules and [d.way, d.back] == [way.way for way in session.ways]
+
+    def says(self, session: Session) -> tuple:
+        """The policy, of what is to become of it."""
+        d = self.decide(session.ways[0].key, session)
+        if not self.same(session, d):
+            return False, self.needless(session, d)
+        return True, self.as_it_is(session, d), d.way and d.back
+
+    def touched(self, session: Session, touches: Sequence[Touch]) -> bool:
+        """As it came, as it went on, or the other way round: pcgdp.h."""
+        fwd = session.ways[0]
+        key = fwd.key
+        src, dst = (fwd.address if fwd.side == end else getattr(key, end) for end in ("src", "dst"))
+        ends = [(key.src, key.dst), (src, dst), (dst, src)]
+        mine = [touch for touch in touches if touch.vrf == key.vrf]
+        return any(fits(touch, *pair) for touch in mine for pair in ends)
 
     def judge(self, session: Session, now_s: int) -> None:
         """Without a packet."""
@@ -90,6 +121,7 @@ class Again:
     def replace(self, session: Session, d: Decision) -> Session:
         """The same addresses, another way or another rule's name: a new session takes over."""
         self.table.unlink(session)
+        self.table.dying.remove(session)  # its successor has its place in the quota
         made = self.table.install(self.policy, d, session.ways[0].key, self.now_s, None, session)
         assert isinstance(made, Session), made
         made.made_s = session.made_s

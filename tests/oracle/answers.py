@@ -44,7 +44,9 @@ class Answers:
             total = update(int.from_bytes(data[2:4]), data[:2], bytes([ECHO_REPLY, data[1]]))
             answer = turned.payload
             turned = replace(turned, payload=answer[:2] + total.to_bytes(2) + answer[4:])
-        self.goes_out(("port", d.src_port), replace(turned, tos=ip.tos, id=ip.id, frag=ip.frag), p)
+        self.goes_out(
+            ("port", (p.key.vrf, ip.src)), replace(turned, tos=ip.tos, id=ip.id, frag=ip.frag), p
+        )
 
     def say(self, p: Arrived, kind: int, code: int, mtu: int = 0) -> None:
         """An ICMP error to the sender; never about an error (RFC 1812 section 4.3.2.7)."""
@@ -69,7 +71,7 @@ class Answers:
             return self.policy.outwards(p.key.vrf, p.ip.src), p.ip.dst
         port = self.policy.ports.get((p.key.vrf, p.ip.src))
         seg = self.policy.segments.get(port.vni) if port else None
-        return ("port", port), num(seg.gateway_be) if seg else 0
+        return ("port", (p.key.vrf, p.ip.src)), num(seg.gateway_be) if seg else 0
 
     def make(self, way: tuple, ip: Ip | None, p: Arrived, flow: Key | None = None) -> None:
         """flow: in whose name; None: the gateway's own."""

@@ -21,6 +21,7 @@ from tests.oracle.policy import (
     UPLINK,
     Records,
     num,
+    place_of,
 )
 from tests.oracle.rules import ALLOW, REJECT, Flow, first, ruling
 
@@ -66,7 +67,7 @@ class Decision:
     mapping: Any = None  # inwards to a mapping's outside endpoint
     address: int = 0  # what is put in
     port: int | None = None
-    way: tuple | None = None  # ("port", record), ("hop", address) or ("hairpin",)
+    way: tuple | None = None  # ("port", place_of() it), ("hop", address) or ("hairpin",)
     back: tuple | None = None
     src_port: r.Ports | None = None
     dst_port: r.Ports | None = None
@@ -103,7 +104,7 @@ class Policy(Records):
             d.to_gateway = True
         elif (vrf, dst) in self.ports:
             d.dst_port = self.ports[vrf, dst]
-            d.way = "port", d.dst_port
+            d.way = "port", (vrf, dst)
         else:
             d.reason = "PORT_UNKNOWN"
 
@@ -144,7 +145,7 @@ class Policy(Records):
 
     def leave(self, d: Decision, key: Key, leaves_as: Callable[[Decision], int | None]) -> None:
         """leaves_as(): the address that it has outside, if it has one."""
-        d.back, d.nat = ("port", d.src_port), self.rule_out(key)
+        d.back, d.nat = ("port", place_of(d.src_port)), self.rule_out(key)
         if d.nat:
             d.nat_id = d.nat.id
         if d.nat and d.nat.action != NO_SNAT:

@@ -7,13 +7,13 @@ their rules).
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from pcg.reconcile import records as r
 from tests.oracle import ipv4 as ip4
-from tests.oracle.again import Again
+from tests.oracle.again import Again, either_end
 from tests.oracle.answers import HOST, NO_WAY, Answers
 from tests.oracle.bursts import BURST, Bursts, opens
 from tests.oracle.decision import Decision, Key, Policy, num
@@ -22,6 +22,7 @@ from tests.oracle.errors import quoted_changed, translated
 from tests.oracle.fragments import Reassembly, cut
 from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, header, older, right
 from tests.oracle.mss import clamped
+from tests.oracle.policy import place_of
 from tests.oracle.table import Session, Table, Way, touch
 
 
@@ -49,16 +50,32 @@ class Twin(Bursts, Entrance, Again, Answers):
 
     # ---- from outside ----
 
-    def commit(self, policy: Policy, now_s: int) -> None:
-        """Another policy: every session is decided again, and what it no longer allows ends."""
+    def commit(self, policy: Policy, now_s: int, touches: Sequence[r.Touch] = ()) -> None:
+        """Another policy: every session is decided again, and what it no longer allows ends.
+        touches: what the path was told that it may concern; sessions of which the new policy says
+        something else are decided again also if they are not among them."""
+        alive = [session for session in self.table.live if session.over_s is None]
+        said = [touches and self.says(session) for session in alive]
+        self.renew(policy)
+        for session, before in zip(alive, said, strict=True):
+            if not touches or self.touched(session, touches) or self.says(session) != before:
+                self.judge(session, now_s)
+        self.sweep(now_s)
+
+    def moved(self, policy: Policy, elsewhere: tuple[int, int] | None, now_s: int) -> None:
+        """Records that change one by one. `elsewhere`: the place_of() a port that is in another
+        segment now: its sessions are decided again."""
+        self.renew(policy)
+        touches = elsewhere and either_end(*elsewhere)
+        for session in list(self.table.live):
+            if touches and session.over_s is None and self.touched(session, touches):
+                self.judge(session, now_s)
+
+    def renew(self, policy: Policy) -> None:
         # A rule that is gone keeps its timers: its sessions are about to be decided again.
         policy.timeouts = {**self.policy.timeouts, **policy.timeouts}
         policy.resets = {**self.policy.resets, **policy.resets}
         self.policy = policy
-        for session in list(self.table.live):
-            if session.over_s is None:
-                self.judge(session, now_s)
-        self.sweep(now_s)
 
     def sweep(self, now_s: int) -> None:
         for session in self.table.sweep(self.policy, now_s, self.gone):
@@ -87,7 +104,7 @@ class Twin(Bursts, Entrance, Again, Answers):
     def gone(self, way: tuple | None) -> bool:
         if not way or way[0] != "port":
             return False
-        return (way[1].vrf, num(way[1].address_be)) not in self.policy.ports
+        return way[1] not in self.policy.ports
 
     # ---- which session ----
 
@@ -110,7 +127,8 @@ class Twin(Bursts, Entrance, Again, Answers):
 
     def source_ok(self, way: Way, p: Arrived) -> bool:
         """RFC 5508 REQ-4: an error may come from a router between, if that is one of the TEP's."""
-        if not self.policy.source_fits(way.source, p.tep, p.vni):
+        port = self.policy.ports.get(way.source)
+        if not port or not self.policy.source_fits(port, p.tep, p.vni):
             return False
         if not p.error or p.ip.src == p.key.src:
             return True
@@ -162,8 +180,9 @@ class Twin(Bursts, Entrance, Again, Answers):
         if d.to_gateway:
             self.to_gateway(p, d)
         elif d.stateless:
-            back = ("port", d.src_port) if d.src_port else d.back
-            self.goes(p, Way(key, "", 0, None, d.way, d.src_port), back, counted=False)
+            place = place_of(d.src_port) if d.src_port else None
+            back = ("port", place) if place else d.back
+            self.goes(p, Way(key, "", 0, None, d.way, place), back, counted=False)
         else:
             self.new_session(p, d)
             return d
@@ -197,9 +216,12 @@ class Twin(Bursts, Entrance, Again, Answers):
             return None
         if way[0] == "hop":
             return self.policy.local.uplink_mtu
-        tep = self.policy.teps.get(num(way[1].tep_be))
+        port = self.policy.ports.get(way[1])
+        if not port:
+            return None
+        tep = self.policy.teps.get(num(port.tep_be))
         room = (tep and tep.mtu) or self.policy.local.downlink_mtu
-        seg = self.policy.segments.get(way[1].vni)
+        seg = self.policy.segments.get(port.vni)
         return min(seg.mtu if seg else 1500, room - 50 - 8 * bool(tep and tep.option))
 
     def may_cut(self, p: Arrived, ip: Ip, mtu: int) -> bool:
@@ -247,7 +269,7 @@ class Twin(Bursts, Entrance, Again, Answers):
     def neighbour(self, way: tuple) -> r.Nexthops | r.Teps | None:
         if way[0] == "hop":
             return self.policy.nexthops.get(way[1])
-        return self.policy.teps.get(num(way[1].tep_be))
+        return self.policy.teps.get(num(self.policy.ports[way[1]].tep_be))
 
     def silent(self, way: tuple) -> bool:
         """Asked for, and nobody answered; before that is known, the next packet may pass."""
@@ -265,7 +287,7 @@ class Twin(Bursts, Entrance, Again, Answers):
         pieces = self.pieces(ip, self.mtu(way), p)
         self.made += len(pieces) - 1
         if way[0] == "port":
-            self.segment_out[way[1].vni] += len(pieces)
+            self.segment_out[self.policy.ports[way[1]].vni] += len(pieces)
         self.sent += [Sent(way, piece) for piece in pieces]
 
     def pieces(self, ip: Ip, mtu: int, p: Arrived) -> list[Ip]:

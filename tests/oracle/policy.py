@@ -16,6 +16,11 @@ def num(address: bytes) -> int:
     return int.from_bytes(address)
 
 
+def place_of(port: r.Ports) -> tuple[int, int]:
+    """What sessions remember of a workload's port, wherever it moves."""
+    return port.vrf, num(port.address_be)
+
+
 class Records:
     def __init__(self, policy: dict[str, list], ports, teps, nexthops, clients=()) -> None:
         self.local: r.Local = policy["local"][0]

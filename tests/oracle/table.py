@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from pcg.reconcile import records as r
-from tests.oracle.decision import Decision, Key, Policy, num
+from tests.oracle.decision import Decision, Key, Policy
 from tests.oracle.ipv4 import ACK, FIN, ICMP, RST, SYN, TCP, UDP, Ip
 from tests.oracle.mappings import Drawn, Mapping, Mappings, Outside, allowed, lands, reply
+from tests.oracle.policy import place_of
 
 # RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 7857 section 2.1; in the order of a rule's
 TIMEOUTS_S = (240, 7440, 240, 300, 60, 300)
@@ -24,7 +24,7 @@ class Way:
     address: int
     port: int | None
     way: tuple
-    source: r.Ports | None  # from the overlay: which port it must come from
+    source: tuple[int, int] | None  # from the overlay: the place_of() the port it must come from
     packets: int = 0
     bytes: int = 0
     flags: int = 0
@@ -86,15 +86,15 @@ class Table(Mappings):
     def sessions_of(self, vrf: int, address: int) -> int:
         """How many a workload's address holds."""
         owners = (next(way.source for way in s.ways if way.source) for s in self.live + self.dying)
-        return sum((port.vrf, num(port.address_be)) == (vrf, address) for port in owners)
+        return sum(place == (vrf, address) for place in owners)
 
     def full(self, policy: Policy, d: Decision, from_uplink: bool) -> bool:
         """A quarter is for what the workload opens itself."""
-        port = d.src_port or d.dst_port
+        vrf, address = place_of(d.src_port or d.dst_port)
         most = allowed(d.nat.sessions_each if d.nat else 0, policy.local.sessions_each)
         if from_uplink and most != float("inf"):
             most -= most // 4
-        return self.sessions_of(port.vrf, num(port.address_be)) >= most
+        return self.sessions_of(vrf, address) >= most
 
     def outside_of(self, policy, d: Decision, key: Key, drawn: Drawn, old) -> Outside | str:
         if old:  # it keeps what it has
@@ -126,9 +126,10 @@ class Table(Mappings):
         translated = d.kind is not None
         sides = ("dst", "src") if key.uplink else ("src", "dst")
         own = (key.dst, key.dport) if key.uplink else (key.src, key.sport)
+        source, target = (port and place_of(port) for port in (d.src_port, d.dst_port))
         ways = [
-            Way(key, sides[0] * translated, address, port, d.way, d.src_port, last_s=now_s),
-            Way(back, sides[1] * translated, *own, d.back, d.dst_port, last_s=now_s),
+            Way(key, sides[0] * translated, address, port, d.way, source, last_s=now_s),
+            Way(back, sides[1] * translated, *own, d.back, target, last_s=now_s),
         ]
         fw_id = d.rulings.get(address, d.fw_id)
         session = Session(ways, d.kind, d.nat_id, fw_id, mapping, now_s)
