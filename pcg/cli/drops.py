@@ -1,5 +1,6 @@
 """`pcgctl drops`: one ledger of every way a frame ended, from NIC to firewall rule."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ from pcg.cli.kinds import Seconds
 from pcg.cli.look import Look
 from pcg.cli.tables import Column, console, print_rows
 from pcg.model.errors import BackendError
+from pcg.wire.messages import Shortage
 
 COUNTS = tuple(
     Column(*pair)
@@ -130,6 +132,16 @@ def show(rows: list[Row], table: Sequence[Column], nothing: str, block: Block) -
         print_rows(list(reasons.values()), WORDS, "reasons", as_json=False)
 
 
+def show_shortage(look: Look, since_s: float | None) -> None:
+    """Who gets no more of what all share: the latest."""
+    with contextlib.suppress(BackendError):  # gather() has said it
+        told = look.ask_gateway("shortages")
+        if told and (since_s is None or time.time() - told[-1]["at"] <= since_s):
+            latest = Shortage(**told[-1])
+            more = f"; {len(told)} in `pcgctl show shortages`" if told[1:] else ""
+            click.echo(f"since {moment(latest.at)}: {latest.text}{more}")
+
+
 def show_recent(look: Look, since_s: float | None, as_json: bool) -> None:
     """Flows dropped lately, the latest first."""
     known = names.if_known(look)
@@ -183,3 +195,4 @@ def drops(
         click.echo(json.dumps(rows, indent=2))
         return
     show([for_people(row) for row in rows], COUNTS, "drops", drop_blocks.counted)
+    show_shortage(look, since_s)

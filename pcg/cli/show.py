@@ -69,6 +69,12 @@ REPORTS = {
         columns("VRF=vrf", "address", "sessions", "Outside ports=ports", "refused", "reason")
         + columns("NAT rule=nat_rule", "Public=public"),
     ),
+    "shortages": Report(
+        show_gateway.shortages,
+        "Workloads that began to get no more sessions, the latest first.",
+        columns("Since=when", "workload", "VRF=vrf", "address", "refused", "reason")
+        + columns("NAT rule=rule", "Public=public_address"),
+    ),
     "firewall": Report(
         show_firewall.firewall,
         "Firewall rules in the order of evaluation, then the defaults; how often each decided.",

@@ -84,6 +84,11 @@ def lease_rows(look: Look) -> list[dict[str, Any]]:
     )
 
 
+def shortages(look: Look) -> list[dict[str, Any]]:
+    """The latest first. `at`: seconds since 1970, and as text."""
+    return [row | {"when": _moment(row["at"])} for row in reversed(look.ask_gateway("shortages"))]
+
+
 def leases(look: Look) -> list[dict[str, Any]]:
     """`expires`: seconds since 1970, and as text; None: never."""
     return [

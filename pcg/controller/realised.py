@@ -1,4 +1,4 @@
-"""What each gateway said last of what it made of its desired state, one file each, for people."""
+"""What each gateway said last of itself, for people: a file of each kind, and lines of the log."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pcg.model.addresses import address_number
+from pcg.proto.serve import Short
 from pcg.wire import messages as m
 
 log = logging.getLogger(__name__)
@@ -32,20 +33,39 @@ def leases_document(gateway: str, leases: Iterable[m.Lease]) -> dict:
     return {"gateway": gateway, "leases": [msgspec.structs.asdict(one) for one in ordered]}
 
 
+def shortages_document(gateway: str, shortages: Iterable[m.Shortage]) -> dict:
+    """The latest first."""
+    told = [msgspec.structs.asdict(one) | {"text": one.text} for one in shortages]
+    return {"gateway": gateway, "shortages": told[::-1]}
+
+
 class RealisedFolder:
-    """<folder>/<gateway>.json, each replaced whole. A folder that cannot be written is logged."""
+    """<folder>/<gateway>.json, .leases.json and .shortages.json, each replaced whole. A folder that
+    cannot be written is logged."""
 
     def __init__(self, path: str | None) -> None:
         self.path = Path(path) if path else None
 
-    def write(self, gateway: str, said: m.Realised) -> None:
-        if self.path:
-            self._replace(f"{gateway}.json", document(gateway, said, datetime.now(UTC)))
+    def reported(self, gateway: str, said: m.Realised) -> None:
+        self._replace(f"{gateway}.json", document(gateway, said, datetime.now(UTC)))
+        if said.refused:
+            log.error("gateway %s refused revision %d", gateway, said.refused)
+        log.info("gateway %s: revision %d in force", gateway, said.revision)
+        for e in said.errors:
+            # "datapath at ipc:..." and "nftables" say themselves which backend it is.
+            thing = e.path if e.path.startswith(e.backend) else f"{e.backend} {e.path}"
+            log.error("gateway %s: %s: %s", gateway, thing, e.text)
+
+    def short(self, gateway: str, latest: Iterable[m.Shortage], event: Short) -> None:
+        """`latest`: all of the newest Status; a line for each that began."""
+        self._replace(f"{gateway}.shortages.json", shortages_document(gateway, latest))
+        for one in event.began:
+            log.warning("gateway %s: %s", gateway, one.text)
+        if event.missed:
+            log.warning("gateway %s: %d more before, in its own log", gateway, event.missed)
 
     def write_leases(self, gateway: str, leases: Iterable[m.Lease]) -> None:
-        """<folder>/<gateway>.leases.json, the same way."""
-        if self.path:
-            self._replace(f"{gateway}.leases.json", leases_document(gateway, leases))
+        self._replace(f"{gateway}.leases.json", leases_document(gateway, leases))
 
     def read_leases(self, gateway: str) -> tuple[m.Lease, ...]:
         """What it had when a controller before us heard of it last; none when that is not there."""
@@ -58,6 +78,8 @@ class RealisedFolder:
             return ()
 
     def _replace(self, name: str, content: dict) -> None:
+        if not self.path:
+            return
         target, aside = self.path / name, self.path / f".{name}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from pcg.controller.watcher import Watcher
 from pcg.model.desired import Desired
 from pcg.model.errors import ProtocolError
 from pcg.model.settings import ControllerSettings
-from pcg.proto.serve import Joined, Leased, Left, Offer, Peer, Reported
+from pcg.proto.serve import Event, Joined, Leased, Left, Offer, Peer, Reported, Short
 from pcg.wire import codec, curve, limits, sockets
 from pcg.wire import messages as m
 from pcg.wire.snapshot import Snapshot
@@ -273,7 +273,7 @@ class Controller:
             # Gone, or not reading: the gateway asks again for what it misses.
             log.debug("not sent: %s", e)
 
-    def _log(self, gateway: str, events: list[Joined | Reported | Left | Leased]) -> None:
+    def _log(self, gateway: str, events: list[Event]) -> None:
         for event in events:
             match event:
                 case Joined():
@@ -286,14 +286,7 @@ class Controller:
                     if seat.pair_at is None:
                         seat.pair_at = time.monotonic() + PAIR_S
                 case Reported():
-                    self._reported(gateway, event.realised)
-
-    def _reported(self, gateway: str, said: m.Realised) -> None:
-        self.realised.write(gateway, said)
-        if said.refused:
-            log.error("gateway %s refused revision %d", gateway, said.refused)
-        log.info("gateway %s: revision %d in force", gateway, said.revision)
-        for e in said.errors:
-            # "datapath at ipc:..." and "nftables" say themselves which backend it is.
-            thing = e.path if e.path.startswith(e.backend) else f"{e.backend} {e.path}"
-            log.error("gateway %s: %s: %s", gateway, thing, e.text)
+                    self.realised.reported(gateway, event.realised)
+                case Short():
+                    latest = self._seats[gateway].peer.status.shortages
+                    self.realised.short(gateway, latest, event)

@@ -83,8 +83,8 @@ class ControlServer:
 
 
 def ask(endpoint: str, op: str, timeout_s: float = 5.0, **words: str) -> Any:
-    """What a running gateway answers to `op`: "realised", "desired", "drops", "leases"
-    or "gone" (rules that are no more, by name: their numbers); or what
+    """What a running gateway answers to `op`: "realised", "desired", "drops", "leases",
+    "shortages" or "gone" (rules that are no more, by name: their numbers); or what
     came of telling it to do something, by `words`.
 
     Raises  BackendError   nobody there or not for us, no answer in time, or the gateway says why

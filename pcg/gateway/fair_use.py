@@ -8,34 +8,15 @@ look is known as far as the ledger of drops has an example of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pcg.gateway.facts import Facts
+from pcg.wire.messages import Shortage
 
 REASONS = frozenset(
     ("QUOTA_SESSIONS", "QUOTA_PORTS", "NAT_PORTS_EXHAUSTED", "NAT_MAPPINGS_FULL", "SESSIONS_FULL")
 )
 QUIET_S = 60.0
-
-
-class Refusal(NamedTuple):
-    """What an event says; names where there are any, "" where there is nothing to name."""
-
-    workload: str
-    address: str
-    vrf: str
-    reason: str
-    rule: str
-    public_address: str
-    refused: int  # since the one before, for all its reasons; 0: they stand with another of them
-
-    @property
-    def text(self) -> str:
-        by = f"; NAT rule {self.rule}" if self.rule else ""
-        of = f", public address {self.public_address}" if self.public_address else ""
-        who = f"{self.workload or 'workload'} ({self.address}, VRF {self.vrf})"
-        what = f"{self.refused} sessions" if self.refused else "some of its sessions"
-        return f"{who} was refused {what}: {self.reason}{by}{of}"
 
 
 def refusals(drops: Mapping[str, int]) -> int:
@@ -48,6 +29,7 @@ class FairUse:
         self._counted: dict[tuple[int, str], int] = {}  # at the last look, of those that are there
         self._example_ns = 0
         self._open: dict[tuple, float] = {}  # episode -> its last refusal
+        self._told = 0
 
     def look(
         self,
@@ -55,9 +37,13 @@ class FairUse:
         facts: Facts,
         now: float,
         ledger: Iterable[dict[str, Any]] = (),
-    ) -> list[Refusal]:
-        """`usage`: all records of the datapath's table that have refusals, and `ledger`, in words.
-        What began since the last look."""
+        offset_s: float = 0.0,
+    ) -> list[Shortage]:
+        """What began since the last look.
+
+        usage, ledger  all records of the datapath's table that have refusals, all drops; in words
+        now, offset_s  monotonic seconds, and what leads from there to the time since 1970
+        """
         self._open = {key: at for key, at in self._open.items() if now - at < QUIET_S}
         others = self._others(ledger)
         found = []
@@ -72,7 +58,11 @@ class FairUse:
         if not found:
             return []
         owners = _owners(facts, {(r["vrf"], r["address"]) for r, _ in found})
-        return [_refusal(row, grew, owners, facts) for row, grew in found]
+        first, self._told = self._told + 1, self._told + len(found)
+        return [
+            _shortage(n, now + offset_s, row, grew, owners, facts)
+            for n, (row, grew) in enumerate(found, first)
+        ]
 
     def _grown(self, usage: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
         """Rows, and by how much since the last look. Whoever is in none is forgotten."""
@@ -115,11 +105,15 @@ def _owners(facts: Facts, wanted: set[tuple[int, str]]) -> dict[tuple[int, str],
     }
 
 
-def _refusal(row: dict[str, Any], grew: int, owners: dict, facts: Facts) -> Refusal:
+def _shortage(
+    number: int, at_s: float, row: dict[str, Any], grew: int, owners: dict, facts: Facts
+) -> Shortage:
     vrfs = {r.index: r.name for r in facts.policy.get("vrfs", ())}
     publics = {r.index: r.name for r in facts.policy.get("publics", ())}
     rules = {number: name for name, number in facts.numbers.nat.items()}
-    return Refusal(
+    return Shortage(
+        number=number,
+        at=at_s,
         workload=owners.get((row["vrf"], row["address"]), ""),
         address=row["address"],
         vrf=vrfs.get(row["vrf"], str(row["vrf"])),

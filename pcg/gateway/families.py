@@ -1,6 +1,6 @@
 """Metric families in one line each, and the bound on how many series an operator's names make."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -27,7 +27,7 @@ def gauge(name: str, text: str, labels: tuple[str, ...], rows: Rows) -> Metric:
 
 
 def bounded(
-    named: Mapping[int, tuple[str, ...]], counters: Iterable[Mapping[str, Any]]
+    named: Mapping[Hashable, tuple[str, ...]], counters: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, ...], dict[str, int]]:
     """Counters by the labels of their object: each of `named` has one, also when all is zero.
 

@@ -107,6 +107,10 @@ class ControllerClient:
         """What the controller is told with every heartbeat from now on: few, small, by name."""
         self.link.facts = facts
 
+    def shortages(self, latest: tuple[m.Shortage, ...]) -> None:
+        """Likewise; at most limits.MAX_SHORTAGES."""
+        self.link.shortages = latest
+
     def close(self) -> None:
         self._dealer.disable_monitor()
         self._ctx.destroy(linger=0)

@@ -4,7 +4,7 @@ Labels are bounded: reasons, stages, interfaces and counters by what the program
 the operator by families.OBJECTS_MAX. No address, port or tuple is ever a label.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -13,10 +13,11 @@ from prometheus_client.registry import Collector
 
 from pcg.gateway import metrics_datapath, metrics_dhcp
 from pcg.gateway.facts import Facts, interfaces
-from pcg.gateway.families import counter, gauge
+from pcg.gateway.families import bounded, counter, gauge
 from pcg.gateway.metrics_dhcp import Figures
 from pcg.model.errors import BackendError
 
+NO_RULE = "(none)"  # no name has brackets
 WHERE = ("interface", "role", "counter")
 
 
@@ -28,15 +29,17 @@ class Metrics(Collector):
         watched: Callable[[], dict[str, Any]],
         session_logs: Callable[[], dict[str, int]] = dict,
         dhcp: Callable[[], Figures] = Figures,
+        shortages: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """client   of the datapath, for this thread alone
         facts    what the control loop last told
         watched  Watcher.view
         session_logs  SessionLog.counts; nothing when there is no such log
         dhcp     Dhcp.figures
+        shortages  NAT rule -> how many began, as UsageWatch.by_rule
         """
         self._client, self._facts, self._watched = client, facts, watched
-        self._session_logs, self._dhcp = session_logs, dhcp
+        self._session_logs, self._dhcp, self._shortages = session_logs, dhcp, shortages
 
     def describe(self) -> list[Metric]:
         """Nothing to find out when it is registered: the datapath may not be there yet."""
@@ -51,6 +54,7 @@ class Metrics(Collector):
         text = "Session events that are in no log, or not in this one, by what kept them out."
         kept_out = [((why,), n) for why, n in self._session_logs().items()]
         yield counter("pcg_session_log_missed_events", text, ("why",), kept_out)
+        yield short(facts, self._shortages())
         yield from metrics_dhcp.collect(self._dhcp())
         yield from self._datapath(facts)
 
@@ -98,6 +102,15 @@ def _backends(facts: Facts) -> Iterator[Metric]:
     yield gauge("pcg_control_errors", text, label, column("errors"))
     text = "When a backend was last as desired; 0: never."
     yield gauge("pcg_control_applied_timestamp_seconds", text, label, column("applied_at"))
+
+
+def short(facts: Facts, by_rule: Mapping[str, int]) -> Metric:
+    """Each rule has its series from the start: of one that begins at 1 no rate is to be had."""
+    named = {"": (NO_RULE,)} | {name: (name,) for name in facts.numbers.nat}
+    rows = bounded(named, [{"id": rule, "began": n} for rule, n in by_rule.items()])
+    text = "Times that a workload began to get no more sessions, by the NAT rule it asked."
+    began = [(labels, found.get("began", 0)) for labels, found in rows.items()]
+    return counter("pcg_nat_rule_shortages", text, ("rule",), began)
 
 
 def kernel(facts: Facts, watched: dict[str, Any]) -> Iterator[Metric]:

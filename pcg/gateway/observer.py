@@ -19,6 +19,7 @@ from pcg.gateway.watcher import Watcher
 from pcg.model.errors import BackendError
 from pcg.model.settings import GatewaySettings
 from pcg.wire.local import listens
+from pcg.wire.messages import Shortage
 
 PATIENCE_S = 2.0  # with a datapath that does not answer a scrape
 CONNECT_S = 0.2
@@ -34,11 +35,16 @@ class Observer:
             lambda: interfaces(self._facts).values(),
             lambda: [*dhcp.counts(), *self._away.counts(), *self._ports()],
         )
+        self._usage = UsageWatch(self._client, lambda: self._facts)
         metrics = Metrics(
-            self._client, lambda: self._facts, self.watcher.view, self._counts, dhcp.figures
+            self._client,
+            lambda: self._facts,
+            self.watcher.view,
+            self._counts,
+            dhcp.figures,
+            lambda: self._usage.by_rule,
         )
         self._exposition = Exposition(metrics, settings.metrics)
-        self._usage = UsageWatch(self._client, lambda: self._facts)
         logs = self._logs(settings)
         self._sessions = SessionLog(self._client, *logs) if logs else None
         self._away.start()
@@ -77,6 +83,10 @@ class Observer:
 
     def _counts(self) -> dict[str, int]:
         return self._sessions.counts() if self._sessions else {}
+
+    def shortages(self) -> tuple[Shortage, ...]:
+        """The latest; at most limits.MAX_SHORTAGES."""
+        return self._usage.latest
 
     def tell(self, facts: Facts, now: float) -> None:
         """Of the control loop, after each of its steps; never blocks. `now`: monotonic seconds."""

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import zmq
+from msgspec import structs
 
 from pcg.datapath.client import Client
 from pcg.drivers.datapath import Datapath
@@ -111,6 +112,7 @@ class Process:
             "desired": lambda: self.gateway.desired,
             "drops": self.observer.watcher.view,
             "leases": self.dhcp.grants.view,
+            "shortages": lambda: [structs.asdict(one) for one in self.observer.shortages()],
             "gone": lambda: self.gateway.compiler.gone,
         }
         actions = {"dhcp_release": self.dhcp.release}
@@ -148,6 +150,7 @@ class Process:
         self.report()
         if (changes := self.dhcp.step()) is not None:
             self.link.leases(changes)
+        self.link.shortages(self.observer.shortages())
         connected = self.link.link.state is State.LIVE
         self.observer.tell(facts_of(self.gateway, connected, now), now)
         self.control.serve()

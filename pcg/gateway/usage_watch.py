@@ -1,8 +1,9 @@
-"""A thread that asks the datapath who was refused sessions, and puts it in the log."""
+"""A thread that asks the datapath who was refused sessions: for the log, and whoever asks it."""
 
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ from pcg.gateway.facts import Facts
 from pcg.gateway.fair_use import FairUse, refusals
 from pcg.gateway.periodic import Periodic
 from pcg.model.errors import BackendError
+from pcg.wire import limits
+from pcg.wire.messages import Shortage
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,9 @@ class UsageWatch(Periodic):
         super().__init__("usage", EVERY_S)
         self._client, self._facts = client, facts
         self._fair, self._seen = FairUse(), 0
+        # for other threads: replaced whole, never changed in place
+        self.latest: tuple[Shortage, ...] = ()
+        self.by_rule: Counter[str] = Counter()  # how many began, ever
 
     def look(self) -> None:
         with contextlib.suppress(BackendError):  # the control loop tells that nobody answers
@@ -47,5 +53,8 @@ class UsageWatch(Periodic):
             views.view("usage", u) for u in self._client.read("usage") if u.refused
         ]
         self._seen = count
-        for refusal in self._fair.look(rows, facts, now, ledger):
-            log.warning("%s", refusal.text)
+        began = self._fair.look(rows, facts, now, ledger, time.time() - time.monotonic())
+        for shortage in began:
+            log.warning("%s", shortage.text)
+        self.by_rule = self.by_rule + Counter(one.rule for one in began)
+        self.latest = (*self.latest, *began)[-limits.MAX_SHORTAGES :]

@@ -50,6 +50,7 @@ class Link:
         self.outbox: list[m.ToController] = []
         self.reports, self.leases = Reports(), LeaseReports()
         self.facts: dict[str, m.Fact] = {}  # of the next Status
+        self.shortages: tuple[m.Shortage, ...] = ()  # likewise
         self.epoch, self.revision = 0, 0  # of `held`, once the controller has spoken
         self._skip = 0  # BEHIND: the revision that is not asked for again
         self._connected, self._lost = False, False
@@ -272,7 +273,7 @@ class Link:
     # -- what we report ------------------------------------------------------------------------
 
     def _alive(self, beat: m.Heartbeat) -> None:
-        self.outbox.append(m.Status(self.epoch, self.revision, self.facts))
+        self.outbox.append(m.Status(self.epoch, self.revision, self.facts, self.shortages))
         if self.reports.unheard(beat.heard):
             self._report()
         self._send_leases(self.leases.again())

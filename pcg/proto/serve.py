@@ -68,7 +68,15 @@ class Leased:
     """`Peer.leases` may have changed."""
 
 
-Event = Joined | Reported | Left | Leased
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Workloads that want more than they get, as a Status told."""
+
+    began: tuple[m.Shortage, ...]  # no Status had them before
+    missed: int  # that began before them and stood in none that arrived
+
+
+Event = Joined | Reported | Left | Leased | Short
 
 
 class Offer:
@@ -144,7 +152,8 @@ class Peer:
                 self.heard = msg.number
                 return [Reported(msg)]
             case m.Status():
-                self.status = msg
+                before, self.status = self.status, msg
+                return _short(before.shortages if before else (), msg.shortages)
             case m.Leases():
                 return self._leases(msg)
         return []
@@ -194,6 +203,15 @@ class Peer:
         s.next = max(s.next, end)
         if s.next == s.snapshot.n_chunks:
             self.state, self._sending = State.GREETED, None
+
+
+def _short(before: tuple[m.Shortage, ...], now: tuple[m.Shortage, ...]) -> list[Event]:
+    began = tuple(one for one in now if one not in before)
+    if not began:
+        return []
+    # a gateway that was started anew counts from 1 again
+    last = max((one.number for one in before if one.number < began[0].number), default=0)
+    return [Short(began, began[0].number - last - 1)]
 
 
 def _weight(changes: tuple[m.Change, ...]) -> int:

@@ -12,6 +12,7 @@ MAX_ERRORS = 200  # objects named in one report; the rest is counted
 MAX_PATH = 200  # characters that name an object
 MAX_TEXT = 1000  # characters of one error; 200 errors of 1200 4-byte characters are one frame
 MAX_FACTS = 64  # of one Status
+MAX_SHORTAGES = 16  # the latest, in each Status
 MAX_HOSTNAME = 253  # characters: RFC 1123 section 2.1, 255 bytes as RFC 1035 writes it
 MAX_CLIENT_ID = 255  # bytes, of one option 61
 MAX_LEASES = 500  # of one report; of 2 KB each at most

@@ -95,12 +95,37 @@ class Realised(Part, tag=4):
     refused: Count = 0  # revision refused whole, `errors` say why; 0: none; given by the link
 
 
+class Shortage(Part):
+    """A workload that gets no session for want of something that all share, told as it begins.
+    "" where there is nothing to name."""
+
+    number: Count  # of the gateway's life, counts up from 1
+    at: float  # seconds since 1970
+    workload: Label
+    address: Annotated[str, msgspec.Meta(max_length=15)]
+    vrf: Label
+    reason: Label  # of the datapath's
+    rule: Label  # NAT rule
+    public_address: Label
+    refused: Count  # sessions, for all its reasons; 0: they stand with another of them
+
+    @property
+    def text(self) -> str:
+        by = f"; NAT rule {self.rule}" if self.rule else ""
+        of = f", public address {self.public_address}" if self.public_address else ""
+        who = f"{self.workload or 'workload'} ({self.address}, VRF {self.vrf})"
+        what = f"{self.refused} sessions" if self.refused else "some of its sessions"
+        return f"{who} was refused {what}: {self.reason}{by}{of}"
+
+
 class Status(Part, tag=5):
     """The gateway's sign of life, one for each Heartbeat. Only the newest counts."""
 
     epoch: Count
     revision: Count
     facts: Annotated[dict[str, Fact], msgspec.Meta(max_length=limits.MAX_FACTS)]
+    # the latest, in their order: each stands in many of these, until others push it out
+    shortages: Annotated[tuple[Shortage, ...], msgspec.Meta(max_length=limits.MAX_SHORTAGES)] = ()
 
 
 class Lease(Part):

@@ -1,13 +1,11 @@
 """Frames that really end, each somewhere else: one ledger has them all, and so do the metrics."""
 
 import contextlib
-import http.client
 import json
 import socket
 from collections import Counter
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -18,8 +16,8 @@ from pcg.lab.frames import send
 from pcg.lab.lab import Lab
 from pcg.lab.layout import INTERNET, PCG_MACS, STRANGER, UPLINK_ROUTER
 from pcg.lab.programs import until
+from tests.e2e.scrape import management, scraped
 
-METRICS = 9464
 TELNET = 23
 UNWANTED = 0x88B5  # EtherType for local experiments; nobody on the gateway listens to it
 NOBODYS = (
@@ -30,10 +28,6 @@ NOBODYS = (
     ("kernel", "host", "Ip6InDiscards"),
 )
 REASONS = ("TEP_UNKNOWN", "SOURCE_SPOOFED", "VNI_UNKNOWN", "NO_ROUTE", "NO_NAT")
-
-
-def management(lab: Lab) -> str:
-    return lab.desired.gateway.interfaces.management.addresses[0].partition("/")[0]
 
 
 def in_the_datapath(lab: Lab) -> None:
@@ -122,13 +116,7 @@ def rows(lab: Lab, *more: str) -> dict[tuple[str, str, str], dict]:
 
 @pytest.fixture(scope="module")
 def metrics(lab: Lab, ledger) -> dict[tuple, float]:
-    """(name, label values by the labels' names...) -> value, as a host on management reads them."""
-    with ns.inside(lab.layout.ns("svc")):
-        connection = http.client.HTTPConnection(management(lab), METRICS, timeout=10)
-        connection.request("GET", "/metrics")
-        page = connection.getresponse().read().decode()
-    families = text_string_to_metric_families(page)
-    return {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+    return scraped(lab)
 
 
 def test_a_firewall_rule_by_its_name(ledger, metrics):

@@ -1,8 +1,10 @@
-"""Workloads that want more than their share: who is refused is named in a real gateway's log."""
+"""Workloads that want more than their share: who is refused is named, wherever somebody looks."""
 
+import json
 import re
 import socket
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 from msgspec.structs import replace
@@ -12,9 +14,19 @@ from pcg.lab.lab import Lab
 from pcg.lab.layout import INTERNET
 from pcg.model.desired import Desired
 from pcg.model.terms import Quota
+from tests.e2e.scrape import scraped
 from tests.waiting import wait_until
 
 RULE, LIMIT = "out-t1", 8
+
+
+class Short(NamedTuple):
+    workload: str
+    rule: str
+    public_address: str
+
+
+OTHER = Short("t2-web1", "out-t2", "eip-t2")
 
 
 def published(lab: Lab, desired: Desired) -> None:
@@ -26,9 +38,10 @@ def published(lab: Lab, desired: Desired) -> None:
 
 @pytest.fixture
 def held(lab: Lab) -> Iterator[None]:
-    """No workload may have more than LIMIT sessions by the rule."""
+    """No workload may have more than LIMIT sessions by one of the rules."""
     before = lab.desired
-    rules = (replace(r, quota=Quota(sessions=LIMIT)) if r.id == RULE else r for r in before.nat)
+    quota, ids = Quota(sessions=LIMIT), (RULE, OTHER.rule)
+    rules = (replace(r, quota=quota) if r.id in ids else r for r in before.nat)
     published(lab, replace(before, nat=tuple(rules)))
     yield
     published(lab, before)
@@ -71,3 +84,34 @@ def test_who_is_refused_is_named_once_an_episode(lab: Lab, held):
     dials(lab, second, 2 * LIMIT)
     wait_until(lambda: told(lab, second), "the second one's line")
     assert told(lab, first) == told(lab, second) == [line]
+
+
+def shortage(lab: Lab) -> list[dict]:
+    """Of OTHER's workload, as an operator's program asks."""
+    return [row for row in lab.ask.show("shortages") if row["workload"] == OTHER.workload]
+
+
+def heard(lab: Lab) -> list[dict]:
+    """The same, as the controller heard of it."""
+    path = lab.layout.run / "realised" / f"{lab.desired.gateway.id}.shortages.json"
+    said = json.loads(path.read_text())["shortages"] if path.exists() else []
+    return [one for one in said if one["workload"] == OTHER.workload]
+
+
+def test_operator_controller_and_prometheus_are_told(lab: Lab, held):
+    workload, rule, public = OTHER
+    began = "pcg_nat_rule_shortages_total", rule
+    before = scraped(lab)[began]
+    dials(lab, workload, 2 * LIMIT)
+    (row,) = wait_until(lambda: shortage(lab), "its row")
+    named = {"vrf": "t2", "address": lab.layout.port(workload).addresses[0]}
+    named |= {"reason": "QUOTA_SESSIONS", "rule": rule, "public_address": public}
+    assert row == row | named
+    assert row["refused"] >= 1
+    assert scraped(lab)[began] == before + 1
+    words = f"{workload} ({named['address']}, VRF t2) was refused"
+    assert words in " ".join(lab.ask.text("drops").split())
+    (said,) = wait_until(lambda: heard(lab), "the controller's file")
+    assert said == said | {key: n for key, n in row.items() if key != "when"}
+    log = (lab.layout.run / "controller.log").read_text()
+    assert log.count(f"gateway {lab.desired.gateway.id}: {said['text']}\n") == 1

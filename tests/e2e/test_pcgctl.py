@@ -24,7 +24,7 @@ def _sessions(lab: Lab) -> None:
         curl(lab.layout.workload_ns(workload), f"http://{INTERNET}:{HTTP}/")
 
 
-@pytest.mark.parametrize("what", sorted(set(show.commands) - {"drops", "realised"}))
+@pytest.mark.parametrize("what", sorted(set(show.commands) - {"drops", "realised", "shortages"}))
 def test_every_table_has_rows(lab: Lab, what: str):
     rows = lab.ask.show(what)
     assert rows

@@ -47,6 +47,8 @@ CASES = [
     Case("PcgNatPoolExhausted", {DROPS: "7x3 8x9"}, EXHAUSTED, 60),
     Case("PcgNatPoolExhausted", {DROPS: "7x40"}, EXHAUSTED, None, 600),
     Case("PcgTableFull", {DROPS: "0x3 1x9"}, {"reason": "SESSIONS_FULL"}, 60),
+    Case("PcgWorkloadShort", {"pcg_nat_rule_shortages_total": "0x3 1x9"}, POOL, 60),
+    Case("PcgWorkloadShort", {"pcg_nat_rule_shortages_total": "4x40"}, POOL, None, 600),
     Case("PcgQuotaReached", {DROPS: "0+1x60"}, {"reason": "QUOTA_PORTS"}, 15 + 300),
     # 20 a second from the start: more than 10 on average of 5 minutes after 165 s, then `for`
     Case("PcgDropsRising", {DROPS: "0+300x400"}, TTL, 165 + 300),

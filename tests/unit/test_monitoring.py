@@ -94,11 +94,12 @@ def test_a_panel_asks_for_what_is_served(panel, target, served):
 
 
 NOT_DONE = ("pcg_datapath_unmade_all_packets_total", "pcg_session_log_missed_events_total")
+NOT_DONE += ("pcg_nat_rule_shortages_total",)
 
 
 @pytest.mark.parametrize("name", NOT_DONE)
 def test_what_the_gateway_left_undone_is_told_and_shown(name):
-    """Nobody else counts it: neither an error that was not sent nor an event that no log has."""
+    """Nobody else counts it: an error that was not sent, an event that no log has, who is short."""
     assert any(name in alert["expr"] for alert in ALERTS)
     assert any(name in target["expr"] for _, target in TARGETS)
 

@@ -197,7 +197,7 @@ class FakeLook(Look):
     def __init__(self) -> None:
         super().__init__("", "")
         self.client = FakeClient()
-        self.answers = {"leases": [], "gone": {}}
+        self.answers = {"leases": [], "gone": {}, "shortages": []}
 
     def ask_gateway(self, op):
         return self.answers[op]

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from msgspec import structs
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
@@ -12,6 +13,7 @@ from pcg.datapath import border
 from pcg.drivers.counters import Count
 from pcg.gateway.book import Book
 from pcg.model.errors import BackendError
+from pcg.wire.messages import Shortage
 from tests.unit.cli.fake import dropped, flow, ip
 
 DESIRED = {
@@ -164,6 +166,25 @@ def test_for_people(pcgctl):
     assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in text
     assert "put a rule before it" in text
     assert "What it means" in text
+
+
+def short(number: int, workload: str) -> dict:
+    """As a gateway answers it."""
+    named = workload, "10.1.0.10", "blue", "QUOTA_PORTS", "snat-all", "eip-1"
+    return structs.asdict(Shortage(number, time.time() - 90 + number, *named, refused=number))
+
+
+def test_who_gets_no_more_of_what_all_share(pcgctl, answers):
+    """Since when: of the two a minute and a half ago the latter."""
+    assert "was refused" not in pcgctl("drops", "--over", "0")
+    answers["shortages"] = [short(3, "web1"), short(4, "web2")]
+    text = " ".join(pcgctl("drops", "--over", "0").split())
+    words = "web2 (10.1.0.10, VRF blue) was refused 4 sessions: QUOTA_PORTS; NAT rule snat-all"
+    assert f"{words}, public address eip-1; 2 in `pcgctl show shortages`" in text
+    assert "was refused" not in pcgctl("drops", "--over", "0", "--since", "60")
+    rows = pcgctl("show", "shortages", as_json=True)
+    assert [row["workload"] for row in rows] == ["web2", "web1"]
+    assert "eip-1" in pcgctl("show", "shortages")
 
 
 def absent(*_):

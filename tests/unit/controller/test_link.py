@@ -105,6 +105,30 @@ def test_status_arrives(site):
     gateway.until(lambda: peer.status and peer.status.facts == {"sessions": 7}, "status")
 
 
+def test_who_is_short_is_logged_and_lies_there_for_people(site, caplog):
+    site.write(document())
+    site.start()
+    gateway = site.gateway("gw-a", site.key("gw-a", "gw-a"))
+    named = "vm-1", "10.0.0.9", "t1", "QUOTA_PORTS", "out", "eip-1"
+    shortages = [m.Shortage(n, 1.7e9, *named, refused=n) for n in range(1, 20)]
+    latest = tuple(shortages[-limits.MAX_SHORTAGES :])
+    gateway.client.shortages(latest)
+    path = site.folder / "realised" / "gw-a.shortages.json"
+    gateway.until(path.exists, "the file")
+    told = json.loads(path.read_text())["shortages"]
+    assert [one["number"] for one in told] == [one.number for one in latest[::-1]]
+    assert told[0]["text"] == latest[-1].text
+    gateway.until(lambda: "gateway gw-a: 3 more before, in its own log" in caplog.text, "the log")
+    before = len(caplog.messages)
+    gateway.client.shortages(latest[1:])
+    gateway.client.status({"seen": True})
+    peer = site.controller._seats["gw-a"].peer
+    gateway.until(lambda: peer.status.facts, "another status")
+    lines = [one for one in caplog.messages if "was refused" in one]
+    assert lines == [f"gateway gw-a: {one.text}" for one in latest]
+    assert len(caplog.messages) == before
+
+
 # -- who may do what -------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from pcg.gateway.usage_watch import UsageWatch
 from pcg.reconcile.addresses import address
 from pcg.reconcile.compile import compile_policy
 from pcg.reconcile.numbers import Numbers, numbers_for
+from pcg.wire import limits
 from tests.unit.reconcile.examples import DESIRED
 
 NUMBERS = numbers_for(DESIRED, Numbers())
@@ -136,6 +137,26 @@ class FakeClient:
         reason = border.reason_names().index("QUOTA_PORTS")
         at = address(PORT.addresses[0])
         return [of(T1, at, 3, 2, self.counted["QUOTA_PORTS"], NUMBERS.nat["out"], 0, reason)]
+
+
+def test_they_have_numbers_and_times():
+    fair = FairUse()
+    first = fair.look([row(1), row(1, at="192.168.1.77")], FACTS, 3.0, offset_s=1000.0)
+    (second,) = fair.look([row(2, "SESSIONS_FULL")], FACTS, 5.0, offset_s=1000.0)
+    told = [(one.number, one.at) for one in (*first, second)]
+    assert told == [(1, 1003.0), (2, 1003.0), (3, 1005.0)]
+
+
+def test_the_latest_are_kept_and_all_are_counted_by_rule(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SHORTAGES", 3)
+    client = FakeClient()
+    watch = UsageWatch(client, lambda: FACTS)
+    for n in range(1, 6):  # each in an episode of its own
+        client.counted = {"QUOTA_PORTS": n}
+        watch.turn(n * QUIET_S)
+    assert [one.refused for one in watch.latest] == [1, 1, 1]
+    assert [one.number for one in watch.latest] == [4, 5, 6]
+    assert watch.by_rule == {"out": 5, "web-in": 1}
 
 
 def test_the_table_is_read_only_when_somebody_was_refused(caplog):

@@ -111,7 +111,8 @@ def text(client):
     def page(**given) -> str:
         state.update(given)
         registry = CollectorRegistry()
-        registry.register(Metrics(client, lambda: state["facts"], lambda: watched(state["error"])))
+        told = (lambda: state["facts"], lambda: watched(state["error"]))
+        registry.register(Metrics(client, *told, shortages=lambda: {"out": 4, "gone": 2}))
         return generate_latest(registry).decode()
 
     return page
@@ -165,6 +166,14 @@ def test_what_ends_outside_the_datapath(text):
     assert seen['pcg_nftables_drops_total{counter="input_uplink"}'] == 2
     assert seen['pcg_kernel_drops_total{counter="IpInAddrErrors"}'] == 6
     assert seen['pcg_nftables_steered_packets_total{counter="downlink_tunnel"}'] == 99
+
+
+def test_who_is_short_by_rule(text):
+    """Every rule has its series before anybody is: what appears as 1 has no increase."""
+    seen = values(text(facts=FACTS._replace(numbers=Numbers(nat={"out": 1, "in": 2}))))
+    found = {name: n for name, n in seen.items() if name.startswith("pcg_nat_rule_shortages")}
+    told = {"(none)": 0, "out": 4, "in": 0, "(others)": 2}
+    assert found == {f'pcg_nat_rule_shortages_total{{rule="{k}"}}': n for k, n in told.items()}
 
 
 def test_an_operators_names_make_no_more_series_than_allowed(text, client, monkeypatch):

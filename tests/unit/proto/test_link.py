@@ -266,6 +266,16 @@ def test_report_is_repeated_until_it_is_heard():
     assert [type(x) for x in link.outbox] == [m.Status]
 
 
+def test_who_is_short_stands_in_every_status():
+    link = live()
+    link.shortages = (
+        m.Shortage(1, 1.7e9, "vm-1", "10.0.0.9", "t1", "QUOTA_PORTS", "out", "eip-1", 5),
+    )
+    for _ in range(2):
+        link.receive(m.Heartbeat(EPOCH, 1), 0.0)
+    assert link.outbox == 2 * [m.Status(EPOCH, 1, {}, link.shortages)]
+
+
 def test_refused_by_the_controller_waits_before_the_next_hello():
     link = live()
     (event,) = link.receive(m.Refused("not with that key"), 0.0)

@@ -3,7 +3,7 @@
 import pytest
 
 from pcg.model.errors import ProtocolError
-from pcg.proto.serve import MOVES, Joined, Left, Offer, Peer, Reported, State
+from pcg.proto.serve import MOVES, Joined, Left, Offer, Peer, Reported, Short, State
 from pcg.wire import limits
 from pcg.wire import messages as m
 from pcg.wire.snapshot import Snapshot
@@ -157,6 +157,36 @@ def test_the_newest_status_is_kept():
     peer.receive(m.Status(1, 1, {"a": 1}), 0.0)
     peer.receive(m.Status(1, 1, {"a": 2}), 0.0)
     assert peer.status.facts == {"a": 2}
+
+
+def short(number, at=1.7e9):
+    return m.Shortage(number, at, "vm-1", "10.0.0.9", "t1", "QUOTA_PORTS", "out", "eip-1", 5)
+
+
+def told(peer, *shortages):
+    return peer.receive(m.Status(1, 1, {}, shortages), 0.0)
+
+
+def test_who_is_short_is_news_once():
+    peer, one, two, three = greeted(), *map(short, (1, 2, 3))
+    assert told(peer) == []
+    assert told(peer, one, two) == [Short((one, two), 0)]
+    assert told(peer, one, two) == []
+    assert told(peer, two, three) == [Short((three,), 0)]
+    peer.receive(m.Hello("gw-a"), 0.0)  # the link was down, no more
+    assert told(peer, two, three) == []
+
+
+def test_who_was_short_in_no_status_is_counted():
+    peer = greeted()
+    assert told(peer, short(8), short(9)) == [Short((short(8), short(9)), 7)]
+    assert told(peer, short(12)) == [Short((short(12),), 2)]
+
+
+def test_a_gateway_that_was_started_anew_counts_again():
+    peer, again = greeted(), short(1, at=1.8e9)
+    told(peer, *map(short, (1, 2, 3)))
+    assert told(peer, again) == [Short((again,), 0)]
 
 
 def test_a_silent_gateway_leaves_and_its_stream_ends():

@@ -12,6 +12,7 @@ from pcg.wire import messages as m
 
 RAW = msgspec.Raw(msgspec.msgpack.encode({"id": "vm-1", "mac": "02:00:00:00:00:01"}))
 ERRORS = (m.ObjectError("ports[vm-1]", "no such segment", "datapath"), m.ObjectError("a", "b"))
+SHORTAGE = m.Shortage(3, 1.7e9, "vm-1", "10.0.0.9", "t1", "QUOTA_PORTS", "out", "eip-1", 5)
 LEASE = m.Lease("t1", "web", "10.0.0.9", "02:00:00:00:00:09", "01aa", "joe", "vm-1", "i-1", 1.7e9)
 
 UP = [
@@ -19,7 +20,7 @@ UP = [
     m.Resync(7, bytes(range(32)), 16),
     m.Credit(7, 70000),
     m.Realised(3, 2**62, 9, ERRORS, 4, 10),
-    m.Status(2**62, 9, {"a": True, "b": -1, "c": 1.5, "d": "x" * 40}),
+    m.Status(2**62, 9, {"a": True, "b": -1, "c": 1.5, "d": "x" * 40}, (SHORTAGE,)),
     m.Leases(4, True, (LEASE, LEASE), (("t1", "10.0.0.1"),)),
 ]
 DOWN = [
