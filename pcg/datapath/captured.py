@@ -16,6 +16,14 @@ class Flow(NamedTuple):
     taken: tuple[int, int] = (0, 0)
     lost: tuple[int, int] = (0, 0)  # they fitted and there was no room
 
+    def plus(self, other: "Flow") -> "Flow":
+        """
+        >>> Flow((5, 1), (3, 0)).plus(Flow((1, 1), (1, 0), (0, 2)))
+        Flow(seen=(6, 2), taken=(4, 0), lost=(0, 2))
+        """
+        both = zip(self, other, strict=True)
+        return Flow(*((a[0] + b[0], a[1] + b[1]) for a, b in both))
+
 
 class Captured(NamedTuple):
     """One frame: where and when, what became of its packet, and its bytes."""

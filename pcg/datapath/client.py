@@ -102,6 +102,10 @@ class Client:
         """Drops by reason, port, segment and rule, with times (monotonic ns) and an example."""
         return ledger.merged(views.views("drop", self._call("ledger")[1][0]))
 
+    def drops_by_side(self) -> dict[tuple[str, str], int]:
+        """Packets by reason and side, of those that have any; ledger.SEVERAL beside the two."""
+        return ledger.by_side(pack.unpack("drop", self._call("ledger")[1][0]))
+
     def recent(self) -> list[dict]:
         """Flows of which packets were dropped lately, by reason and rule, the latest first."""
         return ledger.recent(views.views("recent", self._call("recent")[1][0]))
@@ -202,6 +206,11 @@ class Client:
 
     def capture_stop(self, token: str) -> None:
         self._call("capture_stop", token=token)
+
+    def captures(self) -> tuple[bool, captured.Flow]:
+        """Whether one runs, and the counts of all since the datapath began."""
+        runs, flow = self._call("captures")[0]
+        return runs, captured.Flow(*flow)
 
     # ---- the conversation ----
 

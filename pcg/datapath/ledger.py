@@ -1,8 +1,13 @@
 """Drops as the workers noted them, added up."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from pcg.datapath import border
+
+SEVERAL = "several"  # the side of what shares a line, as there are too many kinds
+OF_SEVERAL = 0xFFFFFFFF  # its VNI
 KIND = ("reason", "role", "vni", "fw_id", "nat_id")
 FLOW = (*KIND, "vrf", "outer_src", "src", "dst", "dport", "protocol")
 
@@ -20,6 +25,8 @@ def merged(drops: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     found: dict[tuple, dict[str, Any]] = {}
     for drop in drops:
+        if drop["vni"] is None:
+            drop["role"] = SEVERAL
         kind = tuple(drop[key] for key in KIND)
         found[kind] = _both(found[kind], drop) if kind in found else drop
     return sorted(found.values(), key=lambda drop: -drop["packets"])
@@ -32,6 +39,16 @@ def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         "last_ns": max(a["last_ns"], b["last_ns"]),
         "unlisted": a["unlisted"] + b["unlisted"],
     }
+
+
+def by_side(lines: Iterable[Any]) -> Counter[tuple[str, str]]:
+    """Packets by reason and side: "downlink", "uplink" or SEVERAL. `lines`: records of the path."""
+    reasons, sides = border.reason_names(), border.words("pcgdp_role")
+    found: Counter[tuple[str, str]] = Counter()
+    for line in lines:
+        side = SEVERAL if line.vni == OF_SEVERAL else sides[line.role].lower()
+        found[reasons[line.reason], side] += line.packets
+    return found
 
 
 def recent(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

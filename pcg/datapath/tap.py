@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from pcg.datapath.captured import Flow
 from pcg.datapath.lib import Datapath
 from pcg.model.errors import BackendError
 
@@ -19,6 +20,7 @@ class Tap:
 
     def __init__(self, dp: Datapath) -> None:
         self.dp, self.token, self.heard_at = dp, "", 0.0
+        self._ended, self._flow = Flow(), Flow()  # of all that ended; of the one that runs
 
     def start(self, wanted: bytes, program: bytes, now: float) -> str:
         """A token that every later request must show. BackendError: somebody else captures."""
@@ -38,8 +40,8 @@ class Tap:
 
     def read(self, token: str, now: float) -> tuple[list, bytes]:
         self._mine(token, now)
-        data, flow = self.dp.capture_raw()
-        return list(flow), data
+        data, self._flow = self.dp.capture_raw()
+        return list(self._flow), data
 
     def stop(self, token: str, now: float) -> None:
         self._mine(token, now)
@@ -50,8 +52,14 @@ class Tap:
         if self.token and now - self.heard_at > LEASE_S:
             self._end()
 
+    def counts(self) -> tuple[bool, Flow]:
+        """Whether one runs, and the counts of all, as far as they were read."""
+        return bool(self.token), self._ended.plus(self._flow)
+
     def _end(self) -> None:
         self.token = ""
+        self._ended = self._ended.plus(self.dp.capture_raw()[1])  # also of what nobody will read
+        self._flow = Flow()
         self.dp.capture_stop()
 
 
@@ -65,5 +73,6 @@ def operations(tap: Tap, clock: Callable[[], float]) -> dict[str, Callable[[dict
     return {
         "capture_start": lambda args, arrays: (tap.start(arrays[0], arrays[1], clock()), ()),
         "capture_read": read,
+        "captures": lambda _args, _arrays: (tap.counts(), ()),
         "capture_stop": lambda args, arrays: (tap.stop(args["token"], clock()), ()),
     }

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from prometheus_client.core import Metric
 
+from pcg.datapath.captured import Flow
 from pcg.gateway.facts import Facts
 from pcg.gateway.families import bounded, carried, counter, gauge, totals
 from pcg.reconcile.compile import TRANSIT
@@ -65,6 +66,7 @@ GAUGES = {
     "teps": ("pcg_tunnel_endpoints", "Tunnel endpoints in the datapath."),
     "revision": ("pcg_datapath_revision", "Revision of the policy in force in the datapath."),
 }
+ROLES = ("downlink", "uplink")  # in the order of enum pcgdp_role
 NIC = ("interface", "role")
 
 
@@ -72,11 +74,13 @@ class Client(Protocol):
     """What we need of pcg.datapath.client.Client."""
 
     def totals(self) -> dict[str, int]: ...
-    def drops(self) -> dict[str, int]: ...
+    def drops_by_side(self) -> dict[tuple[str, str], int]: ...
     def reasons(self) -> dict[str, str]: ...
     def stages(self) -> dict[str, int]: ...
     def nics(self) -> list[dict[str, Any]]: ...
     def counters(self, table: str) -> list[dict[str, Any]]: ...
+    def read(self, table: str) -> list: ...
+    def captures(self) -> tuple[bool, Flow]: ...
 
 
 def collect(client: Client, facts: Facts) -> Iterator[Metric]:
@@ -85,18 +89,36 @@ def collect(client: Client, facts: Facts) -> Iterator[Metric]:
     yield from totals(counter, told, COUNTED)
     yield from totals(gauge, told, GAUGES)
     yield from _path(client)
+    yield from _captures(client)
     yield from _nics(client)
     yield from _objects(client, facts)
     yield from _pools(client, facts)
 
 
 def _path(client: Client) -> Iterator[Metric]:
-    drops = client.drops()
-    text = "Packets that ended in the datapath, by reason."
-    rows = [((reason,), drops.get(reason, 0)) for reason in client.reasons()]
-    yield counter("pcg_datapath_drops", text, ("reason",), rows)
+    none = {(reason, role): 0 for reason in client.reasons() for role in ROLES}
+    text = "Packets that ended in the datapath, by reason and the side they came by."
+    drops = none | client.drops_by_side()
+    yield counter("pcg_datapath_drops", text, ("reason", "role"), drops.items())
     stages = [((stage,), n) for stage, n in client.stages().items()]
     yield counter("pcg_datapath_stage_packets", "Packets that entered a stage.", ("stage",), stages)
+    text = "Tunnel endpoints of whose way the underlay told that it is narrower than configured."
+    learned = len(client.read("path_mtu"))
+    yield gauge("pcg_tunnel_endpoints_narrow", text, (), [((), learned)])
+
+
+def _captures(client: Client) -> Iterator[Metric]:
+    runs, flow = client.captures()
+
+    def column(frames: tuple[int, int]) -> list:
+        return [((role,), n) for role, n in zip(ROLES, frames, strict=True)]
+
+    text = "1: a capture runs, which makes all packets slower."
+    yield gauge("pcg_capture_running", text, (), [((), runs)])
+    text = "Frames that captures took."
+    yield counter("pcg_capture_packets", text, ("role",), column(flow.taken))
+    text = "Frames that captures were to take and had no room for: their reader was too slow."
+    yield counter("pcg_capture_lost_packets", text, ("role",), column(flow.lost))
 
 
 def _nics(client: Client) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from socket import inet_aton as ip
 import pytest
 from scapy.layers.inet import IP, UDP
 
+from pcg.datapath import ledger, pack
 from pcg.datapath.lib import Datapath
 from pcg.reconcile import records as r
 from tests.c.conftest import assert_accounted
@@ -34,6 +35,15 @@ def test_a_line_names_rule_segment_and_vrf(world):
         ("FIREWALL_DENIED", "downlink", WEB, 1, 0),
         ("FIREWALL_DENIED", "uplink", 0, 3, 0),
     }
+
+
+def test_they_add_up_by_side(world):
+    world.down(A, denied())
+    world.down(A, denied(), vni=WEB)
+    world.up(IP(src=DENIED_IN, dst=SERVER.secondary) / UDP(sport=1, dport=7000))
+    lines = pack.unpack("drop", world.dp.ledger_raw())
+    sides = {("FIREWALL_DENIED", "downlink"): 2, ("FIREWALL_DENIED", "uplink"): 1}
+    assert ledger.by_side(lines) == sides
 
 
 def test_twins_in_two_vrfs_have_lines_of_their_own(world):
@@ -112,6 +122,7 @@ def test_more_kinds_than_fit_share_a_line(world):
     assert len(lines) == KINDS + 1
     others, *single = lines
     assert (others["vni"], others["fw_id"], others["packets"]) == (None, 0, 100)
+    assert others["role"] == "several"  # it has frames of both sides
     assert {line["fw_id"] for line in single} == set(range(11, KINDS + 11))
     assert {line["packets"] for line in single} == {2}
 

@@ -12,6 +12,7 @@ from pcg.lab import ns
 from pcg.lab.clients import curl
 from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET
+from tests.e2e.scrape import scraped
 from tests.waiting import wait_until
 
 FIELDS = ("frame.interface_name", "frame.packet_flags_direction", "frame.packet_id")
@@ -51,8 +52,13 @@ def fetch(lab: Lab, workload: str = "web1") -> None:
 def test_a_request_there_and_back_on_both_sides(lab: Lab, tmp_path):
     path, web1 = tmp_path / "x.pcapng", address(lab, "web1")
     asked = ("--inner", "--both", "host", web1, "and", "tcp", "port", str(HTTP))
+    taken = "pcg_capture_packets_total", "uplink"
+    before = scraped(lab)[taken]
     with capturing(lab, path, *asked) as process:
+        assert scraped(lab)["pcg_capture_running",] == 1
         fetch(lab)
+    after = scraped(lab)
+    assert (after[taken] > before, after["pcg_capture_running",]) == (True, 0)
     assert "0 frames of" not in process.said
     assert "lost" not in process.said
     seen = packets(path)

@@ -124,7 +124,7 @@ def test_a_firewall_rule_by_its_name(ledger, metrics):
     assert (row["rule"], row["vrf"]) == ("telnet-in", "t1")
     assert row["example"]["destination_name"] == "eip-app"
     assert row["example"]["source"] == f"{INTERNET}:1025"
-    assert metrics["pcg_datapath_drops_total", "FIREWALL_DENIED"] >= row["packets"]
+    assert metrics["pcg_datapath_drops_total", "FIREWALL_DENIED", "uplink"] >= row["packets"]
     assert metrics["pcg_firewall_rule_hits_total", "telnet-in"] >= row["packets"]
 
 
@@ -145,7 +145,7 @@ def test_the_datapaths_reasons(ledger, metrics, reason):
     assert len(row["example"]["frame"]) > 2 * 50
     assert row["means"]
     assert row["advice"]
-    assert metrics["pcg_datapath_drops_total", reason] >= row["packets"]
+    assert metrics["pcg_datapath_drops_total", reason, "downlink"] >= row["packets"]
 
 
 def test_the_hosts_firewall(ledger, metrics):

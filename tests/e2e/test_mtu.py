@@ -20,6 +20,7 @@ from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET
 from pcg.lab.programs import until
 from pcg.model.desired import Gateway
+from tests.e2e.scrape import scraped
 
 URL = f"http://{INTERNET}:{HTTP}"
 NO_ICMP = """
@@ -263,5 +264,6 @@ def test_a_path_mtu_that_the_underlay_tells(lab: Lab):
 
         assert until("the path MTU", told) is not None
         assert told() == [1500]
+        assert scraped(lab)["pcg_tunnel_endpoints_narrow",] >= 1
     finally:
         ns.ip(f"link set br-{h5.zone} mtu 9001", vpc)

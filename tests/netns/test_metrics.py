@@ -75,7 +75,9 @@ def test_everything_is_there_and_none_of_it_twice(running, wires):
     assert seen["pcg_control_errors", "nft"] == 0
     assert seen["pcg_control_connected",] == 0
     assert seen["pcg_sessions_limit",] == 4096
-    assert seen["pcg_datapath_drops_total", "NO_ROUTE"] == 0
+    assert seen["pcg_datapath_drops_total", "NO_ROUTE", "uplink"] == 0
+    assert seen["pcg_capture_running",] == seen["pcg_tunnel_endpoints_narrow",] == 0
+    assert seen["pcg_capture_lost_packets_total", "uplink"] == 0
     assert seen["pcg_port_up", "up0", "uplink"] == 1
     assert seen["pcg_firewall_rule_hits_total", "no-telnet"] == 0
     assert seen["pcg_segment_packets_total", "in", "web", "t1"] == 0

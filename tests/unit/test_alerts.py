@@ -18,11 +18,12 @@ class Case(NamedTuple):
     labels: dict[str, str]
     fires_s: int | None  # it does at this time, and EVERY_S earlier it did not
     look_s: int = 0  # and of what never fires, where it would
+    role: str = ""  # label of the series that the alert has not
 
 
 DROPS = "pcg_datapath_drops_total"
 EXHAUSTED = {"reason": "NAT_PORTS_EXHAUSTED"}
-TTL = {"reason": "TTL_EXPIRED"}
+TTL = {"reason": "TTL_EXPIRED", "role": "downlink"}
 POOL = {"rule": "out-t1"}
 UNMADE_ALL = "pcg_datapath_unmade_all_packets_total"
 UNMADE_SOURCE = "pcg_datapath_unmade_source_packets_total"
@@ -44,12 +45,12 @@ CASES = [
         None,
         300,
     ),
-    Case("PcgNatPoolExhausted", {DROPS: "7x3 8x9"}, EXHAUSTED, 60),
-    Case("PcgNatPoolExhausted", {DROPS: "7x40"}, EXHAUSTED, None, 600),
-    Case("PcgTableFull", {DROPS: "0x3 1x9"}, {"reason": "SESSIONS_FULL"}, 60),
+    Case("PcgNatPoolExhausted", {DROPS: "7x3 8x9"}, EXHAUSTED, 60, role="downlink"),
+    Case("PcgNatPoolExhausted", {DROPS: "7x40"}, EXHAUSTED, None, 600, "downlink"),
+    Case("PcgTableFull", {DROPS: "0x3 1x9"}, {"reason": "SESSIONS_FULL"}, 60, role="downlink"),
     Case("PcgWorkloadShort", {"pcg_nat_rule_shortages_total": "0x3 1x9"}, POOL, 60),
     Case("PcgWorkloadShort", {"pcg_nat_rule_shortages_total": "4x40"}, POOL, None, 600),
-    Case("PcgQuotaReached", {DROPS: "0+1x60"}, {"reason": "QUOTA_PORTS"}, 15 + 300),
+    Case("PcgQuotaReached", {DROPS: "0+1x60"}, {"reason": "QUOTA_PORTS"}, 315, role="downlink"),
     # 20 a second from the start: more than 10 on average of 5 minutes after 165 s, then `for`
     Case("PcgDropsRising", {DROPS: "0+300x400"}, TTL, 165 + 300),
     # The same for more than an hour is no rise, nor are 30 a second after an hour of 20
@@ -78,7 +79,8 @@ def name_of(case: Case) -> str:
 def played(case: Case) -> dict:
     """As `promtool test rules` has it."""
     labels = {"instance": "gw-a", **case.labels}
-    inside = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    of_series = labels | ({"role": case.role} if case.role else {})
+    inside = ",".join(f'{name}="{value}"' for name, value in of_series.items())
     series = [{"series": f"{n}{{{inside}}}", "values": v} for n, v in case.series.items()]
     (rule,) = [r for group in RULES["groups"] for r in group["rules"] if r["alert"] == case.alert]
     stands = [{"exp_labels": labels | rule["labels"]}]

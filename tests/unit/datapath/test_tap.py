@@ -9,7 +9,7 @@ from pcg.model.errors import BackendError
 
 class PretendedPath:
     def __init__(self):
-        self.said = []
+        self.said, self.flow = [], Flow()
 
     def capture_start_raw(self, wanted, program):
         if program == b"bad":
@@ -17,7 +17,7 @@ class PretendedPath:
         self.said.append("start")
 
     def capture_raw(self):
-        return b"frames", Flow()
+        return b"frames", self.flow
 
     def capture_stop(self):
         self.said.append("stop")
@@ -74,3 +74,19 @@ def test_a_start_that_fails_leaves_nothing_behind(tap):
     with pytest.raises(BackendError):
         tap.start(b"", b"bad", 0.0)
     assert tap.start(b"", b"", 0.0)
+
+
+def test_what_all_of_them_took_and_lost(tap):
+    """Of the one that runs as it was read, of an ended one to its end."""
+    assert tap.counts() == (False, Flow())
+    token = tap.start(b"", b"", 0.0)
+    tap.dp.flow = Flow((9, 0), (5, 0), (1, 0))
+    tap.read(token, 1.0)
+    assert tap.counts() == (True, Flow((9, 0), (5, 0), (1, 0)))
+    tap.dp.flow = Flow((9, 0), (5, 0), (3, 0))
+    tap.stop(token, 2.0)
+    assert tap.counts() == (False, Flow((9, 0), (5, 0), (3, 0)))
+    token = tap.start(b"", b"", 3.0)
+    tap.dp.flow = Flow((1, 2), (1, 1), (0, 1))
+    tap.expire(3.0 + LEASE_S + 1)
+    assert tap.counts() == (False, Flow((10, 2), (6, 1), (3, 1)))

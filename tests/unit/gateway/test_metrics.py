@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pcg.datapath.captured import Flow
 from pcg.drivers.counters import Count
 from pcg.gateway import families
 from pcg.gateway.book import Book
@@ -15,6 +16,7 @@ from pcg.reconcile.numbers import Numbers
 from tests.unit.reconcile.examples import DESIRED
 
 ZERO = bytes(4)
+SIDES = ("downlink", "uplink")
 
 
 def segment(vni: int, name: str, kind: int = 0) -> r.Segments:
@@ -63,8 +65,14 @@ class FakeClient:
         names += ("resets_waiting", "resets_late", "resets_unheard")
         return dict.fromkeys(names, 3)
 
-    def drops(self):
-        return {"NO_ROUTE": 7}
+    def drops_by_side(self):
+        return {("NO_ROUTE", "downlink"): 7, ("NO_ROUTE", "several"): 2}
+
+    def captures(self):
+        return True, Flow(seen=(9, 8), taken=(7, 6), lost=(5, 4))
+
+    def read(self, table):
+        return {"path_mtu": ["one", "another"]}[table]
 
     def reasons(self):
         return {"NO_ROUTE": "no route for it", "NO_NAT": "no rule for it"}
@@ -137,8 +145,11 @@ def test_names_follow_the_convention(text):
 
 def test_values_by_the_operators_names(text):
     seen = values(text())
-    assert seen['pcg_datapath_drops_total{reason="NO_ROUTE"}'] == 7
-    assert seen['pcg_datapath_drops_total{reason="NO_NAT"}'] == 0
+    drops = {(reason, role): 0 for reason in ("NO_ROUTE", "NO_NAT") for role in SIDES}
+    drops |= {("NO_ROUTE", "downlink"): 7, ("NO_ROUTE", "several"): 2}
+    for (reason, role), n in drops.items():
+        assert seen[f'pcg_datapath_drops_total{{reason="{reason}",role="{role}"}}'] == n
+    assert len([name for name in seen if name.startswith("pcg_datapath_drops")]) == len(drops)
     assert seen['pcg_segment_packets_total{direction="in",segment="web",vrf="t1"}'] == 5
     assert seen['pcg_segment_bytes_total{direction="out",segment="t1 (transit)",vrf="t1"}'] == 200
     assert seen['pcg_segment_packets_total{direction="in",segment="t1",vrf="t1"}'] == 0
@@ -153,6 +164,20 @@ def test_values_by_the_operators_names(text):
     assert seen["pcg_sessions"] == 3
     assert seen["pcg_control_lag_seconds"] == 1.5
     assert seen['pcg_control_failed_turns_total{backend="nft"}'] == 2
+
+
+def test_what_captures_took_and_lost(text):
+    seen = values(text())
+    assert seen["pcg_capture_running"] == 1
+    found = [
+        [seen[f'pcg_capture_{what}packets_total{{role="{role}"}}'] for role in SIDES]
+        for what in ("", "lost_")
+    ]
+    assert found == [[7, 6], [5, 4]]
+
+
+def test_path_mtus_that_were_learned(text):
+    assert values(text())["pcg_tunnel_endpoints_narrow"] == 2
 
 
 def test_what_ends_outside_the_datapath(text):
