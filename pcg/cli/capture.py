@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -20,6 +20,7 @@ from pcg.datapath.pack import CaptureWanted
 LOOK_S = 0.05  # between two reads of an empty ring
 DIRECTIONS = {"in": 1, "out": 2, "both": 3}
 MIB = 1 << 20
+ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Capture:
@@ -70,11 +71,7 @@ class Capture:
 
     def into(self, sink: Sink) -> None:
         """All of it. SIGINT and SIGTERM are an orderly end."""
-        try:
-            for frames in self.follow():
-                sink.frames(frames, self.offset_ns)
-        except KeyboardInterrupt:
-            self.end_now()
+        with _orderly(self.end_now):
             for frames in self.follow():
                 sink.frames(frames, self.offset_ns)
         sink.end(self.began_ns, self.flow)
@@ -82,6 +79,24 @@ class Capture:
 
 def _interrupt(*_given) -> None:
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _orderly(end: Callable[[], None]) -> Iterator[None]:
+    """SIGINT or SIGTERM calls `end`, and loses nothing that is just being read or written; a second
+    one interrupts, for when that never ends."""
+
+    def first(*_given) -> None:
+        for number in ENDS:
+            signal.signal(number, _interrupt)
+        end()
+
+    before = [signal.signal(number, first) for number in ENDS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ENDS, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _say_end(look: Look, capture: Capture, refused: int) -> None:

@@ -182,6 +182,7 @@ class FakeClient:
     def capture_read(self, token):
         assert token == "token"
         read = self.reads.pop(0) if self.reads else []
+        read = read() if callable(read) else read
         if isinstance(read, BaseException):
             raise read
         return read, self.flow

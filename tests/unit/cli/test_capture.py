@@ -1,6 +1,7 @@
 """pcgctl capture, on a gateway that is only pretended."""
 
 import re
+import signal
 import time
 
 import click
@@ -10,7 +11,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import PcapNgReader
 
 from pcg.cli import bpf
-from pcg.datapath.captured import Flow
+from pcg.datapath.captured import Captured, Flow
 from pcg.datapath.pack import CaptureWanted
 from pcg.model.errors import BackendError
 from pcg.reconcile import records as r
@@ -20,7 +21,7 @@ from tests.unit.cli.fake import captured
 FRAME = bytes(Ether() / IP(src="10.1.0.10", dst="8.8.8.8") / UDP(dport=53))
 
 
-def frames(n: int, **given):
+def frames(n: int, **given) -> list[Captured]:
     return [captured(frame=FRAME, packet=i, **given) for i in range(n)]
 
 
@@ -94,10 +95,24 @@ def test_it_is_printed_where_no_file_is_named(pcgctl, look):
     assert "    sent, session 4, NAT rule snat-all" in text
 
 
+def interrupted(n: int) -> list[Captured]:
+    """What a read brings in the midst of which somebody presses Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
+    return frames(n)
+
+
 def test_ctrl_c_is_an_orderly_end(pcgctl, look, tmp_path):
-    look.client.reads = [frames(2), KeyboardInterrupt(), frames(1)]
+    look.client.reads = [frames(2), lambda: interrupted(3), frames(1)]
     pcgctl("capture", "-w", str(tmp_path / "x"))
-    assert len(read(tmp_path / "x")) == 3, "and what lay in the ring"
+    assert len(read(tmp_path / "x")) == 6, "with what was under way, and what lay in the ring"
+    assert look.client.captures[-1] == "token ended"
+
+
+def test_a_second_ctrl_c_does_not_wait(pcgctl, look, tmp_path):
+    look.client.reads = [lambda: interrupted(1), lambda: interrupted(1), frames(1)]
+    with pytest.raises(click.Abort):
+        pcgctl("capture", "-w", str(tmp_path / "x"))
+    assert len(look.client.reads) == 1
     assert look.client.captures[-1] == "token ended"
 
 
