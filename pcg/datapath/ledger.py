@@ -28,16 +28,17 @@ def merged(drops: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         if drop["vni"] is None:
             drop["role"] = SEVERAL
         kind = tuple(drop[key] for key in KIND)
-        found[kind] = _both(found[kind], drop) if kind in found else drop
+        known = found.get(kind)
+        found[kind] = _added(known, drop, "at_ns", "packets", "unlisted") if known else drop
     return sorted(found.values(), key=lambda drop: -drop["packets"])
 
 
-def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    return max(a, b, key=lambda drop: drop["at_ns"]) | {
-        "packets": a["packets"] + b["packets"],
+def _added(a: dict[str, Any], b: dict[str, Any], at: str, *counts: str) -> dict[str, Any]:
+    """One row of the two. What is neither a count nor a first or last time is of the later `at`."""
+    return max(a, b, key=lambda row: row[at]) | {
         "first_ns": min(a["first_ns"], b["first_ns"]),
         "last_ns": max(a["last_ns"], b["last_ns"]),
-        "unlisted": a["unlisted"] + b["unlisted"],
+        **{name: a[name] + b[name] for name in counts},
     }
 
 
@@ -69,13 +70,6 @@ def recent(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[tuple, dict[str, Any]] = {}
     for (_, *flow), record in once.items():
         row = {key: value for key, value in record.items() if key != "worker"}
-        at = tuple(flow)
-        found[at] = _joined(found[at], row) if at in found else row
+        known = found.get(tuple(flow))
+        found[tuple(flow)] = _added(known, row, "last_ns", "packets") if known else row
     return sorted(found.values(), key=lambda row: -row["last_ns"])
-
-
-def _joined(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    return max(a, b, key=lambda row: row["last_ns"]) | {
-        "packets": a["packets"] + b["packets"],
-        "first_ns": min(a["first_ns"], b["first_ns"]),
-    }

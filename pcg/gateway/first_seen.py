@@ -14,13 +14,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from pcg.gateway.destinations import Destinations
-from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
+from pcg.gateway.growth import LEFT_OUT_S, LOG_S, Growth
+from pcg.gateway.names import Names, dotted, headed, peer_port, protocol
 
 log = logging.getLogger(__name__)
 
 BEGAN = 1  # enum pcgdp_event_kind
-LEFT_OUT_S = 10.0  # what was left out is said at most that often
-LOG_S = 60.0  # in the gateway's log: at most that often
 Workload = tuple[int, bytes]  # VRF and address
 
 
@@ -36,12 +35,12 @@ class FirstSeen:
         self._told: Counter[Workload] = Counter()  # this second
         self._second = 0
         self._left_out: dict[Workload, tuple[Any, int]] = {}  # not said yet: an event, how many
-        self.left_out = self._logged = 0  # ever; as the gateway's log has said
-        self._say_at = self._log_at = float("-inf")
+        self.left_out, self._say_at = 0, float("-inf")  # ever
+        self._logged = Growth(LOG_S)
 
     def begins(self, at_s: float) -> dict[str, Any]:
         """The first line of a life: nothing is known, so what follows may have been told before."""
-        return {"time": written(at_s), "gateway": self.gateway, "event": "began"}
+        return headed(at_s, self.gateway, "began")
 
     def wanted(self) -> bool:
         """Whether it needs events at all."""
@@ -61,8 +60,7 @@ class FirstSeen:
     def _is_told(self, e: Any) -> bool:
         if e.kind != BEGAN or e.from_uplink or e.continued:
             return False
-        port = e.peer_port if e.protocol in WITH_PORTS else 0
-        there = e.peer_be + bytes([e.protocol]) + port.to_bytes(2, "big")
+        there = e.peer_be + bytes([e.protocol]) + peer_port(e).to_bytes(2, "big")
         who = e.vrf, e.inside_be
         if self._told[who] >= self.per_second and not self.known.has(who, there):
             self._left_out[who] = e, self._left_out.get(who, (e, 0))[1] + 1
@@ -75,23 +73,19 @@ class FirstSeen:
     def _overdue(self, now: float, offset_s: float) -> list[dict[str, Any]]:
         """A line for each workload of which something was left out, unless that was said just now.
         In the gateway's log, too, how many: whoever reads only that shall know."""
-        if self.left_out != self._logged and now >= self._log_at:
-            what = "sessions to new destinations left out, more than its per_second allows"
-            log.warning(f"first-seen log: %d {what}", self.left_out - self._logged)
-            self._logged, self._log_at = self.left_out, now + LOG_S
+        what = "sessions to new destinations left out, more than its per_second allows"
+        for n in self._logged.since(now, self.left_out):
+            log.warning(f"first-seen log: %d {what}", n)
         if not self._left_out or now < self._say_at:
             return []
         left_out, self._left_out = self._left_out, {}
         self._say_at = now + LEFT_OUT_S
-        at = written(now + offset_s)
-        return [self._head("left out", e, at) | {"starts": n} for e, n in left_out.values()]
+        at_s = now + offset_s
+        return [self._head(at_s, "left out", e) | {"starts": n} for e, n in left_out.values()]
 
-    def _head(self, event: str, e: Any, at: str) -> dict[str, Any]:
+    def _head(self, at_s: float, event: str, e: Any) -> dict[str, Any]:
         names, inside = self._names, dotted(e.inside_be)
-        return {
-            "time": at,
-            "gateway": self.gateway,
-            "event": event,
+        return headed(at_s, self.gateway, event) | {
             "vrf": names.vrf(e),
             "workload": names.workload(e, inside),
             "address": inside,
@@ -99,10 +93,10 @@ class FirstSeen:
 
     def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
         names = self._names
-        return self._head("first seen", e, written(e.at_ns / 1e9 + offset_s)) | {
+        return self._head(e.at_ns / 1e9 + offset_s, "first seen", e) | {
             "destination": dotted(e.peer_be),
-            "protocol": PROTOCOLS.get(e.protocol, str(e.protocol)),
-            "port": e.peer_port if e.protocol in WITH_PORTS else 0,
+            "protocol": protocol(e),
+            "port": peer_port(e),
             "as": dotted(names.public(e)),
             "nat": names.nat(e.nat_id),
         }
@@ -116,4 +110,4 @@ class FirstSeen:
         if not missing and not forgotten:
             return []
         counts = {"events_lost": missing, "forgotten": forgotten, "held": self.known.held}
-        return [{"time": written(at_s), "gateway": self.gateway, "event": "shortfall", **counts}]
+        return [headed(at_s, self.gateway, "shortfall") | counts]

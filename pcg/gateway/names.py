@@ -22,6 +22,20 @@ def written(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
 
 
+def headed(at_s: float, gateway: str, event: str) -> dict[str, Any]:
+    """How every line of every log begins. `at_s`: since 1970."""
+    return {"time": written(at_s), "gateway": gateway, "event": event}
+
+
+def protocol(e: Any) -> str:
+    return PROTOCOLS.get(e.protocol, str(e.protocol))
+
+
+def peer_port(e: Any) -> int:
+    """0 where the protocol has none: a ping's identifier is the workload's, translated."""
+    return e.peer_port if e.protocol in WITH_PORTS else 0
+
+
 class Names:
     """Gathered from the desired state now and then; for one thread."""
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pcg.gateway import ipfix
+from pcg.gateway.growth import LEFT_OUT_S, LOG_S, Growth
 from pcg.gateway.ipfix_export import Exporter
 from pcg.gateway.json_log import JsonLog
-from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
+from pcg.gateway.names import Names, dotted, headed, peer_port, protocol
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +21,6 @@ BY_RULE = 1  # of enum pcgdp_log
 EVENTS = {BEGAN: "start", ENDED: "end"}
 REASONS = ("", "idle", "closed", "port gone", "decided again")  # enum pcgdp_end
 FLOW_END = (0, ipfix.IDLE, ipfix.END_OF_FLOW, ipfix.FORCED, ipfix.FORCED)
-LEFT_OUT_S = 10.0  # what was left out is said at most that often
-LOG_S = 60.0  # in the gateway's log: at most that often
 
 
 class Rate:
@@ -47,11 +46,6 @@ def translated(e: Any) -> bool:
     return (e.inside_be, e.inside_port) != (e.outside_be, e.outside_port)
 
 
-def peer_port(e: Any) -> int:
-    """0 where the protocol has none: a ping's identifier is the workload's, translated."""
-    return e.peer_port if e.protocol in WITH_PORTS else 0
-
-
 class NatLog:
     """What is told, and how. `now` is monotonic seconds; `offset_s` leads from the path's clock to
     the time since 1970."""
@@ -61,7 +55,7 @@ class NatLog:
         self.gateway, self.every, self._names = gateway, every, names
         # each its own: a flood of starts shall not hide how others ended
         self._rates = {BEGAN: Rate(per_s), ENDED: Rate(per_s)}
-        self._said = (0, 0, 0)
+        self._missing = Growth(LEFT_OUT_S)
 
     def choose(self, events: Iterable[Any], now: float) -> list[Any]:
         self._names.follow(now)
@@ -77,12 +71,9 @@ class NatLog:
 
     def line(self, e: Any, offset_s: float) -> dict[str, Any]:
         names, inside = self._names, dotted(e.inside_be)
-        line = {
-            "time": written(e.at_ns / 1e9 + offset_s),
-            "gateway": self.gateway,
-            "event": EVENTS[e.kind],
+        line = headed(e.at_ns / 1e9 + offset_s, self.gateway, EVENTS[e.kind]) | {
             "vrf": names.vrf(e),
-            "protocol": PROTOCOLS.get(e.protocol, str(e.protocol)),
+            "protocol": protocol(e),
             "workload": names.workload(e, inside),
             "inside": inside,
             "inside_port": e.inside_port,
@@ -128,15 +119,13 @@ class NatLog:
         end = (FLOW_END[e.end], duration_ms, *octets, *packets, e.out_bytes, e.out_packets)
         return ipfix.record(ipfix.ENDED, (*values, *end), texts)
 
-    def shortfall(self, lost: int, at_s: float) -> list[dict[str, Any]]:
-        """A line when something was left out or lost since the last call. `lost`: events, ever."""
-        counts = (*(rate.left_out for rate in self._rates.values()), lost)
-        if counts == self._said:
+    def shortfall(self, lost: int, now: float, at_s: float) -> list[dict[str, Any]]:
+        """A line when something was left out or lost since the last one. `lost`: events, ever."""
+        missing = self._missing.since(now, *self.left_out.values(), lost)
+        if not missing:
             return []
-        missing = [now - before for now, before in zip(counts, self._said, strict=True)]
-        self._said = counts
         told = dict(zip(("starts", "ends", "events_lost"), missing, strict=True))
-        return [{"time": written(at_s), "gateway": self.gateway, "event": "left out", **told}]
+        return [headed(at_s, self.gateway, "left out") | told]
 
 
 class NatLogWriter:
@@ -144,8 +133,7 @@ class NatLogWriter:
 
     def __init__(self, nat_log: NatLog, out: JsonLog | None, exporter: Exporter | None) -> None:
         self._nat_log, self._out, self._exporter = nat_log, out, exporter
-        self._say_at = self._log_at = float("-inf")
-        self._logged = dict.fromkeys(EVENTS.values(), 0)
+        self._logged = Growth(LOG_S)
 
     def wanted(self) -> bool:
         """Always: a session whose rule said `log` may end after the rule."""
@@ -169,19 +157,12 @@ class NatLogWriter:
 
     def _tell(self, now: float) -> None:
         """In the gateway's log, whichever form there is: IPFIX has no word for it."""
-        left_out = self._nat_log.left_out
-        if left_out == self._logged or now < self._log_at:
-            return
-        starts, ends = (n - self._logged[event] for event, n in left_out.items())
-        self._logged, self._log_at = left_out, now + LOG_S
-        text = "NAT log: %d starts and %d ends left out, more than its per_second allows"
-        log.warning(text, starts, ends)
+        if left_out := self._logged.since(now, *self._nat_log.left_out.values()):
+            text = "NAT log: %d starts and %d ends left out, more than its per_second allows"
+            log.warning(text, *left_out)
 
     def _write(self, now: float, at_s: float, lost: int) -> None:
-        if now >= self._say_at:
-            said = self._nat_log.shortfall(lost + self._out.dropped, at_s)
-            self._say_at = now + LEFT_OUT_S if said else self._say_at
-            self._out.put(said)
+        self._out.put(self._nat_log.shortfall(lost + self._out.dropped, now, at_s))
         self._out.flush()
 
     def counts(self) -> dict[str, int]:

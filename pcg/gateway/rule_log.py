@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from pcg.gateway.names import PROTOCOLS, WITH_PORTS, Names, dotted, written
+from pcg.gateway.names import WITH_PORTS, Names, dotted, headed, protocol
 
 BEGAN, DENIED, PASSED = 1, 3, 4  # enum pcgdp_event_kind
 SAID = {BEGAN: "allowed", PASSED: "allowed", DENIED: "denied"}
@@ -31,7 +31,7 @@ class RuleLog:
         self._second, self._lost = 0, 0
 
     def begins(self, at_s: float) -> dict[str, Any]:
-        return {"time": written(at_s), "gateway": self.gateway, "event": "began"}
+        return headed(at_s, self.gateway, "began")
 
     def wanted(self) -> bool:
         policy = self._names.facts().policy
@@ -64,10 +64,10 @@ class RuleLog:
             return []
         untold, self._second = self._untold, second
         self._told, self._untold = Counter(), Counter()
-        head = {"time": written(at_s), "gateway": self.gateway, "event": "not told"}
+        head = headed(at_s, self.gateway, "not told")
         names = self._names
         return [
-            {**head, "firewall": self._firewall(fw), "nat": names.nat(nat), "count": n}
+            head | {"firewall": self._firewall(fw), "nat": names.nat(nat), "count": n}
             for (fw, nat), n in untold.items()
         ]
 
@@ -76,15 +76,12 @@ class RuleLog:
 
     def _line(self, e: Any, offset_s: float) -> dict[str, Any]:
         names, inside = self._names, dotted(e.inside_be)
-        line = {
-            "time": written(e.at_ns / 1e9 + offset_s),
-            "gateway": self.gateway,
-            "event": SAID[e.kind],
+        line = headed(e.at_ns / 1e9 + offset_s, self.gateway, SAID[e.kind]) | {
             "firewall": self._firewall(rule_of(e)[0]),
             "nat": names.nat(e.nat_id),
             "vrf": names.vrf(e),
             "direction": "IN" if e.from_uplink else "OUT",
-            "protocol": PROTOCOLS.get(e.protocol, str(e.protocol)),
+            "protocol": protocol(e),
             "workload": names.workload(e, inside),
             "address": inside,
             "peer": dotted(e.peer_be),
@@ -100,5 +97,4 @@ class RuleLog:
         before, self._lost = self._lost, lost
         if lost == before:
             return []
-        head = {"time": written(at_s), "gateway": self.gateway, "event": "shortfall"}
-        return [{**head, "events_lost": lost - before}]
+        return [headed(at_s, self.gateway, "shortfall") | {"events_lost": lost - before}]

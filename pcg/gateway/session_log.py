@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pcg.datapath.client import Client
 from pcg.gateway.first_seen import FirstSeen
+from pcg.gateway.growth import LOG_S, Growth
 from pcg.gateway.json_log import JsonLog
 from pcg.gateway.periodic import Periodic
 from pcg.gateway.rule_log import RuleLog
@@ -22,7 +23,6 @@ EVERY_S = 0.5
 KEEP = 65_536  # events that each worker of the datapath holds ready in between: 6 MiB
 PAGES = 8  # of events, before the thread lets others run
 SHORTFALL_S = 60.0  # what was lost or forgotten is said at most that often
-LOST_S = 60.0  # that events were lost is said at most that often
 AGAIN_S = 10.0  # without an error until all is well: only the next message hears of a refusal
 
 
@@ -78,7 +78,7 @@ class SessionLog(Periodic):
         self._told: set[str] = set()  # errors, since all was well
         self._failed_at = 0.0
         self.lost, self._counted = 0, 0  # since we began; as the datapath counted last
-        self._said, self._say_at = 0, float("-inf")
+        self._missed = Growth(LOG_S)
 
     def close(self) -> None:
         """The datapath is told to keep no more of them, if it is there."""
@@ -126,7 +126,8 @@ class SessionLog(Periodic):
                 one.settle(now, at_s, self.lost)
             except BackendError as error:
                 errors.append(error)
-        self._say_lost(now)
+        for lost in self._missed.since(now, self.lost):
+            log.warning("session log: %d events came too fast and are lost", lost)
         if errors:
             raise errors[0]
 
@@ -145,9 +146,3 @@ class SessionLog(Periodic):
         except BackendError as error:
             return error
         return None
-
-    def _say_lost(self, now: float) -> None:
-        if self.lost == self._said or now < self._say_at:
-            return
-        log.warning("session log: %d events came too fast and are lost", self.lost - self._said)
-        self._said, self._say_at = self.lost, now + LOST_S

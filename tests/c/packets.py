@@ -4,6 +4,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, TCPerror, 
 from scapy.packet import Raw
 
 from tests.c.places import NET, A
+from tests.c.wire import Seen
 
 PINGED, PONG = 8, 0
 
@@ -65,8 +66,14 @@ def flow(seen) -> tuple[str, str, int, int]:
     return seen.ip.src, seen.ip.dst, *ports(seen.ip)
 
 
+def one(sent: list[Seen]) -> Seen:
+    """What was sent: this and no more."""
+    (seen,) = sent
+    return seen
+
+
 def prohibited(sent) -> bool:
     """The one answer: no session for you (RFC 5508 REQ-8)."""
-    (seen,) = sent
+    seen = one(sent)
     told = seen.ip[ICMP]
     return seen.role == "downlink" and (told.type, told.code) == (3, 13)

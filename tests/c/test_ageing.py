@@ -5,16 +5,11 @@ No test waits: `world.now_s` is the clock.
 
 import pytest
 
-from tests.c.packets import answer, flow, gre, ping, tcp, udp
+from tests.c.packets import answer, flow, gre, one, ping, tcp, udp
 from tests.c.places import NET, PLAIN, SERVER, A, B, R
 from tests.c.world import NO_SNAT, nat, over, source
 
 UDP_S, ICMP_S, OTHER_S, OPENING_S, ESTABLISHED_S, CLOSING_S = 300, 60, 300, 240, 7440, 240
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def lives(w) -> int:

@@ -6,7 +6,7 @@ from scapy.layers.l2 import ARP
 
 from pcg.reconcile import records as r
 from tests.c import wire
-from tests.c.packets import PONG, flow, gre, ping, tcp, udp
+from tests.c.packets import PONG, flow, gre, one, ping, tcp, udp
 from tests.c.places import (
     APP,
     GATEWAY,
@@ -33,11 +33,6 @@ from tests.c.places import (
 from tests.c.world import over
 
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 class TestBetweenSegments:

@@ -5,7 +5,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from pcg.reconcile import records as r
 from pcg.reconcile.touches import touches
-from tests.c.packets import answer, complaint, flow, inside, ping, ports, tcp, udp
+from tests.c.packets import answer, complaint, flow, inside, one, ping, ports, tcp, udp
 from tests.c.places import (
     APP,
     PLAIN,
@@ -27,11 +27,6 @@ from tests.c.places import (
 from tests.c.world import nat, source, to_public
 
 ELASTIC = {POOL_A.elastic, POOL_B.elastic}
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def call(w, vm: Vm, packet, callee: Vm):

@@ -5,17 +5,7 @@ from scapy.layers.inet import ICMP, IP, TCP
 
 from pcg.reconcile.touches import NOTHING
 from tests.c import wire
-from tests.c.packets import (
-    answer,
-    complaint,
-    flow,
-    gre,
-    inside,
-    ping,
-    ports,
-    tcp,
-    udp,
-)
+from tests.c.packets import answer, complaint, flow, gre, inside, one, ping, ports, tcp, udp
 from tests.c.places import (
     APP,
     FEW,
@@ -38,11 +28,6 @@ from tests.c.world import over
 
 ROUTER = "198.51.100.254"  # between us and NET
 OPENERS = {"udp": udp(), "tcp": tcp("S"), "icmp": ping()}
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 class TestAboutSessions:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from scapy.layers.inet import TCP, UDP
 
-from tests.c.packets import PONG, answer, flow, gre, ping, ports, prohibited, tcp, udp
+from tests.c.packets import PONG, answer, flow, gre, one, ping, ports, prohibited, tcp, udp
 from tests.c.places import (
     FEW,
     NET,
@@ -27,11 +27,6 @@ from tests.c.places import (
 from tests.c.world import SNAT, ip, nat, over, source, to_public
 
 POOL = {POOL_A.secondary, POOL_B.secondary}
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def exchange(w, vm, packet):

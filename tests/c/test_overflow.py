@@ -10,17 +10,12 @@ import pytest
 from scapy.layers.inet import ICMP
 
 from pcg.datapath import views
-from tests.c.packets import answer, complaint, flow, inside, ping, ports, prohibited, tcp, udp
+from tests.c.packets import answer, complaint, flow, inside, one, ping, ports, prohibited, tcp, udp
 from tests.c.places import FEW, NET, OTHER_NET, POOL_A, TINY
 from tests.c.world import over
 
 PORTS = {2000, 2001, 2002, 2003}
 ID = 7  # the rule "tiny": FEW's four ports for TINY
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def change(w, **given) -> None:

@@ -6,7 +6,7 @@ from scapy.layers.inet import UDP
 from pcg.model.errors import BackendError
 from pcg.reconcile import records as r
 from tests.c import wire
-from tests.c.packets import answer, flow, ping, prohibited, tcp, udp
+from tests.c.packets import answer, flow, one, ping, prohibited, tcp, udp
 from tests.c.places import (
     APP,
     FEW,
@@ -28,11 +28,6 @@ from tests.c.places import (
     mac,
 )
 from tests.c.world import NAT, NEXTHOPS, World, nat, over, source, to_public
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def connect(w: World):

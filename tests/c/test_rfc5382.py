@@ -6,16 +6,11 @@ Its timers are in test_ageing.py, mapping and filtering in test_nat.py, hairpins
 import pytest
 from scapy.layers.inet import TCP
 
-from tests.c.packets import answer, flow, tcp
+from tests.c.packets import answer, flow, one, tcp
 from tests.c.places import NET, OTHER_NET, SERVER, A, B
 from tests.c.wire import Seen
 
 ESTABLISHED = "established"
-
-
-def one(sent) -> Seen:
-    (seen,) = sent
-    return seen
 
 
 def states(w) -> list[str]:

@@ -3,14 +3,9 @@ and, where the rule said so, is reset at both ends with the numbers that they wa
 
 from scapy.layers.inet import TCP
 
-from tests.c.packets import answer, flow, prohibited, tcp, udp
+from tests.c.packets import answer, flow, one, prohibited, tcp, udp
 from tests.c.places import NET, POOL_B, SERVER, TWIN, A, B, C, R
 from tests.c.world import nat, over, source, to_public
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def talk(w, vm=A, **given):

@@ -10,7 +10,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.packet import Raw
 
 from tests.c import wire
-from tests.c.packets import answer, complaint, flow, inside, ping, prohibited, tcp, udp
+from tests.c.packets import answer, complaint, flow, inside, one, ping, prohibited, tcp, udp
 from tests.c.places import NET, OTHER_NET, TINY, WHOLE, A, C
 from tests.c.wire import Seen
 from tests.c.world import over
@@ -18,11 +18,6 @@ from tests.oracle.checksum import ones_sum, pseudo
 
 ROUTER = "198.51.100.254"
 ESTABLISHED_S = 7440
-
-
-def one(sent) -> Seen:
-    (seen,) = sent
-    return seen
 
 
 def connected(w) -> Seen:

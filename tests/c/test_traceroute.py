@@ -9,7 +9,7 @@ form, using the matching mapping"; REQ-5 says the same of the other direction. R
 import pytest
 from scapy.layers.inet import ICMP
 
-from tests.c.packets import answer, complaint, inside, ping, ports, tcp, udp
+from tests.c.packets import answer, complaint, inside, one, ping, ports, tcp, udp
 from tests.c.places import (
     APP,
     GATEWAY,
@@ -27,11 +27,6 @@ from tests.c.places import (
 )
 
 ROUTER = "198.51.100.254"
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def probe(kind: str, src: str, dst: str, ttl: int, port: int | None = None):

@@ -6,7 +6,7 @@ import pytest
 from scapy.packet import Raw
 
 from tests.c import wire
-from tests.c.packets import complaint, flow, ping, tcp, udp
+from tests.c.packets import complaint, flow, one, ping, tcp, udp
 from tests.c.places import (
     NET,
     PLAIN,
@@ -50,11 +50,6 @@ FIRST = {
     "a fragment": lambda src, dst: udp(src, dst, flags="MF", data=LONG),
     "the last fragment": lambda src, dst: udp(src, dst, frag=9, data=LONG),
 }
-
-
-def one(sent):
-    (seen,) = sent
-    return seen
 
 
 def plain(world) -> int:

@@ -15,8 +15,8 @@ from pcg.lab.checks.ledger import PROVOKED
 from pcg.lab.frames import send
 from pcg.lab.lab import Lab
 from pcg.lab.layout import INTERNET, PCG_MACS, STRANGER, UPLINK_ROUTER
-from pcg.lab.programs import until
 from tests.e2e.scrape import management, scraped
+from tests.waiting import wait_until
 
 TELNET = 23
 UNWANTED = 0x88B5  # EtherType for local experiments; nobody on the gateway listens to it
@@ -71,7 +71,9 @@ def _device_towards(lab: Lab) -> str:
 @pytest.fixture(scope="module")
 def ledger(lab: Lab) -> dict[tuple[str, str, str], dict]:
     """(source, where, reason) -> its row, once everything that was provoked is in it."""
-    until("the first reading", lambda: ("interface", "mgmt0", "rx_dropped") in rows(lab, "--all"))
+    wait_until(
+        lambda: ("interface", "mgmt0", "rx_dropped") in rows(lab, "--all"), "the first reading"
+    )
     before = counts(lab)
     in_the_datapath(lab)
     by_the_hosts_firewall(lab)
@@ -89,7 +91,7 @@ def ledger(lab: Lab) -> dict[tuple[str, str, str], dict]:
         now = counts(lab)
         return rows(lab) if all(now[k] > before[k] for k in wanted) else None
 
-    return until("every drop in the ledger", there)
+    return wait_until(there, "every drop in the ledger")
 
 
 def listed(lab: Lab, *more: str) -> list[dict]:
@@ -189,17 +191,17 @@ def test_what_comes_while_the_datapath_is_away(lab: Lab, ledger):
     before = lost("uplink")
     lab.programs.kill("datapath")
     # One after the other: when it is noticed is not ours to say, nor how many until then.
-    until("a frame noticed as lost", lambda: _lost_more(lab, bytes(frame), lost, before))
+    wait_until(lambda: _lost_more(lab, bytes(frame), lost, before), "a frame noticed as lost")
     seen = lost("downlink")
     send(lab.layout, *[tunnelled.frame(lab.layout)] * 10)
-    until("all of the tunnel's frames lost", lambda: lost("downlink") >= seen + 10)
+    wait_until(lambda: lost("downlink") >= seen + 10, "all of the tunnel's frames lost")
     lab.programs.start("datapath")
     lab.wait_settled()
     row = rows(lab)["nftables", "downlink", "downlink_datapath_away"]
     assert row["first"] <= row["last"]
     back, owned = lost("uplink"), steered(lab)
     send(lab.layout, *[bytes(frame)] * 10, space="igw", device="vpc0")
-    until("frames that it takes again", lambda: steered(lab) >= owned + 10)
+    wait_until(lambda: steered(lab) >= owned + 10, "frames that it takes again")
     assert lost("uplink") == back
 
 

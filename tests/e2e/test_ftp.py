@@ -13,7 +13,7 @@ from pcg.lab import ftp, ns
 from pcg.lab.clients import curl
 from pcg.lab.lab import Lab
 from pcg.lab.layout import INTERNET
-from pcg.lab.programs import until
+from tests.waiting import wait_until
 
 URL = f"ftp://{INTERNET}/file"
 BODY = "".join(f"line {n}\n" for n in range(20_000))  # more than any window's first flight
@@ -56,7 +56,7 @@ def test_active_names_an_address_that_nobody_outside_knows(lab: Lab, log: Path, 
         curl(lab.layout.workload_ns("web1"), URL, "--ftp-port", "-", how)
     (address,) = lab.layout.port("web1").addresses
     said = f"Rejected data connection to foreign address {address}:"
-    until("the server's word", lambda: said in log.read_text()[before:])
+    wait_until(lambda: said in log.read_text()[before:], "the server's word")
 
 
 def test_active_to_the_public_address_finds_no_door(lab: Lab, log: Path):
@@ -69,7 +69,7 @@ def test_active_to_the_public_address_finds_no_door(lab: Lab, log: Path):
         asked.login()
         port = door.getsockname()[1]
         asked.putcmd(f"PORT {elastic.replace('.', ',')},{port >> 8},{port & 255}")
-        until("the SYN", lambda: ("NO_DNAT", f"{secondary}:{port}") in dropped(lab))
+        wait_until(lambda: ("NO_DNAT", f"{secondary}:{port}") in dropped(lab), "the SYN")
         door.setblocking(False)
         with pytest.raises(BlockingIOError):
             door.accept()

@@ -16,8 +16,8 @@ from pcg.lab.checks import kernel
 from pcg.lab.clients import Beat, Ping, Stream, download, ping_once, upload
 from pcg.lab.lab import Lab, LabInUseError, raised
 from pcg.lab.layout import HTTP, RUNS
-from pcg.lab.programs import until
 from pcg.lab.sweep import sweep
+from tests.waiting import wait_until
 
 ME = os.getpid()
 
@@ -56,7 +56,7 @@ def test_a_workload_moves_with_its_session(bare: Lab):
     with Stream(space, f"{_app(bare)}/stream") as stream, Beat(space, address, fresh=True) as beat:
         for host in ("h3", "h2"):
             told = bare.move("app1", host)
-            until("an answer", lambda told=told: beat.first(told))
+            wait_until(lambda told=told: beat.first(told), "an answer")
             assert stream.goes_on(), stream.broken
 
 
@@ -74,7 +74,7 @@ def test_a_lost_ping_is_seen(bare: Lab):
 
 def _more_answers(ping: Ping, count: int) -> None:
     goal = ping.answered() + count
-    until(f"{count} answers", lambda: ping.answered() >= goal)
+    wait_until(lambda: ping.answered() >= goal, f"{count} answers")
 
 
 def _no_answers(ping: Ping, for_s: float) -> None:
@@ -86,7 +86,7 @@ def _no_answers(ping: Ping, for_s: float) -> None:
             seen, since = ping.answered(), time.monotonic()
         return time.monotonic() - since >= for_s
 
-    until("silence", silent)
+    wait_until(silent, "silence")
 
 
 def test_a_broken_stream_is_seen(bare: Lab):

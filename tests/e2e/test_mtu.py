@@ -18,9 +18,9 @@ from pcg.lab import ns
 from pcg.lab.clients import download, ping_once, upload
 from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET
-from pcg.lab.programs import until
 from pcg.model.desired import Gateway
 from tests.e2e.scrape import scraped
+from tests.waiting import wait_until
 
 URL = f"http://{INTERNET}:{HTTP}"
 NO_ICMP = """
@@ -47,7 +47,7 @@ def narrow_uplink(lab: Lab, **given) -> Iterator[None]:
 
     def in_force(gateway: Gateway) -> None:
         lab.publish(lambda desired: replace(desired, gateway=gateway))
-        until("the new MTU", lambda: uplink_mtu(lab) == gateway.interfaces.uplink.mtu)
+        wait_until(lambda: uplink_mtu(lab) == gateway.interfaces.uplink.mtu, "the new MTU")
 
     uplink = replace(whole.interfaces.uplink, mtu=1500)
     in_force(replace(whole, interfaces=replace(whole.interfaces, uplink=uplink), **given))
@@ -147,7 +147,7 @@ def test_without_the_clamp_it_stands_still(lab: Lab, web: str):
         return False
 
     with without_icmp_errors(web, lab.layout.ns("inet")), narrow_uplink(lab, mss_clamp=False):
-        until("a transfer that stands still", stands_still)
+        wait_until(stands_still, "a transfer that stands still")
 
 
 def selftest(lab: Lab) -> tuple[int, dict[str, dict]]:
@@ -262,8 +262,7 @@ def test_a_path_mtu_that_the_underlay_tells(lab: Lab):
             rows = lab.ask.show("teps")
             return [r["path_mtu"] for r in rows if r["address"] == h5.tep and r["path_mtu"]]
 
-        assert until("the path MTU", told) is not None
-        assert told() == [1500]
+        assert wait_until(told, "the path MTU") == [1500]
         assert scraped(lab)["pcg_tunnel_endpoints_narrow",] >= 1
     finally:
         ns.ip(f"link set br-{h5.zone} mtu 9001", vpc)

@@ -11,8 +11,8 @@ from pcg.lab.checks.change import put_back
 from pcg.lab.clients import curl
 from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET
-from pcg.lab.programs import until
 from pcg.model.desired import Desired
+from tests.waiting import wait_until
 
 NOBODY = "10.99.1.250"  # an address of the uplink's subnet
 PATIENCE_S = 30.0  # of connect(): what is answered by nothing would take longer
@@ -46,7 +46,7 @@ def web(lab: Lab):
     curl(space, f"http://{INTERNET}:{HTTP}/")
     with put_back(lab):
         yield space
-    until("the way back", lambda: connect(space) == "")
+    wait_until(lambda: connect(space) == "", "the way back")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def web(lab: Lab):
 def test_rfc1812_5_2_7_1_a_client_hears_at_once(lab: Lab, web: str, change, error, said):
     """RFC 1812 section 5.2.7.1: connect() fails and says why, instead of trying for two minutes."""
     lab.publish(change)
-    until(error, lambda: connect(web) == error)
+    wait_until(lambda: connect(web) == error, error)
     assert said in ping(web)
 
 
@@ -75,11 +75,11 @@ def test_a_next_hop_that_nobody_has(lab: Lab, web: str):
         return replace(desired, routes=tuple(moved))
 
     lab.publish(elsewhere)
-    hops = until(
-        "the next hop", lambda: [h for h in lab.ask.show("nexthops") if h["address"] == NOBODY]
+    hops = wait_until(
+        lambda: [h for h in lab.ask.show("nexthops") if h["address"] == NOBODY], "the next hop"
     )
     assert not hops[0]["resolved"]
-    until("EHOSTUNREACH", lambda: connect(web) == "EHOSTUNREACH")
+    wait_until(lambda: connect(web) == "EHOSTUNREACH", "EHOSTUNREACH")
     assert "Destination Host Unreachable" in ping(web)
     (hop,) = [h for h in lab.ask.show("nexthops") if h["address"] == NOBODY]
     assert (hop["resolved"], hop["silent"]) == (False, True)

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from pcg.lab import stun
 from pcg.lab.lab import Lab
-from pcg.lab.programs import until
 from pcg.model.desired import Desired, Filtering
+from tests.waiting import wait_until
 
 EVERYBODY, KNOWN = "Endpoint Independent", "Address Dependent"
 
@@ -39,7 +39,7 @@ def published(lab: Lab, desired: Desired) -> None:
     """And in force."""
     before = lab.ask.totals()["revision"]
     lab.publish(lambda _: desired)
-    until("the new policy", lambda: lab.ask.totals()["revision"] > before)
+    wait_until(lambda: lab.ask.totals()["revision"] > before, "the new policy")
 
 
 def test_rfc4787_req1_and_req8_by_default(lab: Lab, asked: None):

@@ -14,7 +14,7 @@ from scapy.layers.inet import ICMP, IP, IPerror
 from pcg.lab import ns
 from pcg.lab.lab import Lab
 from pcg.lab.layout import HTTP, INTERNET, UPLINK_ROUTER
-from pcg.lab.programs import until
+from tests.waiting import wait_until
 
 KINDS = pytest.mark.parametrize(
     "kind", [("-U",), ("-I",), ("-T", "-p", str(HTTP))], ids=["udp", "icmp", "tcp"]
@@ -66,4 +66,4 @@ def test_from_the_internet(lab: Lab, kind):
     before = expired(lab)
     seen = trace(lab.layout.ns("inet"), INTERNET, elastic, *kind)
     assert seen == [HOP[0], elastic, elastic, elastic]
-    until("the gateway's hop", lambda: expired(lab) == before + 1)
+    wait_until(lambda: expired(lab) == before + 1, "the gateway's hop")

@@ -9,7 +9,7 @@ from scapy.utils import PcapReader
 from bench import gateways, memory_peers, veth, world
 from bench.memory_peers import MACS
 from pcg.lab import ns
-from pcg.lab.programs import until
+from tests.waiting import wait_until
 
 N = 8
 
@@ -30,7 +30,7 @@ def forwarded(switch, way: str, tmp_path) -> list[Ether]:
     sent = list(memory_peers.made(memory_peers.flows(way, N), gateways.GENEVE))
     sink = tmp_path / "out.pcap"
     with switch.fed(way, sent, str(sink)):
-        until("frames", lambda: min(switch.port_counts(way)) > 10 * N)
+        wait_until(lambda: min(switch.port_counts(way)) > 10 * N, "frames")
     with PcapReader(str(sink)) as read:
         return [next(read) for _ in range(N)]
 

@@ -116,7 +116,7 @@ def test_rfc2131_4_4_6_released_it_may_not_be_used_and_is_anothers(site):
     vm = Workload(site, "vm-1")
     mine = vm.lease().address
     vm.say("release", ("server_id", GATEWAY), src=mine, ciaddr=mine, **TO_GATEWAY)
-    wait_until(lambda: not site.programmed(), "it is taken back")
+    site.wait_nobodys()
     assert site.leases() == {}
     assert not vm.pings(mine, deadline_s=0.5)
 
@@ -126,7 +126,7 @@ def test_rfc2131_4_3_3_a_declined_address_is_nobodys_and_the_next_is_another(sit
     vm = Workload(site, "vm-1")
     bad = vm.lease().address
     vm.say("decline", ("requested_addr", bad), ("server_id", GATEWAY))
-    wait_until(lambda: not site.programmed(), "it is taken back")
+    site.wait_nobodys()
     assert vm.lease().address != bad
 
 
@@ -220,7 +220,7 @@ def test_a_datapath_started_anew_has_the_leases_and_serves_on(site):
     vm = Workload(site, "vm-1")
     mine = vm.lease().address
     site.place.end("datapath", signal.SIGKILL)
-    wait_until(lambda: site.place.states().get("datapath") != "applied", "said", 20)
+    site.place.wait_failing("datapath")
     site.place.start("datapath")
     site.ready()
     assert vm.pings(mine)
@@ -274,5 +274,5 @@ def test_a_port_that_was_removed_while_the_gateway_was_away_has_no_address(site)
     fewer = tuple(p for p in SERVED.ports if p.id != "vm-1")
     site.place.save(change(SERVED, ports=fewer))
     site.place.start("gateway")
-    wait_until(lambda: not site.programmed(), "it is taken back", 30)
+    site.wait_nobodys()
     assert not vm.pings(mine, deadline_s=0.5)

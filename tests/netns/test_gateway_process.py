@@ -114,6 +114,9 @@ class Place:
 
         wait_until(applied, f"all applied; last log:\n{self.log()[-2000:]}", 30)
 
+    def wait_failing(self, backend: str) -> None:
+        wait_until(lambda: self.states().get(backend) == "failing", f"{backend} being failing", 20)
+
 
 @pytest.fixture
 def place(wires, tmp_path):
@@ -190,7 +193,7 @@ def test_sigterm_ends_it_cleanly_and_leaves_forwarding(running, client, wires):
 
 def test_restarted_datapath_is_filled_again(running):
     running.end("datapath", signal.SIGKILL)
-    wait_until(lambda: running.states().get("datapath") == "failing", "said that it is away", 20)
+    running.wait_failing("datapath")
     errors = running.realised()["errors"]
     assert errors[0]["backend"] == "datapath"
     assert "start it" in errors[0]["mend"]
@@ -223,7 +226,7 @@ def test_missing_interface_is_said_and_taken_when_it_comes(place, wires):
     gateway = msgspec.structs.replace(DESIRED.gateway, interfaces=interfaces)
     place.save(msgspec.structs.replace(DESIRED, gateway=gateway))
     place.start("datapath", "gateway")
-    wait_until(lambda: place.states().get("netlink") == "failing", "said", 20)
+    place.wait_failing("netlink")
     (error,) = place.realised()["errors"]
     assert (error["thing"], error["why"]) == ("interface mgmt7", "does not exist")
     assert place.states()["datapath"] == "applied"
@@ -234,7 +237,7 @@ def test_missing_interface_is_said_and_taken_when_it_comes(place, wires):
 def test_interface_that_was_replaced_is_taken_by_the_next_datapath(running, wires):
     """The datapath holds the old one's socket: nothing would come. It ends, to be started again."""
     wires.gw.run("ip link del up0")
-    wait_until(lambda: running.states().get("netlink") == "failing", "said that it is gone", 20)
+    running.wait_failing("netlink")
     peer = f"/proc/{os.getpid()}/fd/{wires.peer.fd}"
     wires.gw.run(f"ip link add up0 mtu 9001 type veth peer name u1 netns {peer}")
     wires.peer.run("ip link set u1 mtu 9001 up; ip addr add 10.0.1.1/24 dev u1")
@@ -252,16 +255,12 @@ def uplink_named(name: str):
     return msgspec.structs.replace(DESIRED, gateway=gateway)
 
 
-def nft_failing(place) -> bool:
-    return place.states().get("nft") == "failing"
-
-
 def test_steering_does_not_follow_a_name_that_is_not_there(running, wires):
     before = drop_counters(wires.gw.run("nft -a list ruleset"))
     running.end("gateway", signal.SIGTERM)
     running.save(uplink_named("up9"))
     running.start("gateway")
-    wait_until(lambda: nft_failing(running), "said", 20)
+    running.wait_failing("nft")
     assert drop_counters(wires.gw.run("nft -a list ruleset")) == before
 
 
@@ -269,7 +268,7 @@ def test_fresh_boot_without_the_uplink_drops_by_default_and_gets_the_rest_later(
     place.save()
     wires.gw.run("ip link set up0 down; ip link set up0 name other")
     place.start("gateway")
-    wait_until(lambda: nft_failing(place), "said", 20)
+    place.wait_failing("nft")
     assert "policy drop" in wires.gw.run("nft list table inet pcg")
     assert "ingress" not in wires.gw.run("nft list table netdev pcg")
     wires.gw.run("ip link set other name up0; ip link set up0 up")

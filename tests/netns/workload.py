@@ -107,6 +107,10 @@ class Site:
         rows = ask(self.place.control, "leases")
         return {(row["vrf"], row["address"]): row for row in rows}
 
+    def wait_nobodys(self) -> None:
+        """The datapath holds no leased address."""
+        wait_until(lambda: not self.programmed(), "leased addresses being taken back")
+
     def programmed(self) -> set[tuple[int, str]]:
         """VNI and address of what the datapath holds beside the desired ports."""
         own = {a for p in DESIRED.ports for a in p.addresses}

@@ -141,14 +141,14 @@ def test_a_flood_of_starts_does_not_hide_the_ends():
     assert log.left_out == {"start": 40, "end": 0}
     assert len(log.choose([STARTED] * 50, 0.5)) == 5
     assert len(log.choose([STARTED] * 50, 100.0)) == 10
-    (line,) = log.shortfall(3, 0.0)
+    (line,) = log.shortfall(3, 0.0, 0.0)
     assert (line["event"], line["starts"], line["ends"], line["events_lost"]) == (
         "left out",
         125,
         0,
         3,
     )
-    assert log.shortfall(3, 0.0) == []
+    assert log.shortfall(3, 0.0, 0.0) == []
 
 
 def test_no_window_has_more_than_the_rate_and_one_seconds_silence():
