@@ -31,6 +31,10 @@ class FairUse:
         self._open: dict[tuple, float] = {}  # episode -> its last refusal
         self._told = 0
 
+    def begin(self, usage: Iterable[dict[str, Any]]) -> None:
+        """What these were refused until now is old, and no event."""
+        self._counted = {(row["vrf"], row["address"]): row["refused"] for row in usage}
+
     def look(
         self,
         usage: Iterable[dict[str, Any]],

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pcg.datapath import views
 from pcg.gateway.facts import Facts
-from pcg.gateway.fair_use import FairUse, refusals
+from pcg.gateway.fair_use import QUIET_S, FairUse, refusals
 from pcg.gateway.periodic import Periodic
 from pcg.model.errors import BackendError
 from pcg.wire import limits
@@ -32,7 +32,8 @@ class UsageWatch(Periodic):
     def __init__(self, client: Client, facts: Callable[[], Facts]) -> None:
         super().__init__("usage", EVERY_S)
         self._client, self._facts = client, facts
-        self._fair, self._seen = FairUse(), 0
+        self._fair = FairUse()
+        self._seen: int | None = None  # refusals; None: we have not looked yet
         # for other threads: replaced whole, never changed in place
         self.latest: tuple[Shortage, ...] = ()
         self.by_rule: Counter[str] = Counter()  # how many began, ever
@@ -42,17 +43,26 @@ class UsageWatch(Periodic):
             self.turn(time.monotonic())
 
     def turn(self, now: float) -> None:
-        """The table is long, so it is read only when somebody was refused something. Until there
-        is a desired state nobody has a name: a datapath that ran before us has counted already."""
+        """The table is long, so it is read only when somebody was refused something.
+
+        A datapath that ran before us has counted already: what is over was told by the gateway of
+        that time. Until there is a desired state nobody has a name.
+        """
         facts = self._facts()
-        count = refusals(self._client.drops())
-        if count == self._seen or facts.desired is None or not facts.policy:
+        if facts.desired is None or not facts.policy:
+            return
+        count, seen = refusals(self._client.drops()), self._seen
+        if count == (seen or 0):
+            self._seen = count
             return
         ledger = self._client.ledger()  # first: of what it has examples, the table has counted
         rows: list[dict[str, Any]] = [
             views.view("usage", u) for u in self._client.read("usage") if u.refused
         ]
         self._seen = count
+        if seen is None:
+            late = {d["reason"] for d in ledger if now - d["last_ns"] / 1e9 < QUIET_S}
+            self._fair.begin(row for row in rows if row["reason"] not in late)
         began = self._fair.look(rows, facts, now, ledger, time.time() - time.monotonic())
         for shortage in began:
             log.warning("%s", shortage.text)

@@ -2,6 +2,8 @@
 
 import logging
 
+import pytest
+
 from pcg.datapath import border, pack
 from pcg.gateway.facts import Facts
 from pcg.gateway.fair_use import QUIET_S, FairUse, refusals
@@ -63,7 +65,7 @@ def test_another_reason_is_another_episode():
 def example(reason, at_ns, rule="web-in", **more):
     """Of the ledger: what a workload's packet was refused for."""
     line = {"reason": reason, "role": "downlink", "vrf": T1, "src": PORT.addresses[0]}
-    return line | {"nat_id": NUMBERS.nat[rule], "at_ns": at_ns} | more
+    return line | {"nat_id": NUMBERS.nat[rule], "at_ns": at_ns, "last_ns": at_ns} | more
 
 
 def test_two_reasons_within_one_look_are_both_told():
@@ -175,14 +177,21 @@ def test_the_table_is_read_only_when_somebody_was_refused(caplog):
     assert "refused 3 sessions: QUOTA_PORTS" in line
 
 
-def test_who_was_refused_before_the_gateway_began_is_told_by_name(caplog):
-    facts, client = [Facts()], FakeClient()
+@pytest.mark.parametrize("ago_s, told", [(QUIET_S - 1, 1), (QUIET_S + 1, 0)])
+def test_what_was_refused_before_the_gateway_began_is_told_by_name_or_is_over(caplog, ago_s, told):
+    facts, client, now = [Facts()], FakeClient(), 1000.0
     client.counted = {"QUOTA_PORTS": 3}
+    client.ledger = lambda: [example("QUOTA_PORTS", 5, last_ns=int((now - ago_s) * 1e9))]
     watch = UsageWatch(client, lambda: facts[0])
     with caplog.at_level(logging.WARNING):
         for facts[0] in Facts(), Facts(desired=FACTS.desired):
-            watch.turn(0.0)
+            watch.turn(now)
         assert (client.reads, caplog.messages) == (0, [])
         facts[0] = FACTS
-        watch.turn(2.0)
-    assert caplog.messages[0].startswith(f"{PORT.id} ({PORT.addresses[0]}, VRF t1) was refused 3")
+        watch.turn(now)
+        who = f"{PORT.id} ({PORT.addresses[0]}, VRF t1) was refused"
+        assert [line.startswith(f"{who} 3") for line in caplog.messages] == [True] * told
+        client.counted = {"QUOTA_PORTS": 5}
+        watch.turn(now + 2)
+    (line,) = caplog.messages
+    assert line.startswith(f"{who} {3 if told else 2} "), "and what comes from then on"
