@@ -153,6 +153,7 @@ def test_the_latest_are_kept_and_all_are_counted_by_rule(monkeypatch):
     monkeypatch.setattr(limits, "MAX_SHORTAGES", 3)
     client = FakeClient()
     watch = UsageWatch(client, lambda: FACTS)
+    watch.turn(0.0)  # nobody was refused yet
     for n in range(1, 6):  # each in an episode of its own
         client.counted = {"QUOTA_PORTS": n}
         watch.turn(n * QUIET_S)
