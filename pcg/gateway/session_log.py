@@ -23,7 +23,9 @@ EVERY_S = 0.5
 KEEP = 65_536  # events that each worker of the datapath holds ready in between: 6 MiB
 PAGES = 8  # of events, before the thread lets others run
 SHORTFALL_S = 60.0  # what was lost or forgotten is said at most that often
-AGAIN_S = 10.0  # without an error until all is well: only the next message hears of a refusal
+# Without an error until all is well. Only the next message to a collector hears of a refusal, and
+# not of each one; at the latest its templates are one (ipfix.RESEND_S).
+AGAIN_S = 90.0
 
 
 class Log(Protocol):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pcg.gateway import ipfix, nat_log
+from pcg.gateway import ipfix, nat_log, session_log
 from pcg.gateway.facts import Facts
 from pcg.gateway.json_log import JsonLog
 from pcg.gateway.names import Names
@@ -235,12 +235,13 @@ def test_a_collector_that_is_away_keeps_nothing_out_of_the_file(running):
 
 def test_a_collector_that_is_away_is_said_once(running, caplog):
     """Only the message after the next hears that one was refused: every other turn is well."""
+    assert session_log.AGAIN_S > ipfix.RESEND_S + session_log.EVERY_S, "it is sent to meanwhile"
     for turn in range(40):
         running.log.say("IPFIX collector: refused" if turn % 2 else "", turn / 2)
     assert [r.getMessage() for r in caplog.records] == ["session log: IPFIX collector: refused"]
-    for now in (29.4, 29.6, 40.0):
-        running.log.say("", now)
-    running.log.say("IPFIX collector: refused", 41.0)
+    for wait_s in (-0.1, 0.1, 5.0):
+        running.log.say("", 19.5 + session_log.AGAIN_S + wait_s)
+    running.log.say("IPFIX collector: refused", 200.0)
     said = [r.getMessage().removeprefix("session log: ") for r in caplog.records]
     assert said == ["IPFIX collector: refused", "is written again", "IPFIX collector: refused"]
 
