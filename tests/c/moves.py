@@ -56,10 +56,11 @@ class Moves:
 
     def back(self, p: Picks) -> bool:
         """A workload with an address that was another's: nothing of that one's is its own."""
-        vrf, n = p.of(WORKLOADS)
-        place = vrf, w.host(vrf, n)
-        if place in self.twin.policy.ports:
+        away = [one for one in WORKLOADS if (one[0], w.host(*one)) not in self.twin.policy.ports]
+        if not away:
             return False
+        vrf, n = p.of(away)
+        place = vrf, w.host(vrf, n)
         if self.unswept:
             self.swept()
         port = r.Ports(

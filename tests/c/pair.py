@@ -22,7 +22,7 @@ from tests.oracle.table import Session
 
 TRACED = 1_000_000  # more packets than a case has
 SMALL = {"sessions": 1024, "workload_addresses": 1024, "fresh": True}
-PASSES_S = [1, 14, 15, 40, 61, 241, 301]
+PASSES_S = [1, 14, 15, 40, 61, 241, 301, 601]
 
 
 def numberless(frame: bytes, role: str) -> bytes:
@@ -153,16 +153,17 @@ class Pair(Traffic, Moves):
         self.hold_frames(sent, expected)
         moved = {name: n - counts[name] for name, n in self.counts().items()}
         now = self.dp.totals()
-        for name in "made", "joined":
+        for name in "made", "joined", "punt":
             assert now[name] - totals[name] == moved[name]
         self.hold_held()
         if not twin.piece:
             self.hold_order(sent, expected)
         # What is drawn in vain counts as the workload's; explain draws nothing.
         if told and not (drops["QUOTA_PORTS"] and moved["in_vain"]):
-            self.hold_explain(*told, sent)
+            self.hold_explain(*told, sent, moved["punt"])
         self.note(drops, sent, expected, moved)
         self.met["at once"] += len(frames) > 1
+        self.met["told below"] += moved["punt"]
         self.met["in two bursts"] += len(frames) > BURST
         self.met["past the stages"] += passed if len(frames) > 1 else 0
         self.met["made at once"] += moved["sessions"] > 1
@@ -173,6 +174,7 @@ class Pair(Traffic, Moves):
         return {
             "made": self.twin.made,
             "joined": self.twin.reassembly.joined,
+            "punt": self.twin.punted,
             "sessions": len(table.live) + len(table.ended),
             "ended": len(table.ended),
             "in_vain": table.in_vain,
@@ -250,7 +252,7 @@ class Pair(Traffic, Moves):
         start = pseudo(frame[26:30], frame[30:34], 17, len(frame) - 34)
         assert ones_sum(frame[34:], start) == 0xFFFF
 
-    def hold_explain(self, told, shown, sent) -> None:
+    def hold_explain(self, told, shown, sent, punted: int) -> None:
         """What was said before is what happened."""
         assert (told[-1]["verdict"] == "held") == self.twin.piece, told[-1]
         if self.twin.piece:  # what becomes of the whole is told when it is whole
@@ -260,7 +262,8 @@ class Pair(Traffic, Moves):
             return
         reason = self.twin.why[0] if self.twin.why else ""
         assert told[-1]["reason"] == reason, told[-1]
-        assert bool(shown) == (not reason), told[-1]
+        assert (told[-1]["verdict"] == "punted") == bool(punted), told[-1]
+        assert bool(shown) == (not reason and not punted), told[-1]
         self.told.hold(told, shown, sent)
 
     # ---- at the end ----

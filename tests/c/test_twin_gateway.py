@@ -1,10 +1,10 @@
 """The whole path against its slow twin (tests/oracle/gateway.py): random gateways, random packets.
 
 A case is one gateway and one sequence of packets, times, new policies, and workloads, TEPs and next
-hops that move, go or come; some packets arrive at once. After each packet, or all of a burst: what
-left, byte for byte, and none before another of its flow; the reason if it ended; what the gateway
-made itself; and `explain`, asked before, said so, if it came alone. At the end: sessions, and what
-rules and segments count. CASES of them (2,000), and a quarter as many of crowds.
+hops that move, go or come; some packets arrive at once, some damaged. After each packet, or all of
+a burst: what left, byte for byte, and none before another of its flow; the reason if it ended; what
+the gateway made itself; and `explain`, asked before, said so, if it came alone. At the end:
+sessions, and what rules and segments count. CASES of them (2,000), and a quarter as many of crowds.
 """
 
 import os
@@ -96,6 +96,10 @@ def test_the_cases_reached_what_they_are_for(built):
             "clamped", "cut", "joined", "reset", "FRAGMENT_OVERLAP", "FRAGMENT_DUPLICATE",
             "FRAGMENT_TIMEOUT", "ECN_CONGESTED", "UPLINK_SPOOFED",
             *(("moved", kind) for kind in MOVES),
+            "FRAME_SHORT", "ETHERTYPE", "MAC_NOT_OURS", "OUTER_IP_BAD", "OUTER_IP_CHECKSUM",
+            "OUTER_NOT_TUNNEL", "OUTER_UDP_LENGTH", "OUTER_UDP_CHECKSUM", "GENEVE_VERSION",
+            "GENEVE_CONTROL", "GENEVE_PROTO", "GENEVE_OPTION_BAD", "GENEVE_CRITICAL", "VNI_UNKNOWN",
+            "IP_BAD", "IP_OPTIONS", "IP_CHECKSUM", "L4_SHORT", "OUTER_ICMP", "told below",
             "at once", "made at once", "in order", "past the stages", "in two bursts",
         }  # fmt: skip
     missing = wanted - set(+met)

@@ -4,6 +4,7 @@ what the next steps send, at once."""
 from dataclasses import replace
 
 from tests.c import worlds as w
+from tests.c.damage import Damage
 from tests.c.worlds import Picks
 from tests.oracle import fragments as fr
 from tests.oracle import ipv4 as ip4
@@ -13,7 +14,7 @@ from tests.oracle.table import Session
 
 STEPS = ["out"] * 6 + ["beside"] + ["in"] * 3 + ["again"] * 6 + ["another"] * 2 + ["error"] * 2
 STEPS += ["time", "commit"] + ["pieces"] * 4 + ["more"] * 5 + ["like"] * 3 + ["burst"] * 3
-STEPS += ["move"] * 3
+STEPS += ["move"] * 3 + ["damaged"] * 5 + ["too_big_below"]
 KINDS = ["out", "out", "more", "in", "again", "again", "beside", "error"]
 CROWD = ["crowd"] * 12 + ["burst"] * 4 + ["again"] * 2 + ["like"] * 2 + ["time", "commit", "in"]
 CROWD += ["move"] * 2
@@ -92,6 +93,7 @@ class Traffic:
     kinds = STEPS
 
     cutter: Cutter | None = None
+    damage: Damage | None = None
     gathered: Burst | None = None
     last: tuple[ip4.Ip, tuple[int, int] | None] | None = None  # with its VRF and VNI, if it has any
     number = 10
@@ -117,6 +119,7 @@ class Traffic:
             self.run(role, burst.of(role), burst.past_the_stages(role))
 
     def comes(self, role: str, frame: bytes) -> None:
+        frame = self.damage.of(role, frame) if self.damage else frame
         if self.gathered:
             self.gathered.frames.setdefault(role, []).append(frame)
         else:
@@ -179,7 +182,8 @@ class Traffic:
             self.up(packet)
             return
         port = self.twin.policy.ports.get((key.vrf, key.src))
-        vni = p.of([w.transit(key.vrf), port.vni if port else w.transit(key.vrf)])
+        usual = [w.transit(key.vrf), port.vni if port else w.transit(key.vrf)]
+        vni = p.of(usual * 4 + [w.home(key.vrf, n) for n in (0, 2, 3)])
         self.down(packet, key.vrf, vni, p)
 
     def another(self, p: Picks) -> None:
@@ -244,6 +248,24 @@ class Traffic:
         kind = p.of(KINDS)
         getattr(self, {"in": "in_"}.get(kind, kind))(p)
         self.cutter = None
+
+    def damaged(self, p: Picks) -> None:
+        """Any of the others, with something wrong."""
+        self.damage = Damage(p)
+        kind = p.of(KINDS)
+        getattr(self, {"in": "in_"}.get(kind, kind))(p)
+        self.damage = None
+
+    def too_big_below(self, p: Picks) -> None:
+        """A router of the underlay, about a tunnel packet of ours."""
+        tep, mtu = p.of([*w.TEPS * 2, w.STRANGER]), p.of([1400, 1000, 634, 633, 0, 1499, 9000])
+        sport, dport, frag = p.of([0xC000] * 5 + [0xBFFF]), p.of([6081] * 5 + [53]), ip4.DF
+        length = p.of([1500, 1500, 9000, 1492, 700])
+        quoted = ip4.udp(w.TEP, tep, sport, dport, bytes(length - 28), frag=p.of([frag] * 5 + [0]))
+        data = quoted.whole()[: p.of([548, 28, 27])]
+        kind, code = p.of([(3, 4)] * 6 + [(3, 1), (11, 0)])
+        told = ip4.icmp(w.HOP, w.TEP, kind, code, mtu.to_bytes(4), data)
+        self.comes("downlink", w.DOWN_MAC + w.mac(6, 0, 0) + b"\x08\0" + told.whole())
 
     # ---- on the wire ----
 

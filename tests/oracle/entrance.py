@@ -51,8 +51,8 @@ class Arrived(NamedTuple):
 
 
 class Entrance:
-    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in`, `reassembly`, `now_s`,
-    lose() and `arrived`, for what may go on."""
+    """Of the twin: it has `policy`, `up_mac`, `down_mac`, `segment_in`, `reassembly`, `paths`,
+    `now_s`, lose() and `arrived`, for what may go on."""
 
     def arrive(self, role: str, frame: bytes) -> None:
         if role == "uplink":
@@ -60,13 +60,16 @@ class Entrance:
             return
         ours = num(self.policy.local.tep_be)
         ip = tunnel.underlay(frame, self.down_mac, ours, DroppedError)
+        if ip.proto == ICMP:
+            self.paths.read(ip, self.policy, DroppedError)
+        plain = frame[14] == 0x45
         if ip.frag & (MF | OFFSET):
             if ip.src not in self.policy.teps:  # only whom we know may fill our memory
                 raise DroppedError("TEP_UNKNOWN")
-            ip = self.joined(ip, "outer")
-        tep, ecn, data = tunnel.inside(ip, DroppedError)
+            ip, plain = self.joined(ip, "outer"), True
+        tep, ecn, data = tunnel.inside(ip, plain, DroppedError)
         head = geneve.read(data, self.policy.segments.keys() if tep in self.policy.teps else set())
-        if head.reason in (None, "VNI_UNKNOWN") and tep not in self.policy.teps:
+        if head.reason not in ("GENEVE_SHORT", "GENEVE_VERSION") and tep not in self.policy.teps:
             raise DroppedError("TEP_UNKNOWN")
         if head.reason:
             raise DroppedError(head.reason)
@@ -75,6 +78,8 @@ class Entrance:
 
     def from_segment(self, vni: int, tep: int, ecn: int, inner: bytes) -> None:
         seg = self.policy.segments[vni]
+        if len(inner) < 14:
+            raise DroppedError("FRAME_SHORT")
         broadcast = inner[0] & 1
         if inner[12:14] != b"\x08\0":
             raise DroppedError("ETHERTYPE")
@@ -103,6 +108,8 @@ class Entrance:
         return header(found)
 
     def from_uplink(self, frame: bytes) -> None:
+        if len(frame) < 14:
+            raise DroppedError("FRAME_SHORT")
         if frame[:6] != self.up_mac:
             raise DroppedError("MAC_NOT_OURS")
         if frame[12:14] != b"\x08\0":

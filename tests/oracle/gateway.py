@@ -22,6 +22,7 @@ from tests.oracle.errors import quoted_changed, translated
 from tests.oracle.fragments import Reassembly, cut
 from tests.oracle.ipv4 import ICMP, TCP, Ip, changed, header, older, right
 from tests.oracle.mss import clamped
+from tests.oracle.path_mtu import PathMtus
 from tests.oracle.policy import place_of
 from tests.oracle.table import Session, Table, Way, touch
 
@@ -43,7 +44,7 @@ class Twin(Bursts, Entrance, Again, Answers):
         self.segment_in, self.segment_out = Counter(), Counter()
         self.refused: Counter[tuple[int, int]] = Counter()  # by VRF and address of the workload
         self.clamped = self.cuts = self.made = self.unmade = 0
-        self.reassembly = Reassembly()
+        self.reassembly, self.paths = Reassembly(), PathMtus()
         self.untold: list[Session] = []  # over, and their ends not asked yet
         self.piece = False  # the last frame was one that may wait for others
         self.drawn: Callable[[Key], tuple[int, int]] = None
@@ -65,6 +66,8 @@ class Twin(Bursts, Entrance, Again, Answers):
     def moved(self, policy: Policy, elsewhere: tuple[int, int] | None, now_s: int) -> None:
         """Records that change one by one. `elsewhere`: the place_of() a port that is in another
         segment now: its sessions are decided again."""
+        for tep in policy.teps.keys() - self.policy.teps.keys():
+            self.paths.forget(tep)
         self.renew(policy)
         touches = elsewhere and either_end(*elsewhere)
         for session in list(self.table.live):
@@ -78,6 +81,7 @@ class Twin(Bursts, Entrance, Again, Answers):
         self.policy = policy
 
     def sweep(self, now_s: int) -> None:
+        self.paths.learn(self.policy, now_s)
         for session in self.table.sweep(self.policy, now_s, self.gone):
             self.over(session, now_s)
         self.expire(now_s)
@@ -215,12 +219,13 @@ class Twin(Bursts, Entrance, Again, Answers):
         if not way or way[0] == "hairpin":
             return None
         if way[0] == "hop":
-            return self.policy.local.uplink_mtu
+            return self.policy.local.uplink_mtu if way[1] in self.policy.nexthops else None
         port = self.policy.ports.get(way[1])
         if not port:
             return None
         tep = self.policy.teps.get(num(port.tep_be))
         room = (tep and tep.mtu) or self.policy.local.downlink_mtu
+        room = self.paths.of(num(port.tep_be), room) if tep else room
         seg = self.policy.segments.get(port.vni)
         return min(seg.mtu if seg else 1500, room - 50 - 8 * bool(tep and tep.option))
 
