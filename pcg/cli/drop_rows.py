@@ -101,6 +101,7 @@ def _example(look: Look, names: Names, drop: Row, offset_ns: int) -> Row:
         "vrf": vrf,
         "segment": names.segment(vrf, seen.src) or names.segment(vrf, seen.dst),
         "tep": seen.tep if drop["outer_src"] == NOWHERE else drop["outer_src"],
+        "vni": drop["vni"],
         "protocol": seen.protocol,
         "source": mac or _address(seen.src, seen.sport, seen.protocol),
         "source_name": names.client(_segment(look, drop["vni"]), mac) if mac else who(seen.src),

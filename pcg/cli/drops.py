@@ -101,7 +101,7 @@ def example(row: Row) -> str:
     found = row["example"]
     if not found:
         return ""
-    tep = f" from TEP {found['tep']}" if found["tep"] else ""
+    tep = recent.tunnel(found)
     if not found["source"]:
         return f"{found['length']} bytes{tep}"
 

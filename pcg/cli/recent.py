@@ -72,6 +72,7 @@ def row(look: Look, names: Names, flow: Row) -> Row:
         or (look.segment(flow["vni"]) if flow["vni"] else ""),
         "rule": rule_of(look, flow),
         "tep": "" if flow["outer_src"] == NOWHERE else flow["outer_src"],
+        "vni": flow["vni"],
         "protocol": protocol,
         "source": side("src", "sport"),
         "source_name": who("src"),
@@ -83,9 +84,21 @@ def row(look: Look, names: Names, flow: Row) -> Row:
     }
 
 
+def tunnel(found: Row) -> str:
+    """By which it came: the segment of its source need not be that of its VNI.
+
+    >>> tunnel({"tep": "10.0.0.2", "vni": 9096}), tunnel({"tep": "10.0.0.2", "vni": 0})
+    (' from TEP 10.0.0.2 VNI 9096', ' from TEP 10.0.0.2')
+    >>> tunnel({"tep": "", "vni": 0})
+    ''
+    """
+    vni = f" VNI {found['vni']}" if found["vni"] else ""
+    return f" from TEP {found['tep']}{vni}" if found["tep"] else ""
+
+
 def ends(found: Row) -> str:
     """Of a row: who sent what to whom."""
-    tep = f" from TEP {found['tep']}" if found["tep"] else ""
+    tep = tunnel(found)
     if not found["source"]:
         return f"{found['length']} bytes that could not be read{tep}"
 

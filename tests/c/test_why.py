@@ -206,7 +206,10 @@ def test_a_drop_of_it_says_when_why_and_what_to_do(ask, look, world):
     assert (
         "dropped     2 packets, the last 0 s ago, in 0 s: FIREWALL_DENIED, by rule silent: " in text
     )
-    assert "udp 192.168.99.8:2 -> 198.51.100.66:53 from TEP 10.99.3.12, by the downlink: " in text
+    assert (
+        "udp 192.168.99.8:2 -> 198.51.100.66:53 from TEP 10.99.3.12 VNI 9000, by the downlink: "
+        in text
+    )
     told = asked(ask, C.address, "198.51.100.66", "udp", "53")
     (drop,) = told["drops"]
     assert (drop["reason"], drop["rule"], drop["packets"]) == ("FIREWALL_DENIED", "silent", 2)

@@ -163,7 +163,7 @@ def test_all_has_what_is_nought_and_what_was_steered(pcgctl):
 
 def test_for_people(pcgctl):
     text = pcgctl("drops", "--over", "0")
-    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in text
+    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2 VNI 1001" in text
     assert "put a rule before it" in text
     assert "What it means" in text
 
@@ -236,7 +236,7 @@ def test_a_rule_that_was_removed_keeps_its_name(pcgctl, look, monkeypatch):
 
 def test_flows_for_people(pcgctl):
     text = pcgctl("drops", "--recent")
-    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in text
+    assert "tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2 VNI 1001" in text
     assert "put a rule before it" in text
 
 
@@ -318,7 +318,7 @@ def test_a_narrow_terminal_has_a_block_for_each_row(pcgctl, narrow):
     assert found[1] == "  counter datapath"
     assert "  segment web" in found
     assert "  rule    no-telnet" in found
-    assert "  packet  tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2" in found
+    assert "  packet  tcp 10.1.0.10:5000 (i-web) -> 8.8.8.8:25 from TEP 10.99.0.2 VNI 1001" in found
     assert "  do      put a rule before it" in found
     assert block(text, "rx_missed: 6 packets, down0")
 
