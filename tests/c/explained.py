@@ -245,7 +245,7 @@ class Told:
         if not nat_id:
             return "not translated" if one.way else "no rule"
         rule = next((rule for rule in self.twin.policy.nat if rule.id == nat_id), None)
-        text = f"rule {rule.name} ({KINDS[rule.action]})" if rule else f"rule {nat_id} (gone)"
+        text = f"rule {rule.name} ({KINDS[rule.action]})" if rule else f"rule {nat_id}"
         if one.way and one.way.side:
             port = f":{event['new_port']}" if event["new_port"] else ""  # held in hold_way()
             text += f", puts {dotted(one.way.address)}{port}"
@@ -266,7 +266,7 @@ class Told:
         if fw_id:
             rule = next((rule for rule in policy.firewall if rule.id == fw_id), None)
             if not rule:
-                return f"rule {fw_id} (gone)"
+                return f"rule {fw_id}"
             return f"rule {rule.name} ({ACTIONS[rule.action]})"
         rule = next((rule for rule in policy.nat if rule.id == nat_id), None)
         if rule and rule.fw_match == BYPASS:

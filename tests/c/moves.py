@@ -7,7 +7,7 @@ from pcg.reconcile import records as r
 from pcg.reconcile.touches import touches
 from tests.c import worlds as w
 from tests.c.worlds import Picks
-from tests.oracle.policy import place_of
+from tests.oracle.policy import num, place_of
 
 TABLES, KINDS = ("ports", "teps", "nexthops"), (r.Ports, r.Teps, r.Nexthops)
 HOPS = [w.HOP, w.HOP, w.OTHER_HOP, w.UNRESOLVED, w.NOWHERE]
@@ -44,9 +44,14 @@ class Moves:
         return self.put(p, self.a_port(p), mac=w.mac(11, 0, p.of([0, 1])))
 
     def to_another_segment(self, p: Picks) -> bool:
-        """Until housekeeping has been there, what its sessions may do is as it was: pcgdp.h."""
+        """Or back to its own; not to the routed one, where it has no address: none is told so.
+        Housekeeping comes at once: until then what its sessions may do is as it was."""
         port = self.a_port(p)
-        return self.put(p, port, vni=port and w.home(port.vrf, p.of([0, 2, 3])))
+        if not port:
+            return False
+        hosts = {w.host(port.vrf, n): w.home(port.vrf, n) for n in range(4)}
+        own = hosts[num(port.address_be)]
+        return self.put(p, port, vni=p.of([own, w.home(port.vrf, 0), w.home(port.vrf, 2)]))
 
     def gone(self, p: Picks) -> bool:
         port = self.a_port(p)

@@ -63,7 +63,8 @@ class Bursts:
             self.session_lookup()
             self.in_order(self.rewrites)
             self.in_order(self.leaves)
-            self.each(self.taken(self.makes))
+            while self.makes:  # who is asked has a packet made
+                self.each(self.taken(self.makes))
             entering = self.taken(self.turns)
             if not entering:
                 return
