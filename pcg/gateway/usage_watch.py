@@ -45,15 +45,15 @@ class UsageWatch(Periodic):
     def turn(self, now: float) -> None:
         """The table is long, so it is read only when somebody was refused something.
 
-        A datapath that ran before us has counted already: what is over was told by the gateway of
-        that time. Until there is a desired state nobody has a name.
+        And at our first look: what is over was told by the gateway of that time. The table may
+        outlive the datapath, whose own counts do not, so these do not say whether there is any.
+        Until there is a desired state nobody has a name.
         """
         facts = self._facts()
         if facts.desired is None or not facts.policy:
             return
         count, seen = refusals(self._client.drops()), self._seen
-        if count == (seen or 0):
-            self._seen = count
+        if count == seen:
             return
         ledger = self._client.ledger()  # first: of what it has examples, the table has counted
         rows: list[dict[str, Any]] = [

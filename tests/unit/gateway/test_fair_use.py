@@ -126,19 +126,21 @@ def test_only_what_is_shared_counts():
 class FakeClient:
     def __init__(self) -> None:
         self.counted, self.reads = {}, 0
+        self.before = 0  # refused in another life of the datapath, whose table outlived it
 
     def drops(self):
         return self.counted
 
     def ledger(self):
-        return [example("QUOTA_SESSIONS", 5)]
+        return [example("QUOTA_SESSIONS", 5)] if self.counted else []
 
     def read(self, table):
         self.reads += 1
         of = pack.layout(table).record
         reason = border.reason_names().index("QUOTA_PORTS")
         at = address(PORT.addresses[0])
-        return [of(T1, at, 3, 2, self.counted["QUOTA_PORTS"], NUMBERS.nat["out"], 0, reason)]
+        refused = self.before + self.counted.get("QUOTA_PORTS", 0)
+        return [of(T1, at, 3, 2, refused, NUMBERS.nat["out"], 0, reason)]
 
 
 def test_they_have_numbers_and_times():
@@ -166,12 +168,13 @@ def test_the_table_is_read_only_when_somebody_was_refused(caplog):
     client = FakeClient()
     watch = UsageWatch(client, lambda: FACTS)
     with caplog.at_level(logging.WARNING):
-        watch.turn(0.0)
-        assert (client.reads, caplog.messages) == (0, [])
+        watch.turn(0.0)  # it may be of old
+        watch.turn(0.5)
+        assert (client.reads, caplog.messages) == (1, [])
         client.counted = {"QUOTA_PORTS": 3}
         watch.turn(1.0)
         watch.turn(2.0)
-    assert client.reads == 1
+    assert client.reads == 2
     line, other = caplog.messages
     assert "some of its sessions: QUOTA_SESSIONS" in other
     assert line.startswith(f"{PORT.id} (")
@@ -196,3 +199,16 @@ def test_what_was_refused_before_the_gateway_began_is_told_by_name_or_is_over(ca
         watch.turn(now + 2)
     (line,) = caplog.messages
     assert line.startswith(f"{who} {3 if told else 2} "), "and what comes from then on"
+
+
+def test_what_was_refused_before_both_began_anew_is_old(caplog):
+    client = FakeClient()
+    client.before = 40
+    watch = UsageWatch(client, lambda: FACTS)
+    with caplog.at_level(logging.WARNING):
+        watch.turn(1000.0)
+        client.counted = {"QUOTA_PORTS": 2}
+        client.ledger = list
+        watch.turn(1002.0)
+    (line,) = caplog.messages
+    assert "was refused 2 sessions" in line
