@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from pcg.proto.serve import Short
 from pcg.wire import messages as m
 
 log = logging.getLogger(__name__)
+
+LATE_S = 60.0  # from there on a line says how old its news is
 
 
 def document(gateway: str, said: m.Realised, at: datetime) -> dict:
@@ -39,6 +42,15 @@ def shortages_document(gateway: str, shortages: Iterable[m.Shortage]) -> dict:
     return {"gateway": gateway, "shortages": told[::-1]}
 
 
+def ago(age_s: float) -> str:
+    """A controller that was started anew hears what its gateways have told before.
+
+    >>> ago(9.0), ago(7200.0)
+    ('', ', 120 minutes ago')
+    """
+    return f", {age_s / 60:.0f} minutes ago" if age_s >= LATE_S else ""
+
+
 class RealisedFolder:
     """<folder>/<gateway>.json, .leases.json and .shortages.json, each replaced whole. A folder that
     cannot be written is logged."""
@@ -60,7 +72,7 @@ class RealisedFolder:
         """`latest`: all of the newest Status; a line for each that began."""
         self._replace(f"{gateway}.shortages.json", shortages_document(gateway, latest))
         for one in event.began:
-            log.warning("gateway %s: %s", gateway, one.text)
+            log.warning("gateway %s: %s%s", gateway, one.text, ago(time.time() - one.at))
         if event.missed:
             log.warning("gateway %s: %d more before, in its own log", gateway, event.missed)
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import time
 
 import pytest
 import zmq
@@ -110,7 +112,8 @@ def test_who_is_short_is_logged_and_lies_there_for_people(site, caplog):
     site.start()
     gateway = site.gateway("gw-a", site.key("gw-a", "gw-a"))
     named = "vm-1", "10.0.0.9", "t1", "QUOTA_PORTS", "out", "eip-1"
-    shortages = [m.Shortage(n, 1.7e9, *named, refused=n) for n in range(1, 20)]
+    began = [1.7e9] * 18 + [time.time()]  # but for the last one long ago, before this controller
+    shortages = [m.Shortage(n, at, *named, refused=n) for n, at in enumerate(began, 1)]
     latest = tuple(shortages[-limits.MAX_SHORTAGES :])
     gateway.client.shortages(latest)
     path = site.folder / "realised" / "gw-a.shortages.json"
@@ -125,7 +128,9 @@ def test_who_is_short_is_logged_and_lies_there_for_people(site, caplog):
     peer = site.controller._seats["gw-a"].peer
     gateway.until(lambda: peer.status.facts, "another status")
     lines = [one for one in caplog.messages if "was refused" in one]
-    assert lines == [f"gateway gw-a: {one.text}" for one in latest]
+    assert lines[-1] == f"gateway gw-a: {latest[-1].text}"
+    for line, one in zip(lines[:-1], latest[:-1], strict=True):
+        assert re.fullmatch(re.escape(f"gateway gw-a: {one.text}") + r", \d{6,} minutes ago", line)
     assert len(caplog.messages) == before
 
 
