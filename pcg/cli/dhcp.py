@@ -63,7 +63,7 @@ def reserve(look: Look, address: str, vrf: str, mac: str | None, path: str | Non
     """Have a workload keep an address for good: the one it leases, or, with --mac, any.
 
     A reservation is desired state: a binding of the segment's scope. Without --file it is printed,
-    with --file (that which the controller serves) it is written there; if the whole is right then.
+    with --file (that which the controller serves) written there, either if the whole is right then.
     """
     from pcg.cli.binding import with_binding
     from pcg.model.load import read_file
