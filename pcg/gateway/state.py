@@ -42,6 +42,11 @@ class Saved(msgspec.Struct, frozen=True):
     epoch: int = 0
     numbers: dict[str, dict[str, int]] = {}  # by kind and name
     gone: dict[str, dict[str, int]] = {}
+    numbered: bytes = b""  # SHA-256 of both
+
+
+def _digest(*numbers: dict[str, dict[str, int]]) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(numbers)).digest()
 
 
 class Store:
@@ -54,8 +59,8 @@ class Store:
         """Raises BackendError; what was there before is then still there."""
         raw = msgspec.msgpack.encode(desired)
         digest = hashlib.sha256(raw).digest()
-        numbers = map(dataclasses.asdict, numbered)
-        saved = Saved(FORMAT, msgspec.Raw(raw), digest, revision, epoch, *numbers)
+        both = [dataclasses.asdict(numbers) for numbers in numbered]
+        saved = Saved(FORMAT, msgspec.Raw(raw), digest, revision, epoch, *both, _digest(*both))
         data = msgspec.msgpack.encode(saved)
         beside = self.path.with_suffix(".new")
         try:
@@ -99,6 +104,8 @@ class Store:
         if hashlib.sha256(saved.desired).digest() != saved.digest:
             raise ValueError("its digest does not match")
         kinds = saved.numbers, saved.gone
+        if any(kinds) and _digest(*kinds) != saved.numbered:
+            raise ValueError("the digest of its numbers does not match")
         numbered = (Numbers(**{k: v for k, v in kind.items() if k in RANGES}) for kind in kinds)
         return msgspec.msgpack.decode(saved.desired, type=Desired), Numbered(*numbered)
 

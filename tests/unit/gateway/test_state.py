@@ -55,6 +55,18 @@ def test_a_file_of_before_they_were_kept_is_read(store, saved):
     assert store.numbered == Numbered()
 
 
+def test_damaged_numbers_are_none_of_ours(store, caplog):
+    """Two rules with one number would share their sessions' fate, and each other's counts."""
+    store.save(DESIRED, 7, 3, Numbered(Numbers(nat={"in": 3, "out": 9})))
+    data = store.path.read_bytes()
+    assert data.count(b"\xa3out\x09") == 1
+    store.path.write_bytes(data.replace(b"\xa3out\x09", b"\xa3out\x03"))
+    assert store.load(fine) is None
+    assert store.numbered == Numbered()
+    (line,) = caplog.messages
+    assert "the digest of its numbers does not match" in line
+
+
 def test_file_is_ours_alone_and_nothing_is_left_beside(store, saved):
     assert stat.S_IMODE(os.stat(saved).st_mode) == 0o600
     assert [p.name for p in saved.parent.iterdir()] == [NAME]
