@@ -69,12 +69,13 @@ class RealisedFolder:
             log.error("gateway %s: %s: %s", gateway, thing, e.text)
 
     def short(self, gateway: str, latest: Iterable[m.Shortage], event: Short) -> None:
-        """`latest`: all of the newest Status; a line for each that began."""
-        self._replace(f"{gateway}.shortages.json", shortages_document(gateway, latest))
+        """`latest`: all of the newest Status; a line for each that began, before they are in the
+        file."""
         for one in event.began:
             log.warning("gateway %s: %s%s", gateway, one.text, ago(time.time() - one.at))
         if event.missed:
             log.warning("gateway %s: %d more before, in its own log", gateway, event.missed)
+        self._replace(f"{gateway}.shortages.json", shortages_document(gateway, latest))
 
     def write_leases(self, gateway: str, leases: Iterable[m.Lease]) -> None:
         self._replace(f"{gateway}.leases.json", leases_document(gateway, leases))
