@@ -154,8 +154,8 @@ static void leave(const struct config *c, const struct arena *a, const struct vr
 	}
 	if (r && r->action != PCGDP_NO_SNAT)
 		translate_source(c, r, &f, d);
-	else if (!r && !is_routed(c, a->ports[d->src_port].rec.vni))
-		d->reason = R_NO_NAT; // no overlay source leaves untranslated but by a rule or a routed segment
+	else if (!r && !(is_routed(c, a->ports[d->src_port].rec.vni) && source_may_leave(c, k, k->src)))
+		d->reason = R_NO_NAT; // no overlay source leaves untranslated but by a rule, or a routed segment's own
 	if (d->kind == KIND_PLAIN && d->slot == SLOT_HAIRPIN)
 		d->reason = R_NO_NAT; // the callee's host would answer its own address straight, past us and the Elastic IP
 	if (d->reason != R_OK)

@@ -41,6 +41,20 @@ def entered(w) -> int:
     return w.dp.stages()["egress"]
 
 
+def test_who_is_in_a_routed_segment_leaves_by_its_own_addresses_only(world):
+    """No gateway is told such a port, but a subnet may change before its ports do. A second packet
+    is plain: it would pass the last stage by, so there must be no session for it."""
+    world.policy.nat = {}
+    world.commit()
+    world.dp.put("ports", [A.record._replace(vni=ROUTED)])
+    world.sweep()
+    for _ in range(2):
+        sent = world.dp.inject("downlink", [over(A, udp(data=DATA))], world.now_ns)
+        assert [one.role for one in sent] == ["downlink"]  # its sender is told
+    assert world.drops() == {"NO_NAT": 2}
+    assert world.dp.sessions() == []
+
+
 def test_what_leaves_is_ours_or_allowed(world):
     packets = [
         *[(vm, udp(vm.address, dport=d)) for vm in (A, B, C, R) for d in (53, 99)],

@@ -143,6 +143,10 @@ class Policy(Records):
         rule = None if key.uplink or key.src != src else self.rule_out(key)
         return rule is not None and rule.action == NO_SNAT
 
+    def may_be_seen(self, port: r.Ports, key: Key) -> bool:
+        """Outside, as it is: in a routed segment, and with an address of one."""
+        return bool(self.segments[port.vni].flags & 1) and self.owner(key.src) == key.vrf
+
     def leave(self, d: Decision, key: Key, leaves_as: Callable[[Decision], int | None]) -> None:
         """leaves_as(): the address that it has outside, if it has one."""
         d.back, d.nat = ("port", place_of(d.src_port)), self.rule_out(key)
@@ -150,7 +154,7 @@ class Policy(Records):
             d.nat_id = d.nat.id
         if d.nat and d.nat.action != NO_SNAT:
             self.translate_source(d, key)
-        elif not d.nat and not self.segments[d.src_port.vni].flags & 1:
+        elif not d.nat and not self.may_be_seen(d.src_port, key):
             d.reason = "NO_NAT"  # nothing leaves untranslated but by a rule, or a routed segment
         if d.kind is None and d.way == ("hairpin",):
             d.reason = "NO_NAT"  # the callee's host would answer its own address past the gateway
