@@ -33,14 +33,19 @@ def bounded(
 
     named  number -> labels, in the order in which they get a series of their own
 
-    >>> rows = [{"id": 1, "hits": 5}, {"id": 9, "hits": 2}, {"id": 8, "hits": 1}]
+    What has no name any more ends with its series: added to those of others, all that it ever
+    counted would look like an increase of theirs.
+
+    >>> rows = [{"id": 1, "hits": 5}, {"id": 9, "hits": 2}]
     >>> bounded({1: ("web",), 2: ("app",)}, rows)
-    {('web',): {'hits': 5}, ('app',): {}, ('(others)',): {'hits': 3}}
+    {('web',): {'hits': 5}, ('app',): {}}
     """
     own = dict(list(named.items())[:OBJECTS_MAX])
     made: dict[tuple[str, ...], dict[str, int]] = {labels: {} for labels in own.values()}
     width = len(next(iter(own.values()), (OTHER,)))
     for row in counters:
+        if row["id"] not in named:
+            continue
         labels = own.get(row["id"], (OTHER,) * width)
         into = made.setdefault(labels, {})
         for key, value in row.items():
