@@ -13,8 +13,11 @@ from pcg.lab.services import parse_whoami
 DATA = 4  # bytes in our option
 
 
-def _to(packets: list[Overlay], address: str) -> list[Overlay]:
-    return [p for p in packets if IP in p.inner and p.inner[IP].dst == address]
+def _between(packets: list[Overlay], source: str, to: str) -> list[Overlay]:
+    """Those of this pair: a peer of an earlier check may still be sending there."""
+    return [
+        p for p in packets if IP in p.inner and (p.inner[IP].src, p.inner[IP].dst) == (source, to)
+    ]
 
 
 def _carries_option(packet: Overlay) -> bool:
@@ -28,7 +31,8 @@ def between_teps(lab: Lab) -> str:
     vpc = layout.ns("vpc")
     with Capture(vpc, layout.site_of(app).name) as there, Capture(vpc, "pcg") as gateway:
         ping_once(layout.workload_ns("web1"), app.addresses[0])
-    packets = _to(there.overlay(), app.addresses[0])
+    pair = web.addresses[0], app.addresses[0]
+    packets = _between(there.overlay(), *pair)
     expect(packets, "no such packet at the destination TEP")
     for packet in packets:
         ends = (packet.outer.src, packet.outer.dst)
@@ -36,7 +40,7 @@ def between_teps(lab: Lab) -> str:
         equal("the VNI", packet.vni, layout.segment("app").vni)
         equal("the inner TTL", packet.inner[IP].ttl, 63)
         expect(_carries_option(packet), f"options are {packet.options}, C={packet.critical}")
-    expect(not _to(gateway.overlay(), app.addresses[0]), "it went through the gateway too")
+    expect(not _between(gateway.overlay(), *pair), "it went through the gateway too")
     return f"{web.tep} -> {app.tep}, VNI {packets[0].vni}, TTL 63, option 0x0104/0x80 critical"
 
 
@@ -47,12 +51,13 @@ def through_the_gateway(lab: Lab) -> str:
     with Capture(layout.ns("vpc"), "pcg") as gateway:
         page = curl(layout.workload_ns("legacy1"), f"http://{web.addresses[0]}:{HTTP}/whoami")
     equal("the client, seen by the workload,", parse_whoami(page)[0], legacy.addresses[0])
-    packets = _to(gateway.overlay(), web.addresses[0])
+    packets = _between(gateway.overlay(), legacy.addresses[0], web.addresses[0])
     hops = {(p.vni, p.inner[IP].ttl, p.outer.dst) for p in packets}
     here, there = layout.segment("legacy").vni, layout.segment("web").vni
     equal("the path", hops, {(here, 64, layout.desired.gateway.tep), (there, 63, web.tep)})
     expect(all(map(_carries_option, packets)), "the gateway sent a packet without our option")
-    expect(not _to(gateway.overlay(), legacy.addresses[0]), "the reply came through the gateway")
+    back = _between(gateway.overlay(), web.addresses[0], legacy.addresses[0])
+    expect(not back, "the reply came through the gateway")
     return f"VNI {here} in, VNI {there} out, TTL 64 -> 63; replies straight back"
 
 
