@@ -16,12 +16,14 @@ DULL = Picks(b"")
 BASE = bytes(30)
 PEER, OTHER = w.PEERS[0], w.PEERS[2]
 OWNER, SENDER = w.host(0, 0), w.host(0, 1)
+ROUTED = w.host(0, 3)
 
 # As worlds.translation() and worlds.filtering() read them.
 # DNAT of a whole public address, each to another workload
 DOORS = [bytes([1, 0, n, 2, 0, host]) for n, host in enumerate((0, 2, 3))]
 DENY_DNS = bytes([2, 2, 0, 0, 0, 0, 1])  # outwards
 ALLOW_IN = bytes([0, 1])
+STATELESS_IN = bytes([0, 1, 0, 0, 0, 0, 0, 2])
 ONE, TWO = 2, 1  # ports a public address
 
 
@@ -71,6 +73,15 @@ def test_the_end_of_one_does_not_make_its_peer_a_stranger_to_the_other(built, tu
         assert [bool(one.fwd_from_uplink) for one in pair.sessions()] == [turned, not turned]
         pair.commit(DULL)
         assert [(one.fwd_from_uplink, one.marked) for one in pair.sessions()] == [(1, True)]
+        settle(pair)
+
+
+def test_what_a_stateless_rule_takes_over_ends_unnoticed(built):
+    with pair_of(Given(BASE, [], [ALLOW_IN]), Given(BASE, [], [STATELESS_IN])) as pair:
+        in_(pair, ROUTED, 2, 8080)
+        assert len(pair.sessions()) == 1
+        pair.commit(DULL)
+        assert (pair.sessions(), pair.twin.cuts) == ([], 0)
         settle(pair)
 
 

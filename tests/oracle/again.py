@@ -86,7 +86,7 @@ class Again:
             session.marked = not self.as_it_is(session, d)
             return
         if self.needless(session, d):
-            self.table.end(session)
+            self.table.unlink(session)
             return
         self.cuts += 1
         if session.to_be_told(self.policy, CHANGE):
@@ -109,7 +109,7 @@ class Again:
     def end(self, session: Session, at: int, p: Arrived) -> Arrived:
         """The new policy says something else."""
         if self.needless(session, self.decide(session.ways[0].key, session)):
-            self.table.end(session)
+            self.table.unlink(session)
             return p
         way, back = session.ways[at], session.ways[at ^ 1]
         resets = self.policy.resets.get(session.nat_id, 0) & CHANGE
