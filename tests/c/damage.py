@@ -2,6 +2,7 @@
 before it made right again or not.
 """
 
+from pcg.model.sizes import FRAME_MAX
 from tests.c.worlds import Picks
 from tests.oracle.checksum import checksum, pseudo
 
@@ -44,7 +45,7 @@ class Damage:
         if self.how == "cut":
             return frame[: self.n % len(frame)]
         if self.how == "longer":
-            return frame + bytes(self.n)
+            return (frame + bytes(self.n))[:FRAME_MAX]  # no port hands over a longer one
         if self.how == "byte":
             at = self.at % min(len(frame), HEADERS[role])
             frame = frame[:at] + bytes([frame[at] ^ self.bits]) + frame[at + 1 :]
@@ -57,7 +58,7 @@ class Damage:
     def other_end(self, frame: bytes) -> bytes:
         """The tunnel packet ends elsewhere than what is in it."""
         n = self.n % max(1, len(frame) - 60)
-        frame = frame[:-n] if self.how == "cut inside" and n else frame + bytes(n)
+        frame = frame[:-n] if self.how == "cut inside" and n else (frame + bytes(n))[:FRAME_MAX]
         length = len(frame) - OUTER
         frame = frame[: OUTER + 2] + length.to_bytes(2) + frame[OUTER + 4 :]
         return frame[: OUTER + 24] + (length - 20).to_bytes(2) + frame[OUTER + 26 :]
